@@ -1,0 +1,118 @@
+# seedpod. `make help` lists the targets.
+#
+# Knobs, all on the command line (make test SANITIZE=thread):
+#   BUILD=DIR        where everything built goes          (build; build-<sanitizers> with SANITIZE)
+#   SANITIZE=LIST    address,undefined or thread
+#   DEV=1            warnings are errors
+#   CC, CFLAGS, LDFLAGS, PREFIX (/usr/local), DESTDIR     as everywhere
+#   PODS=N           how many pods `make up` starts       (3)
+#   TESTS=PATTERN    which integration tests run          (all)
+
+comma := ,
+BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+PREFIX ?= /usr/local
+PODS ?= 3
+VERSION := $(shell sed -n 's/^.define SEEDPOD_VERSION "\(.*\)"/\1/p' lib/version.h)
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+PKGS := libcurl libarchive inih lmdb libmicrohttpd jansson libxxhash uuid libzstd
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
+HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(if $(DEV),-Werror) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
+	$(shell pkg-config --cflags $(PKGS)) -pthread $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+LIBS = $(shell pkg-config --libs $(PKGS)) -lm
+
+PROGRAMS := seedpod-init seedpod-server seedpod-sidecar
+BINARIES := $(PROGRAMS:%=$(BUILD)/%)
+
+# Every .c of a folder belongs to it; main.c is kept out of the folder's archive, so that tests can link the rest.
+sources = $(sort $(wildcard $(1)/*.c))
+parts = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/main.c,$(call sources,$(1))))
+ARCHIVES := $(foreach a,server init sidecar conf lib,$(BUILD)/lib$(a).a)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/unit))
+
+.DEFAULT_GOAL := all
+.PHONY: all clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
+
+all: $(BINARIES) ## build the three programs
+
+$(BUILD)/seedpod-%: $(BUILD)/obj/%/main.o $(BUILD)/lib%.a $(BUILD)/libconf.a $(BUILD)/liblib.a
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+define archive
+$(BUILD)/lib$(1).a: $(call parts,$(1))
+	rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach a,server init sidecar conf lib,$(eval $(call archive,$(a))))
+
+$(BUILD)/obj/%.o: %.c | $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Built again when the flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || { echo '$(CC) $(ALL_CFLAGS)' >$@; rm -rf $(BUILD)/obj; }
+.PHONY: FORCE
+
+# A unit test is one Check program; of the archives it takes only the objects that it calls.
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) $(shell pkg-config --libs check)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+deps: ## install what is missing from Debian (as root, or through sudo)
+	@tests/deps
+
+test: all $(UNIT_TESTS) ## unit and integration tests; the last line counts them
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run all
+
+test-unit: $(UNIT_TESTS) ## the unit tests alone
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' tests/run unit
+
+test-integration: all ## the integration tests alone (TESTS=PATTERN picks some)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run integration
+
+demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
+	@BUILD=$(abspath $(BUILD)) tests/local/demo
+
+up: all ## start PODS=3 pods as processes and leave them running
+	@BUILD=$(abspath $(BUILD)) tests/local/up $(PODS)
+
+down: ## end what `make up` started
+	@BUILD=$(abspath $(BUILD)) tests/local/down
+
+docs: $(BUILD)/tests/write_schema ## write again what follows from the schema: sample, table, man page
+	@conf/write-docs $(BUILD)/tests/write_schema
+
+lint: lint-includes ## formatting, clang-tidy, cppcheck, headers alone, include rules
+	@tests/lint
+
+lint-includes:
+	@tests/includes
+
+install: all ## programs, man pages and the sample configuration (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/share/doc/seedpod
+	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 conf/seedpod.ini LICENSE README.md $(DESTDIR)$(PREFIX)/share/doc/seedpod
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -f $(patsubst docs/man/%,$(DESTDIR)$(PREFIX)/share/man/man1/%,$(wildcard docs/man/*.1))
+	rm -f $(patsubst docs/man/%,$(DESTDIR)$(PREFIX)/share/man/man5/%,$(wildcard docs/man/*.5))
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/seedpod
+
+clean: ## remove what was built
+	rm -rf build build-*
+
+help: ## this list
+	@echo 'seedpod $(VERSION). Targets:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@echo 'Knobs are described at the top of the Makefile.'
