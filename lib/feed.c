@@ -1,0 +1,293 @@
+#include "lib/feed.h"
+
+#include <string.h>
+
+#include <uuid.h>
+
+static const char magic[8] = { 'S', 'P', 'F', 'E', 'E', 'D', '1', '\n' };
+
+#define HEADER_FIXED (sizeof(magic) + 16 + 8 + 8 + 8 + 2)
+#define PUT_FIXED    (1 + 2 + 4 + 8)
+#define DELETE_FIXED (1 + 2 + 8)
+#define CUT_BYTES    (1 + 8 + DIGEST_BYTES + 8)
+#define MORE_BYTES   (1 + 8)
+#define END_BYTES    (1 + 4 + DIGEST_BYTES)
+
+static void
+store_le(unsigned char *out, uint64_t value, int bytes)
+{
+	for (int i = 0; i < bytes; i++)
+		out[i] = (unsigned char)(value >> (8 * i));
+}
+
+static uint64_t
+load_le(const unsigned char *in, int bytes)
+{
+	uint64_t value = 0;
+
+	for (int i = bytes - 1; i >= 0; i--)
+		value = value << 8 | in[i];
+	return value;
+}
+
+int
+feed_write_header(struct buf *out, const struct position *leader, uint64_t since)
+{
+	unsigned char fixed[HEADER_FIXED], pair[16];
+	unsigned char *p = fixed;
+	int rc;
+
+	memcpy(p, magic, sizeof(magic));
+	p += sizeof(magic);
+	if (uuid_parse(leader->cluster, p) != 0)
+		memset(p, 0, 16);
+	store_le(p + 16, leader->epoch, 8);
+	store_le(p + 24, since, 8);
+	store_le(p + 32, leader->horizon, 8);
+	store_le(p + 40, leader->history_count, 2);
+	rc = buf_add(out, fixed, sizeof(fixed));
+	for (size_t i = 0; rc == 0 && i < leader->history_count; i++) {
+		store_le(pair, leader->history[i].epoch, 8);
+		store_le(pair + 8, leader->history[i].since, 8);
+		rc = buf_add(out, pair, sizeof(pair));
+	}
+	return rc;
+}
+
+int
+feed_write_put(struct buf *out, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+	unsigned char fixed[PUT_FIXED] = { 'P' };
+	int rc;
+
+	store_le(fixed + 1, key_len, 2);
+	store_le(fixed + 3, value_len, 4);
+	store_le(fixed + 7, seq, 8);
+	rc = buf_reserve(out, sizeof(fixed) + key_len + value_len);
+	if (rc < 0)
+		return rc;
+	buf_add(out, fixed, sizeof(fixed));
+	buf_add(out, key, key_len);
+	return buf_add(out, value, value_len);
+}
+
+int
+feed_write_delete(struct buf *out, uint64_t seq, const void *key, size_t key_len)
+{
+	unsigned char fixed[DELETE_FIXED] = { 'D' };
+	int rc;
+
+	store_le(fixed + 1, key_len, 2);
+	store_le(fixed + 3, seq, 8);
+	rc = buf_reserve(out, sizeof(fixed) + key_len);
+	if (rc < 0)
+		return rc;
+	buf_add(out, fixed, sizeof(fixed));
+	return buf_add(out, key, key_len);
+}
+
+int
+feed_write_cut(struct buf *out, const struct position *leader)
+{
+	unsigned char cut[CUT_BYTES] = { 'C' };
+
+	store_le(cut + 1, leader->seq, 8);
+	digest_to_bytes(leader->digest, cut + 9);
+	store_le(cut + 9 + DIGEST_BYTES, leader->keys, 8);
+	return buf_add(out, cut, sizeof(cut));
+}
+
+int
+feed_write_more(struct buf *out, uint64_t leader_seq)
+{
+	unsigned char more[MORE_BYTES] = { 'M' };
+
+	store_le(more + 1, leader_seq, 8);
+	return buf_add(out, more, sizeof(more));
+}
+
+int
+feed_write_end(struct buf *out, uint32_t records)
+{
+	unsigned char end[END_BYTES] = { 'E' };
+
+	store_le(end + 1, records, 4);
+	digest_to_bytes(digest_of(out->data, out->len), end + 5);
+	return buf_add(out, end, sizeof(end));
+}
+
+/* A feed being checked; `at` never passes `len`. */
+struct scan {
+	const unsigned char *data;
+	size_t len;
+	size_t at;
+	struct sp_error *err;
+};
+
+static int
+need(struct scan *s, size_t bytes, const char *what)
+{
+	if (bytes > s->len - s->at)
+		return sp_error_set(
+		    s->err, SP_ETRUNCATED, "feed: ends within the %s at byte %zu of %zu", what, s->at, s->len);
+	return 0;
+}
+
+static int
+scan_header(struct scan *s, struct feed_info *f)
+{
+	const unsigned char *p;
+	int rc;
+
+	rc = need(s, HEADER_FIXED, "header");
+	if (rc < 0)
+		return rc;
+	p = s->data;
+	if (memcmp(p, magic, sizeof(magic)) != 0)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: does not begin with SPFEED1");
+	uuid_unparse_lower(p + 8, f->cluster);
+	f->epoch = load_le(p + 24, 8);
+	f->since = load_le(p + 32, 8);
+	f->horizon = load_le(p + 40, 8);
+	f->history_count = load_le(p + 48, 2);
+	s->at = HEADER_FIXED;
+	if (f->history_count == 0 || f->history_count > POSITION_HISTORY_MAX)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: history of %zu epochs; 1 to %d are allowed",
+		    f->history_count, POSITION_HISTORY_MAX);
+	rc = need(s, f->history_count * 16, "history");
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < f->history_count; i++, s->at += 16) {
+		f->history[i].epoch = load_le(s->data + s->at, 8);
+		f->history[i].since = load_le(s->data + s->at + 8, 8);
+		if (i > 0 &&
+		    (f->history[i].epoch <= f->history[i - 1].epoch || f->history[i].since < f->history[i - 1].since))
+			return sp_error_set(
+			    s->err, SP_EBADDATA, "feed: history entry %zu does not follow the one before", i);
+	}
+	if (f->history[f->history_count - 1].epoch != f->epoch)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: the history does not end in the present epoch");
+	return 0;
+}
+
+/* One record at s->at, whose first byte is P or D. */
+static int
+scan_record(struct scan *s, struct feed_info *f)
+{
+	bool put = s->data[s->at] == 'P';
+	size_t fixed = put ? PUT_FIXED : DELETE_FIXED;
+	size_t key_len, value_len;
+	uint64_t seq;
+	int rc;
+
+	rc = need(s, fixed, "record");
+	if (rc < 0)
+		return rc;
+	key_len = load_le(s->data + s->at + 1, 2);
+	value_len = put ? load_le(s->data + s->at + 3, 4) : 0;
+	seq = load_le(s->data + s->at + (put ? 7 : 3), 8);
+	if (key_len == 0 || key_len > FEED_KEY_MAX)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: key of %zu bytes at byte %zu; 1 to %d are allowed",
+		    key_len, s->at, FEED_KEY_MAX);
+	if (seq <= f->last_seq)
+		return sp_error_set(
+		    s->err, SP_EBADDATA, "feed: seq %llu at byte %zu does not grow", (unsigned long long)seq, s->at);
+	rc = need(s, fixed + key_len + value_len, "record");
+	if (rc < 0)
+		return rc;
+	s->at += fixed + key_len + value_len;
+	f->last_seq = seq;
+	f->records++;
+	return 0;
+}
+
+static int
+scan_close(struct scan *s, struct feed_info *f)
+{
+	int rc;
+
+	rc = need(s, 1, "cut");
+	if (rc < 0)
+		return rc;
+	f->cut = s->data[s->at] == 'C';
+	if (!f->cut && s->data[s->at] != 'M')
+		return sp_error_set(
+		    s->err, SP_EBADDATA, "feed: unknown entry 0x%02x at byte %zu", s->data[s->at], s->at);
+	rc = need(s, f->cut ? CUT_BYTES : MORE_BYTES, "cut");
+	if (rc < 0)
+		return rc;
+	f->seq = load_le(s->data + s->at + 1, 8);
+	if (f->cut) {
+		f->digest = digest_from_bytes(s->data + s->at + 9);
+		f->keys = load_le(s->data + s->at + 9 + DIGEST_BYTES, 8);
+	}
+	if (f->seq < f->last_seq)
+		return sp_error_set(s->err, SP_EBADDATA,
+		    "feed: its cut at seq %llu lies before its last record at seq %llu", (unsigned long long)f->seq,
+		    (unsigned long long)f->last_seq);
+	s->at += f->cut ? CUT_BYTES : MORE_BYTES;
+	return 0;
+}
+
+static int
+scan_end(struct scan *s, const struct feed_info *f)
+{
+	const unsigned char *end = s->data + s->at;
+	uint32_t records;
+	int rc;
+
+	rc = need(s, END_BYTES, "end");
+	if (rc < 0)
+		return rc;
+	if (end[0] != 'E' || s->len - s->at != END_BYTES)
+		return sp_error_set(
+		    s->err, SP_EBADDATA, "feed: no end where one is due, at byte %zu of %zu", s->at, s->len);
+	records = (uint32_t)load_le(end + 1, 4);
+	if (records != f->records)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: says %u records, holds %u", records, f->records);
+	if (!digest_equal(digest_of(s->data, s->at), digest_from_bytes(end + 5)))
+		return sp_error_set(s->err, SP_EBADDATA, "feed: its hash does not match its %zu bytes", s->at);
+	return 0;
+}
+
+int
+feed_check(const void *data, size_t len, struct feed_info *out, struct sp_error *err)
+{
+	struct scan s = { .data = data, .len = len, .err = err };
+	struct feed_info f = { .records = 0 };
+	int rc;
+
+	rc = scan_header(&s, &f);
+	f.last_seq = f.since;
+	while (rc == 0 && s.at < len && (s.data[s.at] == 'P' || s.data[s.at] == 'D'))
+		rc = scan_record(&s, &f);
+	if (rc == 0)
+		rc = scan_close(&s, &f);
+	if (rc == 0)
+		rc = scan_end(&s, &f);
+	if (rc == 0)
+		*out = f;
+	return rc;
+}
+
+int
+feed_next(const void *data, size_t len, size_t *cursor, struct feed_record *out)
+{
+	const unsigned char *p;
+	bool put;
+
+	if (*cursor == 0)
+		*cursor = HEADER_FIXED + load_le((const unsigned char *)data + 48, 2) * 16;
+	p = (const unsigned char *)data + *cursor;
+	if (*cursor >= len || (p[0] != 'P' && p[0] != 'D'))
+		return 0;
+	put = p[0] == 'P';
+	out->is_delete = !put;
+	out->key_len = load_le(p + 1, 2);
+	out->value_len = put ? load_le(p + 3, 4) : 0;
+	out->seq = load_le(p + (put ? 7 : 3), 8);
+	out->key = p + (put ? PUT_FIXED : DELETE_FIXED);
+	out->value = (const unsigned char *)out->key + out->key_len;
+	*cursor += (put ? PUT_FIXED : DELETE_FIXED) + out->key_len + out->value_len;
+	return 1;
+}

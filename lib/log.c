@@ -1,0 +1,167 @@
+#include "lib/log.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+#define LINE_MAX_BYTES 8192
+
+static const char *program = "seedpod";
+static atomic_int level_in_force = LOG_INFO;
+static atomic_int format_in_force = LOG_LOGFMT;
+
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+/* A line under construction; what does not fit is cut. */
+struct line {
+	char text[LINE_MAX_BYTES];
+	size_t len;
+};
+
+static void
+put(struct line *l, const char *text, size_t len)
+{
+	size_t room = sizeof(l->text) - 2 - l->len; /* for «}» and the newline */
+
+	if (len > room)
+		len = room;
+	memcpy(l->text + l->len, text, len);
+	l->len += len;
+}
+
+static void
+puts_line(struct line *l, const char *text)
+{
+	put(l, text, strlen(text));
+}
+
+/* Both formats quote alike: JSON's escapes are also what logfmt parsers take. */
+static void
+put_quoted(struct line *l, const char *text)
+{
+	char escape[8];
+
+	put(l, "\"", 1);
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\') {
+			escape[0] = '\\';
+			escape[1] = (char)c;
+			put(l, escape, 2);
+		} else if (c == '\n') {
+			put(l, "\\n", 2);
+		} else if (c < 0x20 || c == 0x7f) {
+			snprintf(escape, sizeof(escape), "\\u%04x", c);
+			put(l, escape, 6);
+		} else {
+			put(l, (const char *)&c, 1);
+		}
+	}
+	put(l, "\"", 1);
+}
+
+static void
+put_text(struct line *l, const char *text, enum log_format format)
+{
+	if (text == NULL)
+		text = "";
+	if (format == LOG_LOGFMT && *text != '\0' && strpbrk(text, " =\"\\\n\t\r") == NULL)
+		puts_line(l, text);
+	else
+		put_quoted(l, text);
+}
+
+static void
+put_key(struct line *l, const char *key, enum log_format format)
+{
+	if (l->len > 1)
+		put(l, format == LOG_JSON ? "," : " ", 1);
+	if (format == LOG_JSON) {
+		put_quoted(l, key);
+		put(l, ":", 1);
+	} else {
+		puts_line(l, key);
+		put(l, "=", 1);
+	}
+}
+
+static void
+put_field(struct line *l, const struct log_field *f, enum log_format format)
+{
+	char number[64];
+
+	put_key(l, f->key, format);
+	switch (f->type) {
+	case LOG_FIELD_STR:
+		put_text(l, f->value.str, format);
+		return;
+	case LOG_FIELD_U64:
+		snprintf(number, sizeof(number), "%llu", (unsigned long long)f->value.u64);
+		break;
+	case LOG_FIELD_I64:
+		snprintf(number, sizeof(number), "%lld", (long long)f->value.i64);
+		break;
+	case LOG_FIELD_F64:
+		snprintf(number, sizeof(number), "%.6g", isfinite(f->value.f64) ? f->value.f64 : 0.0);
+		break;
+	case LOG_FIELD_BOOL:
+		snprintf(number, sizeof(number), "%s", f->value.boolean ? "true" : "false");
+		break;
+	}
+	puts_line(l, number);
+}
+
+void
+log_setup(const char *name, enum log_level level, enum log_format format)
+{
+	program = name;
+	log_configure(level, format);
+}
+
+void
+log_configure(enum log_level level, enum log_format format)
+{
+	atomic_store(&level_in_force, (int)level);
+	atomic_store(&format_in_force, (int)format);
+}
+
+void
+log_write(enum log_level level, const char *msg, ...)
+{
+	enum log_format format = (enum log_format)atomic_load(&format_in_force);
+	char when[CLOCK_RFC3339_SIZE];
+	struct line l;
+	va_list ap;
+
+	if ((int)level < atomic_load(&level_in_force))
+		return;
+	l.len = 0;
+	clock_format(clock_wall_ms(), when, sizeof(when));
+	if (format == LOG_JSON)
+		put(&l, "{", 1);
+	put_field(&l, &LOG_STR("time", when), format);
+	put_field(&l, &LOG_STR("level", level_names[level]), format);
+	put_field(&l, &LOG_STR("program", program), format);
+	put_field(&l, &LOG_STR("msg", msg), format);
+	va_start(ap, msg);
+	for (;;) {
+		struct log_field f = va_arg(ap, struct log_field);
+
+		if (f.key == NULL)
+			break;
+		put_field(&l, &f, format);
+	}
+	va_end(ap);
+	if (format == LOG_JSON)
+		l.text[l.len++] = '}';
+	l.text[l.len++] = '\n';
+	/* Nothing sensible can be done where standard error is gone. */
+	if (write(STDERR_FILENO, l.text, l.len) < 0)
+		return;
+}
