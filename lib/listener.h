@@ -5,7 +5,7 @@
  *
  *	struct listener *l = listener_new(&options, &err);	// bound and serving
  *	listener_stop(l);					// no new connections; what is under way goes on
- *	listener_free(l);					// waits for what is under way, within a grace period
+ *	listener_free(l, grace_ms);				// waits for what is under way, then closes
  *
  * For each request the owner's `handle` is called on one of the listener's threads, once the whole body is in memory.
  * It must answer (request_reply…) or call request_suspend(), keep the pointer, and have any thread call request_resume()
@@ -42,7 +42,8 @@ struct listener_options {
 	/* The request is over, answered or not: free request_state(). NULL: nothing to free. */
 	void (*done)(struct request *rq, void *arg);
 
-	/* A refusal that the listener makes itself (413, 431, 503, 400): fill type and body text. NULL: text/plain. */
+	/* A refusal that the listener decides itself (413, 503): answer it with request_reply() in the owner's own
+	 * form. NULL: text/plain. */
 	void (*refuse)(struct request *rq, unsigned status, const char *detail, void *arg);
 	void *arg;
 };
@@ -52,8 +53,12 @@ struct listener *listener_new(const struct listener_options *o, struct sp_error 
 /* Stop accepting. Requests under way are still answered, each with «Connection: close». */
 void listener_stop(struct listener *l);
 
-/* Close what is left and free. Every suspended request must have been resumed before. NULL does nothing. */
-void listener_free(struct listener *l);
+/* Wait up to grace_ms for the requests under way, close what is left and free. Every suspended request must have been
+ * resumed before. NULL does nothing. */
+void listener_free(struct listener *l, int64_t grace_ms);
+
+/* Requests that have begun and are not over. */
+unsigned listener_requests(const struct listener *l);
 
 /* The bound TCP port (useful with port 0), 0 for a Unix socket. */
 unsigned listener_port(const struct listener *l);
@@ -72,7 +77,7 @@ const char *request_header(const struct request *rq, const char *name);
 
 /*
  * The query parameter `name`, percent-decoded, in out[size]: its length, or -1 where it is absent, or SP_EBADDATA's value
- * -2 where it is badly encoded or does not fit.
+ * -2 where it is badly encoded or does not fit. As in HTML forms, «+» in a query is a space.
  */
 #define REQUEST_QUERY_ABSENT (-1)
 #define REQUEST_QUERY_BAD (-2)
