@@ -32,6 +32,7 @@ BINARIES := $(PROGRAMS:%=$(BUILD)/%)
 sources = $(sort $(wildcard $(1)/*.c))
 parts = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/main.c,$(call sources,$(1))))
 ARCHIVES := $(foreach a,server init sidecar conf lib,$(BUILD)/lib$(a).a)
+TEST_HELPERS := $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,tests/lib))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/unit))
 
 .DEFAULT_GOAL := all
@@ -58,10 +59,14 @@ $(BUILD)/flags: FORCE
 	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || { echo '$(CC) $(ALL_CFLAGS)' >$@; rm -rf $(BUILD)/obj; }
 .PHONY: FORCE
 
+# What several tests share (tests/lib).
+$(BUILD)/libtests.a: $(TEST_HELPERS)
+	rm -f $@ && ar rcs $@ $^
+
 # A unit test is one Check program; of the archives it takes only the objects that it calls.
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVES)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtests.a $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) $(shell pkg-config --libs check)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(shell pkg-config --libs check)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
