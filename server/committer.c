@@ -1,0 +1,338 @@
+#include "server/committer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#define QUEUE_MAX       65536 /* jobs that may wait */
+#define GROUP_MAX       4096  /* jobs in one transaction, so that none waits long for the others */
+#define ASYNC_WINDOW_MS 10    /* how long an asynchronous commit may be put off */
+
+struct committer {
+	struct committer_options o;
+	pthread_t thread;
+
+	/* Under lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct commit_job *first, *last;
+	unsigned queued;
+	bool stopping;
+	struct committer_stats stats;
+};
+
+/* A fsync that failed may be reported as a success when it is tried again (the kernel forgets the pages), so the only
+ * honest thing is to stop: what is on disk is found out at the next start. */
+static _Noreturn void
+fail_stop(const struct sp_error *err)
+{
+	log_error(
+	    "the store cannot be written; stopping, because what is on disk is not known", LOG_STR("error", err->text));
+	_exit(sp_code_exit(SP_EIO));
+}
+
+static void
+finish(struct committer *c, struct commit_job *job, int code, const struct sp_error *err)
+{
+	job->code = code;
+	if (code < 0 && err != NULL)
+		job->err = *err;
+	pthread_mutex_lock(&c->lock);
+	if (code == 0)
+		c->stats.jobs++;
+	else
+		c->stats.failed++;
+	if (code == SP_ENOSPACE)
+		c->stats.no_space++;
+	if (code == 0 || code == SP_ENOSPACE)
+		c->stats.full = code == SP_ENOSPACE;
+	pthread_mutex_unlock(&c->lock);
+	job->done(job);
+}
+
+static void
+finish_all(struct committer *c, struct commit_job *jobs, int code, const struct sp_error *err)
+{
+	struct commit_job *next;
+
+	for (; jobs != NULL; jobs = next) {
+		next = jobs->next;
+		/* A job that failed by itself keeps its own reason. */
+		if (jobs->code < 0)
+			finish(c, jobs, jobs->code, NULL);
+		else
+			finish(c, jobs, code, err);
+	}
+}
+
+/* Up to GROUP_MAX jobs that may share a transaction. */
+static struct commit_job *
+take_group(struct committer *c)
+{
+	struct commit_job *first = c->first, *last = first;
+	unsigned n = 1;
+
+	if (first == NULL)
+		return NULL;
+	while (!first->alone && last->next != NULL && !last->next->alone && n < GROUP_MAX) {
+		last = last->next;
+		n++;
+	}
+	c->first = last->next;
+	if (c->first == NULL)
+		c->last = NULL;
+	c->queued -= n;
+	last->next = NULL;
+	return first;
+}
+
+/* Run each job in the transaction; the code that spoilt it for all, or 0. */
+static int
+run_jobs(struct commit_job *jobs, struct store_txn *txn, struct sp_error *err)
+{
+	for (struct commit_job *job = jobs; job != NULL; job = job->next) {
+		job->err.code = 0;
+		job->code = job->run(job, txn);
+		if (store_txn_broken(txn) != 0) {
+			*err = job->err;
+			job->code = 0;
+			return store_txn_broken(txn);
+		}
+		/* A job of its own transaction undoes all it did by failing. */
+		if (job->code < 0 && job->alone) {
+			*err = job->err;
+			return job->code;
+		}
+	}
+	return 0;
+}
+
+/* One try at a group: 0 when it is on disk. Sets *position to what is readable then. */
+static int
+try_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
+{
+	struct store_txn *txn;
+	int rc;
+
+	rc = store_txn_begin(c->o.store, &txn, err);
+	if (rc < 0)
+		return rc;
+	rc = run_jobs(jobs, txn, err);
+	if (rc < 0) {
+		store_txn_abort(txn);
+		return rc;
+	}
+	store_txn_position(txn, position);
+	return store_txn_commit(txn, err);
+}
+
+/* Try, growing the map as often as that helps. */
+static int
+commit_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
+{
+	int rc;
+
+	while ((rc = try_group(c, jobs, position, err)) == SP_EMAPFULL) {
+		rc = store_grow(c->o.store, err);
+		if (rc < 0)
+			return rc;
+		log_info("store map grown");
+	}
+	return rc;
+}
+
+static void
+count_commit(struct committer *c, const struct position *position)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stats.commits++;
+	pthread_mutex_unlock(&c->lock);
+	if (c->o.committed != NULL)
+		c->o.committed(position, c->o.arg);
+}
+
+static void
+handle_group(struct committer *c, struct commit_job *jobs)
+{
+	struct position position;
+	struct sp_error err = { 0 };
+	struct commit_job *next;
+	int rc;
+
+	rc = commit_group(c, jobs, &position, &err);
+	if (rc == SP_EIO)
+		fail_stop(&err);
+	if (rc == 0) {
+		count_commit(c, &position);
+		finish_all(c, jobs, 0, NULL);
+		return;
+	}
+	if (jobs->next == NULL || rc == SP_EAGAIN || rc == SP_ENOTFOUND) {
+		jobs->code = jobs->next == NULL ? 0 : jobs->code;
+		finish_all(c, jobs, rc, &err);
+		return;
+	}
+	/* One of several does not fit: each for itself, so that the others need not suffer. */
+	for (; jobs != NULL; jobs = next) {
+		next = jobs->next;
+		jobs->next = NULL;
+		handle_group(c, jobs);
+	}
+}
+
+/*
+ * durability = async: answer each job as soon as its change is made, and commit when the window is over. What was
+ * answered but not committed is lost with the process; a commit that fails is reported and drops at most that window's
+ * changes.
+ */
+static void
+handle_async(struct committer *c, struct commit_job *jobs)
+{
+	int64_t deadline = clock_mono_ms() + ASYNC_WINDOW_MS;
+	struct position position;
+	struct sp_error err = { 0 };
+	struct store_txn *txn;
+	struct timespec until;
+	int rc;
+
+	rc = store_txn_begin(c->o.store, &txn, &err);
+	if (rc < 0) {
+		finish_all(c, jobs, rc, &err);
+		return;
+	}
+	while (jobs != NULL) {
+		rc = run_jobs(jobs, txn, &err);
+		if (rc < 0)
+			break;
+		finish_all(c, jobs, 0, NULL);
+		pthread_mutex_lock(&c->lock);
+		while (c->first == NULL && !c->stopping && clock_mono_ms() < deadline) {
+			clock_gettime(CLOCK_MONOTONIC, &until);
+			until.tv_nsec += 1000000;
+			if (until.tv_nsec >= 1000000000) {
+				until.tv_sec++;
+				until.tv_nsec -= 1000000000;
+			}
+			pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		}
+		jobs = clock_mono_ms() < deadline && c->first != NULL && !c->first->alone ? take_group(c) : NULL;
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (rc < 0) {
+		/* Keep what the earlier jobs did, where it can be kept: the one that failed gets a transaction of its
+		 * own. */
+		log_warn("an asynchronous commit was cut short; changes of up to its window are lost",
+		    LOG_STR("error", err.text));
+		store_txn_abort(txn);
+		handle_group(c, jobs);
+		return;
+	}
+	store_txn_position(txn, &position);
+	rc = store_txn_commit(txn, &err);
+	if (rc == 0)
+		count_commit(c, &position);
+	else if (rc == SP_EIO)
+		fail_stop(&err);
+	else
+		log_error("acknowledged asynchronous writes are lost", LOG_STR("error", err.text));
+}
+
+static void *
+writer(void *arg)
+{
+	struct committer *c = arg;
+	struct commit_job *jobs;
+
+	for (;;) {
+		pthread_mutex_lock(&c->lock);
+		while (c->first == NULL && !c->stopping)
+			pthread_cond_wait(&c->wake, &c->lock);
+		jobs = take_group(c);
+		pthread_mutex_unlock(&c->lock);
+		if (jobs == NULL)
+			return NULL;
+		if (c->o.async && !jobs->alone)
+			handle_async(c, jobs);
+		else
+			handle_group(c, jobs);
+	}
+}
+
+struct committer *
+committer_new(const struct committer_options *o, struct sp_error *err)
+{
+	struct committer *c = calloc(1, sizeof(*c));
+	pthread_condattr_t attr;
+	int rc;
+
+	if (c == NULL) {
+		sp_error_set(err, SP_ENOMEM, "start the writer");
+		return NULL;
+	}
+	c->o = *o;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	rc = pthread_create(&c->thread, NULL, writer, c);
+	if (rc != 0) {
+		sp_error_errno(err, rc, "start the writer");
+		pthread_mutex_destroy(&c->lock);
+		pthread_cond_destroy(&c->wake);
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void
+committer_free(struct committer *c)
+{
+	if (c == NULL)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->thread, NULL);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->wake);
+	free(c);
+}
+
+int
+committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err)
+{
+	int rc = 0;
+
+	job->next = NULL;
+	job->code = 0;
+	pthread_mutex_lock(&c->lock);
+	if (c->queued >= QUEUE_MAX || c->stopping) {
+		rc = SP_EAGAIN;
+	} else {
+		if (c->last != NULL)
+			c->last->next = job;
+		else
+			c->first = job;
+		c->last = job;
+		c->queued++;
+		pthread_cond_signal(&c->wake);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc == 0 ? 0 : sp_error_set(err, rc, "too many writes are waiting");
+}
+
+void
+committer_stats(struct committer *c, struct committer_stats *out)
+{
+	pthread_mutex_lock(&c->lock);
+	*out = c->stats;
+	pthread_mutex_unlock(&c->lock);
+}

@@ -1,0 +1,63 @@
+/*
+ * Group commit: one writer thread takes all jobs that are queued, runs them in one transaction, commits once, and only
+ *then says so to each. Sixty-four waiting clients cost one fsync.
+ *
+ *	struct committer *c = committer_new(&options, &err);
+ *	committer_submit(c, &job);	// any thread; job.done(&job) comes later on the writer thread
+ *	committer_free(c);		// finishes what was submitted
+ */
+#ifndef SERVER_COMMITTER_H_
+#define SERVER_COMMITTER_H_
+
+#include <stdbool.h>
+
+#include "lib/error.h"
+#include "server/store.h"
+
+struct committer;
+
+/* A change to the store. The submitter owns it until done() is called, and again from then on. */
+struct commit_job {
+	/*
+	 * Change the transaction. A failure that leaves the transaction as it was (a precondition, a bad key) is
+	 * returned, with `err` filled: the other jobs of the group go on. May run again from the start when the group
+	 * is done over (the map grew), so it must not depend on what an earlier run left in the job. On the writer
+	 * thread.
+	 */
+	int (*run)(struct commit_job *job, struct store_txn *txn);
+
+	/* The job is on disk (code 0) or failed (code, err). On the writer thread: must be quick, and may free the job.
+	 */
+	void (*done)(struct commit_job *job);
+
+	bool alone; /* never in one transaction with others: its failure must be able to undo it (a feed) */
+	int code;   /* out */
+	struct sp_error err;
+	struct commit_job *next;
+};
+
+struct committer_options {
+	struct store *store;
+	bool async; /* durability = async: answer when the change is made, commit within some milliseconds */
+
+	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
+	void (*committed)(const struct position *now, void *arg);
+	void *arg;
+};
+
+struct committer *committer_new(const struct committer_options *o, struct sp_error *err);
+void committer_free(struct committer *c);
+
+/* 0, or SP_EAGAIN where too many jobs wait already (done() is then not called). Any thread. */
+int committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err);
+
+struct committer_stats {
+	uint64_t commits;  /* transactions */
+	uint64_t jobs;     /* jobs that succeeded */
+	uint64_t failed;   /* jobs that did not */
+	uint64_t no_space; /* of these, for want of space */
+	bool full;         /* the last job failed for want of space */
+};
+void committer_stats(struct committer *c, struct committer_stats *out);
+
+#endif

@@ -1,0 +1,309 @@
+#include "server/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <uuid.h>
+
+#include "lib/file.h"
+#include "server/store_internal.h"
+
+int
+store_error(struct sp_error *err, int mdb_code, const char *fmt, ...)
+{
+	char what[256];
+	va_list ap;
+	int code;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	switch (mdb_code) {
+	case MDB_NOTFOUND:
+		code = SP_ENOTFOUND;
+		break;
+	case MDB_MAP_FULL:
+		code = SP_EMAPFULL;
+		break;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+	case MDB_BAD_TXN:
+	case MDB_INCOMPATIBLE:
+		code = SP_EBADDATA;
+		break;
+	case MDB_READERS_FULL:
+		code = SP_EAGAIN;
+		break;
+	case MDB_TXN_FULL:
+		code = SP_ETOOBIG;
+		break;
+	default:
+		if (mdb_code > 0)
+			return sp_error_errno(err, mdb_code, "%s", what);
+		code = SP_EIO; /* MDB_PANIC among them: an update of the root failed */
+	}
+	return sp_error_set(err, code, "%s: %s", what, mdb_strerror(mdb_code));
+}
+
+struct store *
+store_new(const struct store_options *o, struct sp_error *err)
+{
+	pthread_rwlockattr_t attr;
+	struct store *s;
+
+	if (strlen(o->dir) >= sizeof(s->dir)) {
+		sp_error_set(err, SP_ETOOBIG, "store directory «%s»: the path is too long", o->dir);
+		return NULL;
+	}
+	s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		sp_error_set(err, SP_ENOMEM, "store");
+		return NULL;
+	}
+	memcpy(s->dir, o->dir, strlen(o->dir) + 1);
+	s->map_size = o->map_size;
+	/* Without this, a stream of readers keeps whoever wants to grow the map waiting for ever. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->env_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&s->write_lock, NULL);
+	pthread_mutex_init(&s->pool_lock, NULL);
+	pthread_mutex_init(&s->pins_lock, NULL);
+	return s;
+}
+
+void
+store_free(struct store *s)
+{
+	if (s == NULL)
+		return;
+	store_detach(s);
+	pthread_rwlock_destroy(&s->env_lock);
+	pthread_mutex_destroy(&s->write_lock);
+	pthread_mutex_destroy(&s->pool_lock);
+	pthread_mutex_destroy(&s->pins_lock);
+	free(s);
+}
+
+static int
+open_databases(struct store *s, MDB_txn *txn, unsigned create)
+{
+	int rc;
+
+	rc = mdb_dbi_open(txn, "kv", create, &s->kv);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "by_seq", create | MDB_INTEGERKEY, &s->by_seq);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "tombstones", create | MDB_INTEGERKEY, &s->tombstones);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "meta", create, &s->meta);
+	return rc;
+}
+
+/* A new cluster: epoch 1 begins at nothing. */
+static int
+write_first_state(struct store *s, MDB_txn *txn)
+{
+	struct meta m = { .epoch = 1, .consistent = true, .writer = true, .history_count = 1 };
+
+	m.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
+	uuid_generate(m.cluster);
+	return meta_put(s, txn, &m);
+}
+
+/*
+ * A file that is shorter than its last page in use was cut: reading there would end the process with SIGBUS. Pages that
+ * were allocated and freed again within one transaction may never have been written, so missing pages that are free are
+ * no damage; counting is enough to tell, since the missing ones are the last.
+ */
+static int
+check_length(struct store *s, MDB_env *env, struct sp_error *err)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat st;
+	mdb_filehandle_t fd;
+	uint64_t whole;
+
+	mdb_env_info(env, &info);
+	mdb_env_stat(env, &stat);
+	mdb_env_get_fd(env, &fd);
+	if (fstat(fd, &st) < 0)
+		return sp_error_errno(err, errno, "%s/data.mdb", s->dir);
+	s->page_size = stat.ms_psize;
+	whole = ((uint64_t)info.me_last_pgno + 1) * s->page_size;
+	/* A transaction leaves at most a few such pages; a file that lacks more than a hundredth and 1 MiB was cut. */
+	if ((uint64_t)st.st_size < whole && whole - (uint64_t)st.st_size > (1u << 20) + whole / 100)
+		return sp_error_set(err, SP_EBADDATA,
+		    "%s/data.mdb: is %llu bytes long, but its last page ends at %llu: cut short", s->dir,
+		    (unsigned long long)st.st_size, (unsigned long long)whole);
+	return 0;
+}
+
+/* Open the databases in an environment that is open, or make them where `create`. */
+static int
+open_inside(struct store *s, MDB_env *env, enum store_attach how, bool create, struct sp_error *err)
+{
+	struct meta m;
+	MDB_txn *txn;
+	int rc;
+
+	rc = check_length(s, env, err);
+	if (rc < 0)
+		return rc;
+	rc = mdb_txn_begin(env, NULL, how == STORE_READONLY ? MDB_RDONLY : 0, &txn);
+	if (rc != 0)
+		return store_error(err, rc, "%s: open", s->dir);
+	rc = open_databases(s, txn, create ? MDB_CREATE : 0);
+	if (rc == 0 && create)
+		rc = write_first_state(s, txn);
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		store_error(err, rc, "%s: not a seedpod store", s->dir);
+		/* A named database that is missing is no «not found» to whoever asked for a store. */
+		if (err != NULL && err->code == SP_ENOTFOUND)
+			err->code = SP_EBADDATA;
+		return err != NULL ? err->code : SP_EBADDATA;
+	}
+	rc = meta_get(s, txn, &m, err);
+	if (rc < 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	/* Also a read-only one must be committed for the handles to stay. */
+	rc = mdb_txn_commit(txn);
+	return rc == 0 ? 0 : store_error(err, rc, "%s: open", s->dir);
+}
+
+static int
+attach(struct store *s, enum store_attach how, struct sp_error *err)
+{
+	char data[sizeof(s->dir) + 16];
+	MDB_env *env = NULL;
+	bool create;
+	int rc;
+
+	snprintf(data, sizeof(data), "%s/data.mdb", s->dir);
+	create = !file_exists(data);
+	if (create && how != STORE_CREATE)
+		return sp_error_set(err, SP_ENOTFOUND, "%s: no store", s->dir);
+	if (create && (rc = file_make_dirs(s->dir, err)) < 0)
+		return rc;
+	rc = mdb_env_create(&env);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(env, 8);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(env, STORE_READERS_MAX);
+	if (rc == 0 && how != STORE_READONLY)
+		rc = mdb_env_set_mapsize(env, s->map_size);
+	if (rc == 0)
+		rc = mdb_env_open(env, s->dir, MDB_NOTLS | (how == STORE_READONLY ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
+	if (rc != 0) {
+		mdb_env_close(env);
+		return store_error(err, rc, "%s: open", s->dir);
+	}
+	rc = open_inside(s, env, how, create, err);
+	if (rc == 0 && create)
+		rc = file_sync_dir(s->dir, err);
+	if (rc < 0) {
+		mdb_env_close(env);
+		return rc;
+	}
+	s->env = env;
+	s->known = true;
+	return 0;
+}
+
+int
+store_attach(struct store *s, enum store_attach how, struct sp_error *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->write_lock);
+	pthread_rwlock_wrlock(&s->env_lock);
+	rc = s->env != NULL ? sp_error_set(err, SP_EINTERNAL, "%s: open already", s->dir) : attach(s, how, err);
+	pthread_rwlock_unlock(&s->env_lock);
+	pthread_mutex_unlock(&s->write_lock);
+	return rc;
+}
+
+void
+store_detach(struct store *s)
+{
+	pthread_mutex_lock(&s->write_lock);
+	pthread_rwlock_wrlock(&s->env_lock);
+	if (s->env != NULL) {
+		store_pins_kill(s);
+		store_pool_drain(s);
+		mdb_env_close(s->env);
+		s->env = NULL;
+	}
+	pthread_rwlock_unlock(&s->env_lock);
+	pthread_mutex_unlock(&s->write_lock);
+}
+
+int
+store_grow(struct store *s, struct sp_error *err)
+{
+	MDB_envinfo info;
+	uint64_t room, used, size;
+	int rc;
+
+	pthread_rwlock_wrlock(&s->env_lock);
+	if (s->env == NULL) {
+		rc = sp_error_set(err, SP_EAGAIN, "the store is released");
+		goto out;
+	}
+	rc = file_free_bytes(s->dir, &room, err);
+	if (rc < 0)
+		goto out;
+	mdb_env_info(s->env, &info);
+	used = ((uint64_t)info.me_last_pgno + 1) * s->page_size;
+	size = info.me_mapsize * 2;
+	if (size > used + room)
+		size = (used + room) / s->page_size * s->page_size;
+	if (size <= info.me_mapsize) {
+		rc = sp_error_set(
+		    err, SP_ENOSPACE, "%s: the volume is full (%llu bytes free)", s->dir, (unsigned long long)room);
+		goto out;
+	}
+	/*
+	 * LMDB asks for no transaction at all in the process. The lock sees to the views and the caller to its own;
+	 * pinned ones do exist, but they only hold a reader's slot, which is not in the map, and never look at the map
+	 * again.
+	 */
+	rc = mdb_env_set_mapsize(s->env, size);
+	if (rc != 0)
+		rc = store_error(err, rc, "%s: grow the map to %llu bytes", s->dir, (unsigned long long)size);
+	else
+		s->map_size = size;
+out:
+	pthread_rwlock_unlock(&s->env_lock);
+	return rc;
+}
+
+void
+store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes)
+{
+	MDB_envinfo info;
+	struct stat st;
+	mdb_filehandle_t fd;
+
+	*map_bytes = *file_bytes = 0;
+	pthread_rwlock_rdlock(&s->env_lock);
+	if (s->env != NULL && mdb_env_info(s->env, &info) == 0 && mdb_env_get_fd(s->env, &fd) == 0) {
+		*map_bytes = info.me_mapsize;
+		if (fstat(fd, &st) == 0)
+			*file_bytes = (uint64_t)st.st_size;
+	}
+	pthread_rwlock_unlock(&s->env_lock);
+}

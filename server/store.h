@@ -1,0 +1,164 @@
+/*
+ * The store: keys and values, the change index and the position, in one LMDB environment (owner of lmdb.h).
+ *
+ *	struct store *s = store_new(&options, &err);
+ *	store_attach(s, STORE_CREATE, &err);		// the one opener: the caller holds data_dir/lock
+ *	…views and transactions…
+ *	store_detach(s);				// closed; views and transactions fail with SP_EAGAIN
+ *	store_free(s);
+ *
+ * Four named databases: `kv` (key -> header with seq, flags and the record's hash, then the value), `by_seq` (seq ->
+ *key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
+ *them without a search) and `meta` (the position, written in the same transaction as the data).
+ *
+ * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
+ *be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
+ *waits). The store knows nothing of replication: who may write, and when, is decided above it.
+ */
+#ifndef SERVER_STORE_H_
+#define SERVER_STORE_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "lib/feed.h"
+#include "lib/position.h"
+
+#define STORE_KEY_MAX FEED_KEY_MAX /* bytes */
+
+struct store;
+struct store_view;
+struct store_txn;
+
+struct store_options {
+	const char *dir;   /* data_dir/store; copied */
+	uint64_t map_size; /* bytes of address space to begin with */
+};
+
+struct store *store_new(const struct store_options *o, struct sp_error *err);
+void store_free(struct store *s);
+
+enum store_attach {
+	STORE_EXISTING, /* SP_ENOTFOUND where there is none */
+	STORE_CREATE,   /* make an empty one of a new cluster where there is none */
+	STORE_READONLY, /* for looking at a store that nobody has open: no lock, no write, no transaction */
+};
+
+/* Open it. SP_EBADDATA where the directory holds something else, a newer format or a damaged store (named); SP_EPERM,
+ * SP_EIO, SP_ENOSPACE. Attaching twice is SP_EINTERNAL. */
+int store_attach(struct store *s, enum store_attach how, struct sp_error *err);
+
+/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. */
+void store_detach(struct store *s);
+
+/* --- Reading --- */
+
+/* SP_EAGAIN while released, SP_ENOTFOUND where there never was a store. */
+int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
+void store_view_end(struct store_view *v);
+
+/* cluster, epoch, seq, digest, keys, horizon, consistent and history; the rest is zero. SP_EBADDATA. */
+int store_view_position(struct store_view *v, struct position *out, struct sp_error *err);
+
+/* A record; the pointers are into the map and die with the view. */
+struct store_record {
+	const void *key;
+	size_t key_len;
+	const void *value;
+	size_t value_len;
+	uint64_t seq;
+	bool is_delete;
+};
+
+/* The live record of a key, checked against its hash. SP_ENOTFOUND; SP_EBADDATA where it is damaged. */
+int store_view_get(
+    struct store_view *v, const void *key, size_t key_len, struct store_record *out, struct sp_error *err);
+
+/* Walk the live records in key order after `after` (or from the start: NULL), or the newest change of each key in seq
+ * order after `since`, deletes included. next: 1 with a record, 0 at the end, or an error. The cursor ends before its
+ * view. */
+struct store_cursor;
+int store_cursor_keys(
+    struct store_view *v, const void *after, size_t after_len, struct store_cursor **out, struct sp_error *err);
+int store_cursor_changes(struct store_view *v, uint64_t since, struct store_cursor **out, struct sp_error *err);
+int store_cursor_next(struct store_cursor *c, struct store_record *out, struct sp_error *err);
+void store_cursor_free(struct store_cursor *c);
+
+/* store_position(): a view's position in one call. */
+int store_position(struct store *s, struct position *out, struct sp_error *err);
+
+/* Walk everything: each record against its hash, by_seq and tombstones against kv, the sum against the digest. 0, or
+ * SP_EBADDATA with the first thing that is wrong. *found is the recomputed digest either way. */
+int store_verify(struct store *s, struct digest *found, struct sp_error *err);
+
+/* --- Writing --- */
+
+int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);
+
+/*
+ * Publish: on disk when it returns 0. On failure nothing of the transaction is there. SP_EMAPFULL: call store_grow()
+ * and do it all again. SP_EIO: what is on disk is not known; the process must end (fail-stop), because a later fsync
+ * may lie. Frees the transaction either way.
+ */
+int store_txn_commit(struct store_txn *t, struct sp_error *err);
+void store_txn_abort(struct store_txn *t);
+
+/* Whether a step failed in a way that spoilt the whole transaction (map or volume full, I/O), and with what code. */
+int store_txn_broken(const struct store_txn *t);
+
+/* The live record's seq. SP_ENOTFOUND. For preconditions. */
+int store_txn_seq(struct store_txn *t, const void *key, size_t key_len, uint64_t *seq, struct sp_error *err);
+
+/* The next change: a put or a delete by the node that leads. *seq is the new number. SP_ENOTFOUND: nothing to delete.
+ */
+int store_txn_put(struct store_txn *t, const void *key, size_t key_len, const void *value, size_t value_len,
+    uint64_t *seq, struct sp_error *err);
+int store_txn_delete(struct store_txn *t, const void *key, size_t key_len, uint64_t *seq, struct sp_error *err);
+
+/*
+ * A checked feed from the leader: all its records, then its epoch and history, and at a cut the proof that digest and
+ * key count are the leader's. SP_EGAP, SP_EDIVERGED, SP_EDIGEST (with expected and found); the caller aborts on each.
+ */
+int store_txn_apply(
+    struct store_txn *t, const void *feed, size_t len, const struct feed_info *info, struct sp_error *err);
+
+/* Drop tombstones older than `before_wall_ms`, at most `most` of them; *dropped says how many. Moves the horizon. */
+int store_txn_expire(
+    struct store_txn *t, int64_t before_wall_ms, unsigned most, unsigned *dropped, struct sp_error *err);
+
+/* This node leads from here on: where the store was not written by its own node last, a new epoch begins. *began says
+ * so. */
+int store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err);
+
+/* This node follows: what comes next is another's history. */
+int store_txn_follow(struct store_txn *t, struct sp_error *err);
+
+/* The position as the transaction would publish it. */
+void store_txn_position(const struct store_txn *t, struct position *out);
+
+/* Double the map, as far as the volume can hold. SP_ENOSPACE where the volume is full. Waits for the views under way;
+ * no transaction may be open in this thread. */
+int store_grow(struct store *s, struct sp_error *err);
+
+/* Bytes of the map, and of the file. For metrics; 0 while released. */
+void store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes);
+
+/* --- The image for snapshots (store_pin.c) --- */
+
+/*
+ * A pin holds one version of the store and reads the bytes of data.mdb as of then: the same bytes however often, while
+ * writing goes on. The version's freed pages are read as zeros.
+ */
+struct store_pin;
+int store_pin_new(struct store *s, struct store_pin **out, struct sp_error *err);
+void store_pin_free(struct store_pin *p);
+uint64_t store_pin_size(const struct store_pin *p);      /* bytes of the image */
+unsigned store_pin_page_size(const struct store_pin *p); /* bytes */
+const struct position *store_pin_position(const struct store_pin *p);
+
+/* Read exactly len bytes at offset, within the size. SP_EAGAIN once the store was detached; SP_EIO. Any thread. */
+int store_pin_read(struct store_pin *p, uint64_t offset, void *out, size_t len, struct sp_error *err);
+
+#endif

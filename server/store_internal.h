@@ -1,0 +1,103 @@
+/* What the parts of the store share: the environment, the on-disk records, and LMDB's errors in our terms. */
+#ifndef SERVER_STORE_INTERNAL_H_
+#define SERVER_STORE_INTERNAL_H_
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <lmdb.h>
+
+#include "server/store.h"
+
+#define STORE_FORMAT      1    /* of the records below */
+#define STORE_READERS_MAX 1024 /* views and pins at once */
+#define STORE_POOL_MAX    64   /* read transactions kept for later views */
+
+/* kv: this header, little-endian, before each value. */
+#define RECORD_HEADER_BYTES 32 /* seq:u64 flags:u32 reserved:u32 hash[16] */
+#define RECORD_TOMBSTONE    1u /* flag: deleted at seq; no value follows */
+
+struct record_header {
+	uint64_t seq;
+	uint32_t flags;
+	struct digest hash;
+};
+
+/* by_seq: one byte, then the key. tombstones: the time of deletion (u64, milliseconds, little-endian), then the key. */
+#define BY_SEQ_PUT           'P'
+#define BY_SEQ_DELETE        'D'
+#define TOMBSTONE_TIME_BYTES 8
+
+/* meta's one record, "state", in memory. */
+struct meta {
+	unsigned char cluster[16];
+	uint64_t epoch;
+	uint64_t seq;
+	struct digest digest;
+	uint64_t keys;
+	uint64_t horizon;
+	bool consistent; /* a cut, not a catch-up half applied */
+	bool writer;     /* this node wrote the present epoch */
+	size_t history_count;
+	struct epoch_start history[POSITION_HISTORY_MAX];
+};
+
+struct store_view {
+	struct store *store;
+	MDB_txn *txn;
+	struct store_view *next; /* in the pool */
+};
+
+struct store {
+	char dir[4096];
+	uint64_t map_size;
+
+	/* Views hold it for reading; attach, detach and grow for writing. */
+	pthread_rwlock_t env_lock;
+	MDB_env *env; /* NULL while detached */
+	MDB_dbi kv, by_seq, tombstones, meta;
+	unsigned page_size; /* bytes */
+	bool known;         /* was attached before: detached means released, not missing */
+
+	/* One writer: from store_txn_begin() to its end. Taken before env_lock. */
+	pthread_mutex_t write_lock;
+
+	/* Read transactions to use again, under pool_lock. */
+	pthread_mutex_t pool_lock;
+	struct store_view *pool;
+	unsigned pool_count;
+
+	/* Pins, so that detaching can kill them. Under pins_lock, taken last. */
+	pthread_mutex_t pins_lock;
+	struct store_pin *pins;
+};
+
+struct store_txn {
+	struct store *store;
+	MDB_txn *txn;
+	struct meta meta;
+	bool changed; /* meta is to be written */
+	int broken;   /* 0, or the code that spoilt the transaction */
+};
+
+/* LMDB's return code (or errno) as one of ours, with «what: reason». */
+int store_error(struct sp_error *err, int mdb_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+void record_header_pack(const struct record_header *h, unsigned char out[RECORD_HEADER_BYTES]);
+
+/* SP_EBADDATA where the bytes are too few. */
+int record_header_unpack(const MDB_val *v, struct record_header *out);
+
+void store_le64(unsigned char out[8], uint64_t value);
+uint64_t store_from_le64(const unsigned char in[8]);
+
+/* Read and write meta's record. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
+int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err);
+int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
+void meta_position(const struct meta *m, struct position *out);
+
+/* Kill all pins and empty the pool; with env_lock held for writing. */
+void store_pins_kill(struct store *s);
+void store_pool_drain(struct store *s);
+
+#endif

@@ -1,0 +1,134 @@
+/* The records of the store as bytes, and the position among them. */
+#include <string.h>
+
+#include <uuid.h>
+
+#include "server/store_internal.h"
+
+#define STATE_KEY "state"
+/* magic[8] format:u32 flags:u32 cluster[16] epoch seq digest[16] keys horizon count:u64, then the history's pairs. */
+#define STATE_FIXED_BYTES (8 + 4 + 4 + 16 + 8 + 8 + 16 + 8 + 8 + 8)
+#define STATE_MAX_BYTES   (STATE_FIXED_BYTES + POSITION_HISTORY_MAX * 16)
+#define STATE_CONSISTENT  1u
+#define STATE_WRITER      2u
+
+static const unsigned char state_magic[8] = "seedpod";
+
+void
+store_le64(unsigned char out[8], uint64_t value)
+{
+	for (int i = 0; i < 8; i++)
+		out[i] = (unsigned char)(value >> (8 * i));
+}
+
+uint64_t
+store_from_le64(const unsigned char in[8])
+{
+	uint64_t value = 0;
+
+	for (int i = 7; i >= 0; i--)
+		value = value << 8 | in[i];
+	return value;
+}
+
+void
+record_header_pack(const struct record_header *h, unsigned char out[RECORD_HEADER_BYTES])
+{
+	store_le64(out, h->seq);
+	store_le64(out + 8, h->flags); /* the upper half is the reserved word */
+	digest_to_bytes(h->hash, out + 16);
+}
+
+int
+record_header_unpack(const MDB_val *v, struct record_header *out)
+{
+	const unsigned char *p = v->mv_data;
+
+	if (v->mv_size < RECORD_HEADER_BYTES)
+		return SP_EBADDATA;
+	out->seq = store_from_le64(p);
+	out->flags = (uint32_t)store_from_le64(p + 8);
+	out->hash = digest_from_bytes(p + 16);
+	return 0;
+}
+
+int
+meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
+{
+	unsigned char bytes[STATE_MAX_BYTES];
+	unsigned char *p = bytes;
+	uint64_t flags = (m->consistent ? STATE_CONSISTENT : 0) | (m->writer ? STATE_WRITER : 0);
+	MDB_val key = { .mv_size = strlen(STATE_KEY), .mv_data = STATE_KEY };
+	MDB_val value = { .mv_data = bytes };
+
+	memcpy(p, state_magic, sizeof(state_magic));
+	store_le64(p + 8, STORE_FORMAT | flags << 32);
+	memcpy(p + 16, m->cluster, 16);
+	store_le64(p + 32, m->epoch);
+	store_le64(p + 40, m->seq);
+	digest_to_bytes(m->digest, p + 48);
+	store_le64(p + 64, m->keys);
+	store_le64(p + 72, m->horizon);
+	store_le64(p + 80, m->history_count);
+	p += STATE_FIXED_BYTES;
+	for (size_t i = 0; i < m->history_count; i++, p += 16) {
+		store_le64(p, m->history[i].epoch);
+		store_le64(p + 8, m->history[i].since);
+	}
+	value.mv_size = (size_t)(p - bytes);
+	return mdb_put(txn, s->meta, &key, &value, 0);
+}
+
+int
+meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err)
+{
+	MDB_val key = { .mv_size = strlen(STATE_KEY), .mv_data = STATE_KEY };
+	MDB_val value;
+	const unsigned char *p;
+	uint64_t word;
+	int rc;
+
+	rc = mdb_get(txn, s->meta, &key, &value);
+	if (rc != 0)
+		return store_error(err, rc, "%s: read the store's state", s->dir);
+	p = value.mv_data;
+	if (value.mv_size < STATE_FIXED_BYTES || memcmp(p, state_magic, sizeof(state_magic)) != 0)
+		return sp_error_set(err, SP_EBADDATA, "%s: not a seedpod store", s->dir);
+	word = store_from_le64(p + 8);
+	if ((uint32_t)word != STORE_FORMAT)
+		return sp_error_set(err, SP_EBADDATA, "%s: a store of format %u; this program knows format %d", s->dir,
+		    (uint32_t)word, STORE_FORMAT);
+	memset(out, 0, sizeof(*out));
+	out->consistent = (word >> 32 & STATE_CONSISTENT) != 0;
+	out->writer = (word >> 32 & STATE_WRITER) != 0;
+	memcpy(out->cluster, p + 16, 16);
+	out->epoch = store_from_le64(p + 32);
+	out->seq = store_from_le64(p + 40);
+	out->digest = digest_from_bytes(p + 48);
+	out->keys = store_from_le64(p + 64);
+	out->horizon = store_from_le64(p + 72);
+	out->history_count = store_from_le64(p + 80);
+	if (out->history_count > POSITION_HISTORY_MAX || value.mv_size != STATE_FIXED_BYTES + out->history_count * 16)
+		return sp_error_set(err, SP_EBADDATA, "%s: the store's state is damaged", s->dir);
+	p += STATE_FIXED_BYTES;
+	for (size_t i = 0; i < out->history_count; i++, p += 16) {
+		out->history[i].epoch = store_from_le64(p);
+		out->history[i].since = store_from_le64(p + 8);
+	}
+	return 0;
+}
+
+void
+meta_position(const struct meta *m, struct position *out)
+{
+	memset(out, 0, sizeof(*out));
+	uuid_unparse_lower(m->cluster, out->cluster);
+	out->epoch = m->epoch;
+	out->seq = m->seq;
+	out->digest = m->digest;
+	out->keys = m->keys;
+	out->horizon = m->horizon;
+	out->consistent = m->consistent;
+	out->history_count = m->history_count;
+	memcpy(out->history, m->history, m->history_count * sizeof(m->history[0]));
+}
