@@ -1,0 +1,142 @@
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/raw.h"
+#include "conf/value.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+
+/* Time stamps of files move in steps of up to 10 ms: a file that is younger may have been written again since, with the
+ * same stamp. */
+#define SETTLE_MS 20
+
+/* What conf_parse() needs, too large for a stack. */
+struct workspace {
+	struct raw raw;
+	struct mistakes mistakes;
+	struct conf conf;
+};
+
+int
+conf_parse(const char *name, const char *text, size_t len, const char *const *environment, struct conf *out,
+    struct sp_error *err)
+{
+	struct workspace *w = calloc(1, sizeof(*w));
+	int rc;
+
+	if (w == NULL)
+		return sp_error_set(err, SP_ENOMEM, "%s: out of memory", name);
+	mistakes_init(&w->mistakes, name);
+	rc = raw_read_file(&w->raw, text, len, &w->mistakes, err);
+	if (rc == 0) {
+		raw_read_environment(&w->raw, environment, &w->mistakes);
+		raw_resolve(&w->raw, environment, &w->conf, &w->mistakes);
+		rc = mistakes_report(&w->mistakes, err);
+	}
+	if (rc == 0) {
+		digest_to_hex(digest_of(text, len), w->conf.hash);
+		*out = w->conf;
+	}
+	free(w);
+	return rc;
+}
+
+static bool
+same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static int
+changed(const char *path, struct sp_error *err)
+{
+	return sp_error_set(err, SP_EAGAIN, "%s changed while it was read", path);
+}
+
+/* Read the file as it was at one moment, or say that there was no such moment. */
+static int
+read_stable(const char *path, struct buf *text, struct sp_error *err)
+{
+	struct stat before, after;
+	int64_t age_ms;
+	int rc;
+
+	if (stat(path, &before) < 0)
+		return sp_error_errno(err, errno, "%s", path);
+	if (S_ISDIR(before.st_mode))
+		return sp_error_set(err, SP_ECONF, "%s: is a directory; allowed is a file", path);
+	if ((rc = file_read_all(path, text, err)) < 0)
+		return rc;
+	/* Something that is not a file, such as a pipe, can be read once and has no times that mean anything. */
+	if (!S_ISREG(before.st_mode))
+		return 0;
+	age_ms = clock_wall_ms() - (before.st_mtim.tv_sec * 1000 + before.st_mtim.tv_nsec / 1000000);
+	if (age_ms >= 0 && age_ms < SETTLE_MS)
+		clock_sleep_ms(SETTLE_MS);
+	if (stat(path, &after) < 0 || !same_file(&before, &after) || (off_t)text->len != after.st_size)
+		return changed(path, err);
+	return 0;
+}
+
+int
+conf_load(const char *path, struct conf *out, struct sp_error *err)
+{
+	struct buf text;
+	int rc;
+
+	buf_init(&text, CONF_FILE_MAX);
+	rc = read_stable(path, &text, err);
+	if (rc == 0)
+		rc = conf_parse(path, text.data, text.len, (const char *const *)environ, out, err);
+	buf_release(&text);
+	return rc;
+}
+
+int
+conf_peer_url(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err)
+{
+	return pod_expand(c->pod_peer_url, &c->pod, ordinal, out, size, err);
+}
+
+bool
+conf_is_leader(const struct conf *c)
+{
+	return c->replication_mode == CONF_MODE_STATIC && c->pod.ordinal == c->replication_leader_ordinal;
+}
+
+int
+conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error *err)
+{
+	return file_join(out, size, c->server_data_dir, "store", err);
+}
+
+int
+conf_merge_live(struct conf *into, const struct conf *from, struct buf *changes, struct buf *restart)
+{
+	char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX];
+	int rc;
+
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		struct buf *list = key->live ? changes : restart;
+
+		if (value_equal(key, into, from))
+			continue;
+		rc = buf_printf(list, "%s%s.%s: %s -> %s", list->len > 0 ? "\n" : "", key->section, key->name,
+		    value_format(key, into, before), value_format(key, from, after));
+		if (rc < 0)
+			return rc;
+	}
+	for (size_t i = 0; i < schema_key_count; i++)
+		if (schema_keys[i].live)
+			value_copy(&schema_keys[i], into, from);
+	memcpy(into->hash, from->hash, sizeof(into->hash));
+	return 0;
+}

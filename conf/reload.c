@@ -1,0 +1,264 @@
+#include "conf/reload.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "lib/clock.h"
+
+#define LOOK_EVERY_MS 500
+
+/* An editor or a volume that swaps the file may leave a moment without one: this many looks in a row must miss it. */
+#define MISSING_LOOKS 3
+
+/* Room for the lists of changed keys: all of them, with long values. */
+#define CHANGES_MAX (64u << 10)
+
+struct reload {
+	char *path; /* these five are the same from reload_new() on */
+	reload_change change;
+	void *arg;
+	pthread_t thread;
+	pthread_cond_t wake;
+
+	/* The watcher's own. */
+	struct conf running;
+	struct stat seen; /* what was looked at last */
+	bool has_seen;    /* `seen` means something: no second look is needed while the file is the same */
+	unsigned missing; /* looks in a row that found no file */
+
+	pthread_mutex_t lock; /* guards what follows */
+	bool stop;
+	struct reload_status status;
+};
+
+/* Whether the path leads to the same bytes as at the last look, as far as two system calls can tell. */
+static bool
+unchanged(const struct reload *r, const struct stat *now)
+{
+	const struct stat *seen = &r->seen;
+
+	return r->has_seen && seen->st_dev == now->st_dev && seen->st_ino == now->st_ino &&
+	       seen->st_size == now->st_size && seen->st_mtim.tv_sec == now->st_mtim.tv_sec &&
+	       seen->st_mtim.tv_nsec == now->st_mtim.tv_nsec && seen->st_ctim.tv_sec == now->st_ctim.tv_sec &&
+	       seen->st_ctim.tv_nsec == now->st_ctim.tv_nsec;
+}
+
+static void
+refuse(struct reload *r, const char *why)
+{
+	bool told;
+
+	pthread_mutex_lock(&r->lock);
+	told = !r->status.success && strcmp(r->status.error, why) == 0;
+	r->status.success = false;
+	snprintf(r->status.error, sizeof(r->status.error), "%s", why);
+	pthread_mutex_unlock(&r->lock);
+	if (!told)
+		log_warn("configuration refused, the one before stays in force", LOG_STR("file", r->path),
+		    LOG_STR("error", why), LOG_STR("hash", r->running.hash));
+}
+
+/* The file holds `now`, which is in force. */
+static void
+acknowledge(struct reload *r, const char *restart)
+{
+	pthread_mutex_lock(&r->lock);
+	r->status.success = true;
+	r->status.error[0] = '\0';
+	r->status.applied_wall_ms = clock_wall_ms();
+	snprintf(r->status.hash, sizeof(r->status.hash), "%s", r->running.hash);
+	snprintf(r->status.restart, sizeof(r->status.restart), "%s", restart);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Put a valid configuration in force. */
+static void
+apply(struct reload *r, const struct conf *fresh)
+{
+	struct buf changes, restart;
+	struct conf next = r->running;
+
+	buf_init(&changes, CHANGES_MAX);
+	buf_init(&restart, CHANGES_MAX);
+	if (conf_merge_live(&next, fresh, &changes, &restart) < 0) {
+		refuse(r, "out of memory");
+		r->has_seen = false;
+	} else {
+		log_configure(next.log_level, next.log_format);
+		r->running = next;
+		r->change(&r->running, r->arg);
+		acknowledge(r, restart.data);
+		log_info("configuration reloaded", LOG_STR("file", r->path), LOG_STR("hash", next.hash),
+		    LOG_STR("changes", changes.data));
+		if (restart.len > 0)
+			log_warn("configuration keys wait for a restart", LOG_STR("file", r->path),
+			    LOG_STR("keys", restart.data));
+	}
+	buf_release(&restart);
+	buf_release(&changes);
+}
+
+/* The bytes in force are (again) those of the file: nothing to do, but a failure that was reported is over. */
+static void
+confirm(struct reload *r)
+{
+	bool was_refused;
+
+	pthread_mutex_lock(&r->lock);
+	was_refused = !r->status.success;
+	r->status.success = true;
+	r->status.error[0] = '\0';
+	pthread_mutex_unlock(&r->lock);
+	if (was_refused)
+		log_info("configuration is again the one in force", LOG_STR("file", r->path),
+		    LOG_STR("hash", r->running.hash));
+}
+
+/* One look at the file, and what follows from it. */
+static void
+look(struct reload *r)
+{
+	struct stat now;
+	struct conf fresh;
+	struct sp_error err = { 0 };
+	bool there = stat(r->path, &now) == 0;
+	int rc;
+
+	if (there && unchanged(r, &now)) {
+		r->missing = 0;
+		return;
+	}
+	rc = conf_load(r->path, &fresh, &err);
+	if (rc == SP_EAGAIN)
+		return;
+	if (rc == SP_ENOTFOUND && ++r->missing < MISSING_LOOKS)
+		return;
+	/* Anything newer than `now` is seen at the next look. After a file that cannot be opened each look is a new
+	 * try. */
+	r->seen = now;
+	r->has_seen = there && (rc == 0 || rc == SP_ECONF);
+	if (rc != SP_ENOTFOUND)
+		r->missing = 0;
+	if (rc < 0)
+		refuse(r, err.text);
+	else if (strcmp(fresh.hash, r->running.hash) == 0)
+		confirm(r);
+	else
+		apply(r, &fresh);
+}
+
+/* Wait for the next look. Whether there is to be one. */
+static bool
+wait_for_turn(struct reload *r)
+{
+	struct timespec until;
+	bool stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOOK_EVERY_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&r->lock);
+	while (!r->stop && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
+		;
+	stop = r->stop;
+	pthread_mutex_unlock(&r->lock);
+	return !stop;
+}
+
+static void *
+watch(void *arg)
+{
+	struct reload *r = arg;
+
+	/* The first look is at once: the file may have changed since the program read it. */
+	do
+		look(r);
+	while (wait_for_turn(r));
+	return NULL;
+}
+
+static int
+init_locks(struct reload *r)
+{
+	pthread_condattr_t attributes;
+	int errnum;
+
+	if ((errnum = pthread_condattr_init(&attributes)) != 0)
+		return errnum;
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	errnum = pthread_cond_init(&r->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	if (errnum != 0)
+		return errnum;
+	if ((errnum = pthread_mutex_init(&r->lock, NULL)) != 0)
+		pthread_cond_destroy(&r->wake);
+	return errnum;
+}
+
+struct reload *
+reload_new(const char *path, const struct conf *running, reload_change change, void *arg, struct sp_error *err)
+{
+	struct reload *r = calloc(1, sizeof(*r));
+	int errnum;
+
+	if (r == NULL) {
+		sp_error_set(err, SP_ENOMEM, "watch %s: out of memory", path);
+		return NULL;
+	}
+	r->path = strdup(path);
+	if (r->path == NULL) {
+		sp_error_set(err, SP_ENOMEM, "watch %s: out of memory", path);
+		goto fail_path;
+	}
+	r->change = change;
+	r->arg = arg;
+	r->running = *running;
+	if ((errnum = init_locks(r)) != 0) {
+		sp_error_errno(err, errnum, "watch %s", path);
+		goto fail_locks;
+	}
+	acknowledge(r, "");
+	if ((errnum = pthread_create(&r->thread, NULL, watch, r)) != 0) {
+		sp_error_errno(err, errnum, "watch %s: start a thread", path);
+		goto fail_thread;
+	}
+	return r;
+
+fail_thread:
+	pthread_mutex_destroy(&r->lock);
+	pthread_cond_destroy(&r->wake);
+fail_locks:
+	free(r->path);
+fail_path:
+	free(r);
+	return NULL;
+}
+
+void
+reload_free(struct reload *r)
+{
+	if (r == NULL)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->stop = true;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+	pthread_join(r->thread, NULL);
+	pthread_mutex_destroy(&r->lock);
+	pthread_cond_destroy(&r->wake);
+	free(r->path);
+	free(r);
+}
+
+void
+reload_status(struct reload *r, struct reload_status *out)
+{
+	pthread_mutex_lock(&r->lock);
+	*out = r->status;
+	pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,120 @@
+/* From the texts of keys to a struct conf: defaults, the pod's identity, templates, types and bounds. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/raw.h"
+#include "conf/value.h"
+
+/* «what; what is allowed», with where the value came from in front. */
+static void
+add_mistake(const struct schema_key *key, const struct raw_value *value, const char *what, struct mistakes *m)
+{
+	char variable[96], allowed[120];
+
+	schema_allowed(key, allowed, sizeof(allowed));
+	if (value->origin == RAW_ENVIRONMENT) {
+		schema_variable(key, variable, sizeof(variable));
+		mistakes_add_variable(m, variable, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
+	} else {
+		mistakes_add_line(m, value->line, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
+	}
+}
+
+/* The first label of the host name: a pod's is its name, with the domain behind it where setHostnameAsFQDN is. */
+static void
+host_label(char *out, size_t size)
+{
+	if (gethostname(out, size) < 0)
+		out[0] = '\0';
+	out[size - 1] = '\0';
+	out[strcspn(out, ".")] = '\0';
+}
+
+/* After a mistake in a text, one that is beyond suspicion stands in for it: the texts that contain it are still looked
+ * at, without complaints that follow from the first. */
+static void
+stand_in(const struct schema_key *key, struct conf *out)
+{
+	if (key->type == KEY_TEXT)
+		snprintf((char *)out + key->offset, key->size, "unknown");
+	if (key->form == FORM_POD_NAME)
+		pod_parse_name("unknown-0", &out->pod, NULL);
+}
+
+/* pod.name without a value: $POD_NAME, then the host name. A wrong one is explained at length, because it is the first
+ * thing that goes wrong outside Kubernetes. */
+static void
+resolve_default_name(const struct schema_key *key, const char *const *environment, struct conf *out, struct mistakes *m)
+{
+	const char *name = raw_environment_value(environment, "POD_NAME");
+	struct sp_error why = { 0 };
+	char host[POD_NAME_MAX];
+
+	if (name != NULL && name[0] != '\0') {
+		if (value_set(key, name, out, &why) == 0)
+			return;
+		mistakes_add_variable(m, "POD_NAME", "[pod] name: %s", why.text);
+		stand_in(key, out);
+		return;
+	}
+	host_label(host, sizeof(host));
+	if (value_set(key, host, out, &why) == 0)
+		return;
+	stand_in(key, out);
+	mistakes_add_line(m, 0,
+	    "[pod] name: the host name \"%.64s\" is not <set>-<ordinal>; set it as \"name = mystore-0\", or by "
+	    "SEEDPOD_POD_NAME or POD_NAME in the environment",
+	    host);
+}
+
+static void
+resolve_key(const struct schema_key *key, const struct raw_value *value, const char *const *environment,
+    struct conf *out, struct mistakes *m)
+{
+	const char *text = value->origin == RAW_DEFAULT ? key->default_text : value->text;
+	struct sp_error why = { 0 };
+
+	if (text[0] == '\0' && key->form == FORM_POD_NAME) {
+		resolve_default_name(key, environment, out, m);
+		return;
+	}
+	if (text[0] == '\0' && key->form == FORM_DNS_DEFAULT) {
+		text = raw_environment_value(environment, "POD_NAMESPACE");
+		if (text == NULL || text[0] == '\0')
+			text = "default";
+	}
+	if (value_set(key, text, out, &why) == 0)
+		return;
+	add_mistake(key, value, why.text, m);
+	stand_in(key, out);
+}
+
+/* NEEDSWORK: goes when modes raft and chain are there; the words are known already so that the schema need not change.
+ */
+static void
+refuse_missing_modes(const struct raw *raw, const struct conf *c, struct mistakes *m)
+{
+	const struct schema_key *key = schema_find("replication", "mode");
+	const struct raw_value *value = &raw->values[schema_index(key)];
+	char what[80], variable[96];
+
+	if (c->replication_mode == CONF_MODE_STATIC)
+		return;
+	snprintf(what, sizeof(what), "mode %s is not available in this version", key->words[c->replication_mode]);
+	if (value->origin == RAW_ENVIRONMENT) {
+		schema_variable(key, variable, sizeof(variable));
+		mistakes_add_variable(m, variable, "[replication] mode: %s; allowed: static", what);
+	} else {
+		mistakes_add_line(m, value->line, "[replication] mode: %s; allowed: static", what);
+	}
+}
+
+void
+raw_resolve(const struct raw *raw, const char *const *environment, struct conf *out, struct mistakes *m)
+{
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < schema_key_count; i++)
+		resolve_key(&schema_keys[i], &raw->values[i], environment, out, m);
+	refuse_missing_modes(raw, out, m);
+}
