@@ -97,7 +97,21 @@ conf_write_markdown(struct buf *out)
 	return 0;
 }
 
-/* Text for mdoc: a sentence a line, and no character that roff would take for its own. */
+/* Columns of a line of the manual's source, in which a sentence begins a line. */
+#define MDOC_WIDTH 72
+
+/* The column that `out` has reached. */
+static size_t
+column(const struct buf *out)
+{
+	size_t at = out->len;
+
+	while (at > 0 && out->data[at - 1] != '\n')
+		at--;
+	return out->len - at;
+}
+
+/* Text for mdoc: a sentence a line, lines not too long, and no character that roff would take for its own. */
 static int
 mdoc_text(struct buf *out, const char *text)
 {
@@ -108,7 +122,10 @@ mdoc_text(struct buf *out, const char *text)
 			rc = buf_adds(out, "\\e");
 		else if (*text == '"')
 			rc = buf_adds(out, "\\(dq");
-		else if (*text == ' ' && out->len > 0 && out->data[out->len - 1] == '.')
+		else if ((*text == '.' || *text == '\'') && column(out) == 0)
+			rc = buf_printf(out, "\\&%c", *text);
+		else if (*text == ' ' &&
+			 (out->data[out->len - 1] == '.' || column(out) > MDOC_WIDTH - strcspn(text + 1, " ")))
 			rc = buf_adds(out, "\n");
 		else
 			rc = buf_add(out, text, 1);
@@ -116,32 +133,35 @@ mdoc_text(struct buf *out, const char *text)
 	return rc;
 }
 
+static int
+mdoc_key(struct buf *out, const struct schema_key *key)
+{
+	char allowed[160];
+	int rc;
+
+	schema_allowed(key, allowed, sizeof(allowed));
+	if ((rc = buf_printf(out, ".It Ic %s No = Ar value\n", key->name)) < 0 ||
+	    (rc = mdoc_text(out, key->help)) < 0 || (rc = buf_adds(out, "\nAllowed: ")) < 0 ||
+	    (rc = mdoc_text(out, allowed)) < 0 || (rc = buf_adds(out, ".\n")) < 0)
+		return rc;
+	if (key->default_text[0] != '\0' && (rc = buf_printf(out, "Default:\n.Ql %s .\n", key->default_text)) < 0)
+		return rc;
+	return key->live ? buf_adds(out, "Live.\n") : 0;
+}
+
 int
 conf_write_mdoc(struct buf *out)
 {
-	char allowed[160];
 	int rc;
 
 	for (size_t i = 0; i < schema_key_count; i++) {
 		const struct schema_key *key = &schema_keys[i];
 		bool last = i + 1 == schema_key_count || begins_section(i + 1);
 
-		if (begins_section(i) && (rc = buf_printf(out, ".Ss [%s]\n.Bl -tag -width Ds\n", key->section)) < 0)
+		if (begins_section(i) &&
+		    (rc = buf_printf(out, ".Ss Section %s\n.Bl -tag -width Ds\n", key->section)) < 0)
 			return rc;
-		rc = buf_printf(out, ".It Ic %s No = Ar value\n", key->name);
-		if (rc < 0 || (rc = mdoc_text(out, key->help)) < 0)
-			return rc;
-		schema_allowed(key, allowed, sizeof(allowed));
-		if ((rc = buf_adds(out, "\nAllowed: ")) < 0 || (rc = mdoc_text(out, allowed)) < 0)
-			return rc;
-		if ((rc = buf_printf(out, ".\n")) < 0)
-			return rc;
-		if (key->default_text[0] != '\0' &&
-		    (rc = buf_printf(out, "Default:\n.Ql %s .\n", key->default_text)) < 0)
-			return rc;
-		if (key->live && (rc = buf_adds(out, "Live.\n")) < 0)
-			return rc;
-		if (last && (rc = buf_adds(out, ".El\n")) < 0)
+		if ((rc = mdoc_key(out, key)) < 0 || (last && (rc = buf_adds(out, ".El\n")) < 0))
 			return rc;
 	}
 	return 0;
