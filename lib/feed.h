@@ -25,7 +25,7 @@
 
 #define FEED_CONTENT_TYPE "application/vnd.seedpod.changes"
 #define FEED_KEY_MAX 480	       /* bytes */
-#define FEED_BYTES_MAX (64u << 20) /* the largest feed that is made or taken */
+#define FEED_BYTES_MAX (128u << 20) /* the largest feed that is made or taken */
 
 /* Writing: header, records, then exactly one of cut and more, then end. Each returns 0, SP_ETOOBIG or SP_ENOMEM. */
 int feed_write_header(struct buf *out, const struct position *leader, uint64_t since);

@@ -185,6 +185,18 @@ handle_group(struct committer *c, struct commit_job *jobs)
 	}
 }
 
+/* A map that runs full within a window would cost what was answered in it: grow it well before. */
+static void
+make_room(struct committer *c)
+{
+	struct sp_error err;
+	uint64_t map, file;
+
+	store_sizes(c->o.store, &map, &file);
+	if (map > 0 && file > map / 4 * 3 && store_grow(c->o.store, &err) < 0)
+		log_warn("the store's map cannot grow", LOG_STR("error", err.text));
+}
+
 /*
  * durability = async: answer each job as soon as its change is made, and commit when the window is over. What was
  * answered but not committed is lost with the process; a commit that fails is reported and drops at most that window's
@@ -200,6 +212,7 @@ handle_async(struct committer *c, struct commit_job *jobs)
 	struct timespec until;
 	int rc;
 
+	make_room(c);
 	rc = store_txn_begin(c->o.store, &txn, &err);
 	if (rc < 0) {
 		finish_all(c, jobs, rc, &err);

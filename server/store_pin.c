@@ -22,17 +22,17 @@
 
 #include "server/store_internal.h"
 
-#define META_PAGES   2
-#define META_PGNO    0   /* offsets in a meta page, bytes: the page's number */
-#define META_MAGIC   16  /* u32 0xBEEFC0DE */
-#define META_VERSION 20  /* u32 1 */
-#define META_LAST_PG 136 /* the last page in use */
-#define META_TXNID   144 /* the version */
-#define META_END     152
-#define LMDB_MAGIC   0xBEEFC0DEu
-#define LMDB_VERSION 1u
-#define FREE_DBI     0
-#define PIN_TRIES    100 /* versions may pass by while one is being caught */
+#define META_PAGES      2
+#define META_PGNO_BYTES 8   /* a meta page begins with its own number; then, at these offsets in bytes: */
+#define META_MAGIC      16  /* u32 0xBEEFC0DE */
+#define META_VERSION    20  /* u32 1 */
+#define META_LAST_PG    136 /* the last page in use */
+#define META_TXNID      144 /* the version */
+#define META_END        152
+#define LMDB_MAGIC      0xBEEFC0DEu
+#define LMDB_VERSION    1u
+#define FREE_DBI        0
+#define PIN_TRIES       100 /* versions may pass by while one is being caught */
 
 struct store_pin {
 	struct store *store;
