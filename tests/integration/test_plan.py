@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""init's table of facts and actions, with real processes: what each row leaves on the volume."""
+
+import json
+import shutil
+
+import support
+from support import wait_until
+
+
+def inode(pod):
+    return (pod.store_dir / "data.mdb").stat().st_ino
+
+
+class Leader(support.PodTest):
+    def test_with_an_empty_volume_and_no_peers_it_creates_a_store(self):
+        pods = self.pod_set(1)
+        self.assertEqual(pods.leader.init.exits, [0])
+        position = pods.leader.position()
+        self.assertEqual((position["seq"], position["keys"], position["epoch"]), (0, 0, 1))
+        self.assertRegex(pods.leader.init.log, r"action=\"?create")
+        pods.wait_ready()
+
+    def test_with_a_store_it_starts_on_it(self):
+        pods = self.pod_set(1)
+        pods.leader.put("kept", b"x")
+        before = pods.leader.position()
+        pods.leader.restart()
+        wait_until(lambda: pods.leader.position(), 20, "the leader answers", pods)
+        self.assertEqual(pods.leader.position(), before)
+        self.assertRegex(pods.leader.init.log, r"action=\"?start")
+
+    def test_that_lost_its_volume_comes_back_with_the_data_of_the_most_advanced_follower(self):
+        pods = self.pod_set(3)
+        pods.leader.load((f"key-{n}", f"value {n}") for n in range(1000))
+        pods.wait_ready()
+        pods.wait_equal()
+        # Follower 1 falls behind, follower 2 has it all.
+        pods[1].kill("sidecar")
+        pods.leader.load((f"late-{n}", "x") for n in range(100))
+        old = pods.wait_equal(pods=[pods[0], pods[2]])
+        inodes = [inode(pod) for pod in pods]
+        pods.leader.kill()
+        pods.leader.delete_volume()
+        pods[1].restart("sidecar")
+        pods.leader.start()
+        self.assertRegex(pods.leader.init.log, r"action=\"?restore")
+        position = wait_until(lambda: pods.leader.position(), 20, "the leader answers", pods)
+        self.assertEqual((position["cluster"], position["seq"], position["digest"]),
+                         (old["cluster"], old["seq"], old["digest"]))
+        self.assertEqual(position["epoch"], old["epoch"] + 1)
+        # It leads on, and the followers go on with the stores that they have.
+        self.assertEqual(pods.leader.put("after", b"the loss").status, 204)
+        pods.wait_equal()
+        pods.wait_ready()
+        self.assertEqual([inode(pod) for pod in pods][1:], inodes[1:])
+        for pod in pods:
+            self.assertEqual(pod.get("/v1/kv/late-99").body, b"x")
+            self.assertEqual(pod.get("/v1/kv/after").body, b"the loss")
+        self.assertEqual([pod.server.starts for pod in pods][1:], [1, 1])
+
+
+class Follower(support.PodTest):
+    def test_with_a_store_and_no_leader_it_starts_and_serves(self):
+        pods = self.pod_set(2)
+        pods.leader.put("served", b"still")
+        pods.wait_equal()
+        pods[1].stop()
+        pods.leader.kill()
+        pods[1].start()
+        wait_until(lambda: pods[1].get("/v1/kv/served").body == b"still", 20, "it serves", pods)
+        self.assertRegex(pods[1].init.log, r"action=\"?start")
+
+    def test_behind_it_starts_and_the_sidecar_catches_up(self):
+        pods = self.pod_set(2)
+        pods.leader.load((f"key-{n}", "x") for n in range(1000))
+        pods.wait_equal()
+        pods[1].stop()
+        before = inode(pods[1])
+        pods.leader.load((f"key-{n}", "y") for n in range(50))
+        pods[1].start()
+        pods.wait_equal()
+        self.assertEqual(inode(pods[1]), before)
+
+    def test_far_behind_it_is_seeded_again_by_reseed_ratio(self):
+        pods = self.pod_set(2, {"bootstrap.reseed_ratio": "0.2"})
+        pods.leader.load((f"key-{n}", "x") for n in range(1000))
+        pods.wait_equal()
+        pods[1].stop()
+        before = inode(pods[1])
+        pods.leader.load((f"key-{n}", "y") for n in range(900))
+        pods[1].start()
+        self.assertRegex(pods[1].init.log, r"action=\"?seed")
+        pods.wait_equal()
+        self.assertNotEqual(inode(pods[1]), before)
+
+    def below_horizon(self, pods):
+        """Make the leader forget how to tell the changes since the follower's last one."""
+        pods.leader.load((f"gone-{n}", "x") for n in range(200))
+        for n in range(200):
+            pods.leader.ask("DELETE", f"/v1/kv/gone-{n}")
+        behind = pods[1].position()["seq"] if pods[1].server.running else pods[1].offline_position()["seq"]
+
+        def purged():
+            pods.leader.put("tick", b"x")
+            return pods.leader.position()["horizon"] > behind
+        wait_until(purged, 20, "the horizon has passed the follower", pods)
+
+    def test_below_the_horizon_it_is_seeded_again(self):
+        pods = self.pod_set(2, {"server.tombstone_keep": "1s"})
+        pods.leader.put("x", b"x")
+        pods.wait_equal()
+        pods[1].stop()
+        before = inode(pods[1])
+        self.below_horizon(pods)
+        pods[1].start()
+        self.assertRegex(pods[1].init.log, r"action=\"?seed")
+        pods.wait_equal()
+        self.assertNotEqual(inode(pods[1]), before)
+        self.assertFalse((pods[1].data_dir / "store.old").exists())
+
+    def test_below_the_horizon_in_a_running_pod_the_sidecar_has_it_seeded_again(self):
+        pods = self.pod_set(2, {"server.tombstone_keep": "1s"})
+        pods.leader.put("x", b"x")
+        pods.wait_ready()
+        pods.wait_equal()
+        pods[1].kill("sidecar")
+        server, before = pods[1].server.pid, inode(pods[1])
+        self.below_horizon(pods)
+        pods[1].restart("sidecar")
+        pods.wait_equal()
+        pods.wait_ready()
+        self.assertEqual(pods[1].server.pid, server, "the server was restarted")
+        self.assertNotEqual(inode(pods[1]), before)
+        self.assertEqual(pods[1].init.starts, 1)
+
+    def test_of_another_cluster_it_refuses_with_65_and_keeps_its_store(self):
+        pods = self.pod_set(2)
+        pods.leader.put("x", b"x")
+        pods.wait_equal()
+        pods.stop()
+        pods.leader.delete_volume()
+        pods.leader.start()
+        pods.leader.put("y", b"y")
+        own, before = pods[1].offline_position(), inode(pods[1])
+        code, log = pods[1].run_init()
+        self.assertEqual(code, 65, log)
+        self.assertEqual((pods[1].offline_position(), inode(pods[1])), (own, before))
+        message = json.loads(pods[1].init.termination_log.read_text())
+        text = json.dumps(message)
+        self.assertIn(own["cluster"], text)
+        self.assertIn(pods.leader.position()["cluster"], text)
+
+    def diverge(self, config=None):
+        """A leader whose volume was put back to an earlier day, and a follower that saw what came after."""
+        pods = self.pod_set(2, config)
+        pods.leader.load((f"key-{n}", "x") for n in range(100))
+        pods.wait_ready()
+        pods.wait_equal()
+        pods.leader.stop()
+        shutil.copytree(pods.leader.data_dir, self.dir / "backup")
+        pods.leader.start()
+        pods.leader.load((f"lost-{n}", "x") for n in range(20))
+        pods.wait_equal()
+        pods.leader.stop()
+        return pods
+
+    def put_back(self, pods):
+        pods.leader.delete_volume()
+        shutil.copytree(self.dir / "backup", pods.leader.data_dir, dirs_exist_ok=True)
+        pods.leader.start()
+        pods.leader.load((f"other-{n}", "x") for n in range(30))
+
+    def test_not_in_the_leaders_history_it_refuses_with_65_and_keeps_its_store(self):
+        pods = self.diverge()
+        pods[1].stop()
+        self.put_back(pods)
+        own, before = pods[1].offline_position(), inode(pods[1])
+        code, log = pods[1].run_init()
+        self.assertEqual(code, 65, log)
+        self.assertEqual((pods[1].offline_position(), inode(pods[1])), (own, before))
+
+    def test_not_in_the_leaders_history_it_is_seeded_where_that_is_wanted(self):
+        pods = self.diverge({"sync.on_divergence": "reseed"})
+        pods[1].stop()
+        self.put_back(pods)
+        pods[1].start()
+        self.assertRegex(pods[1].init.log, r"action=\"?seed")
+        pods.wait_equal()
+        self.assertEqual(pods[1].get("/v1/kv/lost-1").status, 404)
+
+    def test_divergence_in_a_running_pod_stops_the_sync_and_is_reported(self):
+        pods = self.diverge()
+        before = pods[1].position()
+        self.put_back(pods)
+        wait_until(lambda: pods[1].readyz() == 503, 30, "the follower is unready", pods)
+
+        def reported():
+            status = json.dumps(pods[1].status()).lower()
+            return "diverge" in status or "digest" in status
+        wait_until(reported, 20, "the status says why", pods)
+        after = pods[1].position()
+        self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
+        self.assertEqual(pods[1].get("/v1/kv/lost-1").body, b"x")
+
+    def test_divergence_in_a_running_pod_is_seeded_over_where_that_is_wanted(self):
+        pods = self.diverge({"sync.on_divergence": "reseed"})
+        server = pods[1].server.pid
+        self.put_back(pods)
+        pods.wait_equal()
+        pods.wait_ready()
+        self.assertEqual(pods[1].server.pid, server)
+        self.assertEqual(pods[1].get("/v1/kv/lost-1").status, 404)
+
+
+class HalfDone(support.PodTest):
+    """What an earlier life left on the volume."""
+
+    def prepared(self):
+        pods = self.pod_set(2)
+        pods.leader.load((f"key-{n}", "x") for n in range(100))
+        pods.wait_equal()
+        pods[1].stop()
+        return pods, pods[1].data_dir
+
+    def finish(self, pods):
+        pods[1].start()
+        pods.wait_equal()
+        self.assertEqual([p.name for p in pods[1].data_dir.glob("store*")], ["store"])
+
+    def test_a_half_done_download_is_cleared(self):
+        pods, data = self.prepared()
+        before = inode(pods[1])
+        (data / "store.incoming").mkdir()
+        (data / "store.incoming" / "data.mdb").write_bytes(b"half")
+        self.finish(pods)
+        self.assertEqual(inode(pods[1]), before)
+
+    def test_a_complete_new_store_is_put_in_place(self):
+        pods, data = self.prepared()
+        shutil.copytree(data / "store", data / "store.ready")
+        fresh = (data / "store.ready" / "data.mdb").stat().st_ino
+        self.finish(pods)
+        self.assertEqual(inode(pods[1]), fresh)
+
+    def test_a_swap_cut_between_its_renames_is_finished(self):
+        pods, data = self.prepared()
+        shutil.copytree(data / "store", data / "store.ready")
+        fresh = (data / "store.ready" / "data.mdb").stat().st_ino
+        (data / "store").rename(data / "store.old")
+        self.finish(pods)
+        self.assertEqual(inode(pods[1]), fresh)
+
+    def test_an_old_store_without_a_new_one_is_put_back(self):
+        pods, data = self.prepared()
+        before = inode(pods[1])
+        (data / "store").rename(data / "store.old")
+        self.finish(pods)
+        self.assertEqual(inode(pods[1]), before)
+
+    def test_an_old_store_beside_the_new_one_is_deleted(self):
+        pods, data = self.prepared()
+        shutil.copytree(data / "store", data / "store.old")
+        self.finish(pods)
+
+
+class Volume(support.PodTest):
+    def test_init_answers_75_while_a_server_has_the_store(self):
+        pods = self.pod_set(1)
+        code, log = pods.leader.run_init()
+        self.assertEqual(code, 75, log)
+
+    def test_a_damaged_store_is_not_started_on_and_not_deleted(self):
+        pods = self.pod_set(2)
+        pods.leader.load((f"key-{n}", "x") for n in range(100))
+        pods.wait_equal()
+        pods[1].stop()
+        image = pods[1].store_dir / "data.mdb"
+        image.write_bytes(b"this is no store" * 1024)
+        code, log = pods[1].run_init()
+        self.assertEqual(code, 65, log)
+        self.assertEqual(image.read_bytes()[:16], b"this is no store")
+
+    def test_a_volume_that_cannot_be_written_is_73_or_77(self):
+        pods = self.pod_set(1)
+        follower = pods.add()
+        shutil.rmtree(follower.data_dir)
+        follower.data_dir.write_text("a file is in the way")
+        code, log = follower.run_init()
+        self.assertIn(code, (73, 77), log)
+
+
+if __name__ == "__main__":
+    support.main()
