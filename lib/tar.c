@@ -16,11 +16,19 @@
 
 /* --- Writing --- */
 
+/* Takes the header and nothing more: with the missing data refused, libarchive can be closed without writing it. */
+struct collector {
+	struct buf header;
+	bool closed;
+};
+
 static la_ssize_t
 collect(struct archive *a, void *arg, const void *data, size_t len)
 {
+	struct collector *c = arg;
+
 	(void)a;
-	return buf_add(arg, data, len) < 0 ? -1 : (la_ssize_t)len;
+	return c->closed || buf_add(&c->header, data, len) < 0 ? -1 : (la_ssize_t)len;
 }
 
 static int
@@ -41,10 +49,10 @@ tar_write_header(struct buf *out, const char *name, uint64_t size_bytes, int64_t
 {
 	struct archive *a = archive_write_new();
 	struct archive_entry *entry = archive_entry_new();
-	struct buf header;
+	struct collector c = { .closed = false };
 	int rc;
 
-	buf_init(&header, 64u << 10);
+	buf_init(&c.header, 64u << 10);
 	if (a == NULL || entry == NULL || describe_file(entry, name, size_bytes, mtime) < 0) {
 		rc = sp_error_set(err, SP_ENOMEM, "write the tar header of %s: out of memory", name);
 		goto out;
@@ -55,19 +63,18 @@ tar_write_header(struct buf *out, const char *name, uint64_t size_bytes, int64_t
 	}
 	archive_write_set_format_pax_restricted(a);
 	archive_write_set_bytes_per_block(a, 0); /* each block comes out as it is made */
-	if (archive_write_open(a, &header, NULL, collect, NULL) != ARCHIVE_OK ||
+	if (archive_write_open(a, &c, NULL, collect, NULL) != ARCHIVE_OK ||
 	    archive_write_header(a, entry) != ARCHIVE_OK) {
 		rc = sp_error_set(err, SP_EINTERNAL, "write the tar header of %s: %s", name, archive_error_string(a));
 		goto out;
 	}
-	if ((rc = buf_add(out, header.data, header.len)) < 0)
+	if ((rc = buf_add(out, c.header.data, c.header.len)) < 0)
 		sp_error_set(err, rc, "write the tar header of %s: no room", name);
 out:
-	if (a != NULL)
-		archive_write_fail(a); /* or freeing it would write the member's missing data */
+	c.closed = true;
 	archive_write_free(a);
 	archive_entry_free(entry);
-	buf_release(&header);
+	buf_release(&c.header);
 	return rc;
 }
 

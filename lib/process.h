@@ -1,0 +1,40 @@
+/*
+ * Running a program and reading what it says: bounded in time and in bytes.
+ *
+ *	struct process_result result;
+ *	struct buf out;
+ *	buf_init(&out, 64 << 10);
+ *	if (process_run(argv, 30000, &out, &result, &err) < 0) …	// it did not run, or not to its end
+ *	if (result.exit_code != 0) … result.said …			// it ran and complained
+ *
+ * The child gets /dev/null as standard input, an empty signal mask with default handlers, and no other descriptor than
+ * the standard three (the caller's are close-on-exec by the project's rule). Any thread.
+ */
+#ifndef LIB_PROCESS_H_
+#define LIB_PROCESS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/error.h"
+
+#define PROCESS_SAID_MAX 512
+
+struct process_result {
+	int exit_code;               /* 128 + the signal's number where a signal ended it */
+	char said[PROCESS_SAID_MAX]; /* the beginning of its standard error, on one line */
+};
+
+/*
+ * Run argv[0] (looked up in PATH where it has no slash) and wait for its end. Standard output is appended to `out`.
+ * SP_ENOTFOUND or SP_EPERM where the program cannot be started; SP_ETOOBIG where it says more than `out` takes, and
+ * SP_ESTALLED where it is not done after timeout_ms: then it was killed, and nothing of it is left running.
+ */
+int process_run(
+    const char *const *argv, int64_t timeout_ms, struct buf *out, struct process_result *result, struct sp_error *err);
+
+/* The path of the program `name` beside the running one, where it is there and may be run, else `name` itself. */
+void process_find_beside(const char *name, char *out, size_t size);
+
+#endif
