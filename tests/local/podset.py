@@ -576,9 +576,11 @@ class PodSet:
         (version / "seedpod.ini").write_text(text if text is not None else self.config_text())
         link, fresh = self.config_dir / "..data", self.config_dir / "..data_tmp"
         former = os.readlink(link) if link.is_symlink() else None
+        fresh.unlink(missing_ok=True)
         fresh.symlink_to(version.name)
         os.rename(fresh, link)
         if not self.config_path.is_symlink():
+            self.config_path.unlink(missing_ok=True)  # somebody edited it in place, with sed -i
             self.config_path.symlink_to("..data/seedpod.ini")
         if former:
             shutil.rmtree(self.config_dir / former, ignore_errors=True)
