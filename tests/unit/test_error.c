@@ -1,0 +1,123 @@
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/error.h"
+
+START_TEST(error_set__formats_and_returns_the_code)
+{
+	struct sp_error err = { 0 };
+
+	ck_assert_int_eq(sp_error_set(&err, SP_EBADDATA, "member %d", 3), SP_EBADDATA);
+	ck_assert_int_eq(err.code, SP_EBADDATA);
+	ck_assert_str_eq(err.text, "member 3");
+}
+END_TEST
+
+START_TEST(error_set__without_an_error_to_fill)
+{
+	ck_assert_int_eq(sp_error_set(NULL, SP_EIO, "x"), SP_EIO);
+	ck_assert_int_eq(sp_error_errno(NULL, ENOSPC, "x"), SP_ENOSPACE);
+	ck_assert_int_eq(sp_error_wrap(NULL, "x"), SP_EINTERNAL);
+}
+END_TEST
+
+START_TEST(error_errno__picks_the_code)
+{
+	static const struct {
+		int errnum, code;
+	} cases[] = { { ENOSPC, SP_ENOSPACE }, { EDQUOT, SP_ENOSPACE }, { EACCES, SP_EPERM }, { EPERM, SP_EPERM },
+		{ EROFS, SP_EPERM }, { ENOENT, SP_ENOTFOUND }, { ENOMEM, SP_ENOMEM }, { EIO, SP_EIO },
+		{ EBUSY, SP_EIO } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sp_error err = { 0 };
+
+		ck_assert_int_eq(sp_error_errno(&err, cases[i].errnum, "open %s", "f"), cases[i].code);
+		ck_assert_int_eq(err.code, cases[i].code);
+		ck_assert_int_eq(strncmp(err.text, "open f: ", 8), 0);
+		ck_assert_str_eq(err.text + 8, strerror(cases[i].errnum));
+	}
+}
+END_TEST
+
+START_TEST(error_wrap__reads_from_the_outside_in)
+{
+	struct sp_error err = { 0 };
+
+	sp_error_set(&err, SP_ETRUNCATED, "connection closed after 3 bytes");
+	ck_assert_int_eq(sp_error_wrap(&err, "read %s", "seedpod.sums"), SP_ETRUNCATED);
+	ck_assert_int_eq(sp_error_wrap(&err, "seed from store-0"), SP_ETRUNCATED);
+	ck_assert_str_eq(err.text, "seed from store-0: read seedpod.sums: connection closed after 3 bytes");
+}
+END_TEST
+
+START_TEST(error_text__is_cut_at_its_size)
+{
+	struct sp_error err = { 0 };
+	char lots[3 * SP_ERROR_TEXT_MAX];
+
+	memset(lots, 'x', sizeof(lots) - 1);
+	lots[sizeof(lots) - 1] = '\0';
+	sp_error_set(&err, SP_EIO, "%s", lots);
+	ck_assert_uint_eq(strlen(err.text), SP_ERROR_TEXT_MAX - 1);
+	sp_error_errno(&err, EIO, "%s", lots);
+	ck_assert_uint_eq(strlen(err.text), SP_ERROR_TEXT_MAX - 1);
+	sp_error_wrap(&err, "%s", lots);
+	ck_assert_uint_lt(strlen(err.text), SP_ERROR_TEXT_MAX);
+	sp_error_set(&err, SP_EIO, "inner");
+	sp_error_wrap(&err, "%s", lots);
+	ck_assert_uint_lt(strlen(err.text), SP_ERROR_TEXT_MAX);
+}
+END_TEST
+
+START_TEST(error_codes__have_names_texts_and_exit_codes)
+{
+	ck_assert_str_eq(sp_code_name(SP_EHORIZON), "SP_EHORIZON");
+	ck_assert_str_eq(sp_code_text(SP_EHORIZON), "below the horizon");
+	ck_assert_str_eq(sp_code_name(0), "SP_OK");
+	ck_assert_str_eq(sp_code_text(0), "no error");
+	ck_assert_str_eq(sp_code_name(-999), "SP_EUNKNOWN");
+	ck_assert_str_eq(sp_code_text(-999), "unknown error");
+}
+END_TEST
+
+START_TEST(error_exit__is_the_contract)
+{
+	ck_assert_int_eq(sp_code_exit(0), 0);
+	ck_assert_int_eq(sp_code_exit(SP_EUSAGE), 64);
+	ck_assert_int_eq(sp_code_exit(SP_EBADDATA), 65);
+	ck_assert_int_eq(sp_code_exit(SP_ETRUNCATED), 65);
+	ck_assert_int_eq(sp_code_exit(SP_EUNAVAIL), 69);
+	ck_assert_int_eq(sp_code_exit(SP_ENOSPACE), 73);
+	ck_assert_int_eq(sp_code_exit(SP_EVOLUME), 73);
+	ck_assert_int_eq(sp_code_exit(SP_EAGAIN), 75);
+	ck_assert_int_eq(sp_code_exit(SP_EPERM), 77);
+	ck_assert_int_eq(sp_code_exit(SP_ECONF), 78);
+	ck_assert_int_eq(sp_code_exit(-999), 70);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("error");
+	TCase *tests = tcase_create("error");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tests, error_set__formats_and_returns_the_code);
+	tcase_add_test(tests, error_set__without_an_error_to_fill);
+	tcase_add_test(tests, error_errno__picks_the_code);
+	tcase_add_test(tests, error_wrap__reads_from_the_outside_in);
+	tcase_add_test(tests, error_text__is_cut_at_its_size);
+	tcase_add_test(tests, error_codes__have_names_texts_and_exit_codes);
+	tcase_add_test(tests, error_exit__is_the_contract);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
