@@ -1,0 +1,76 @@
+/* The fields of struct follower, for its three parts: follower.c (the turn), follower_pull.c (feeds), follower_halt.c
+ * (divergence and reseeding). */
+#ifndef SIDECAR_FOLLOWER_PRIVATE_H_
+#define SIDECAR_FOLLOWER_PRIVATE_H_
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "lib/backoff.h"
+#include "lib/buf.h"
+#include "lib/http.h"
+#include "lib/position.h"
+#include "sidecar/follower.h"
+#include "sidecar/trouble.h"
+
+/* A step's answer where the turn goes on; else the milliseconds to wait. */
+#define STEP_ON (-1)
+
+/* The sync stands still because the content is not the leader's. */
+struct halt {
+	bool on;
+	bool for_content;       /* a digest or a refusal said so, which position_relate() cannot see */
+	struct position leader; /* both at that time: where either is another one now, it is worth a new try */
+	struct position own;
+};
+
+struct follower {
+	struct follower_options o;
+	struct http_client *client; /* to the leader */
+	struct conf conf;
+	unsigned generation;
+	struct buf feed;
+	struct trouble trouble;
+	struct backoff reseed_backoff;
+	int64_t reseed_not_before_ms;
+	int64_t released_since_ms; /* the server has had no store open since then; 0: it has */
+
+	uint64_t life; /* the server's life that `own` and `related` belong to */
+	bool own_known;
+	struct position own;
+	bool related; /* own is in the leader's history */
+	bool proven;  /* own was shown to be the leader's: a long poll may wait now */
+	bool leader_known;
+	struct position leader; /* as it last told */
+	char leader_url[POSITION_URL_MAX];
+	struct halt halt;
+	bool draining; /* poll: between its first feed and the cut */
+	int64_t drain_began_ms;
+
+	atomic_bool ending;
+	atomic_bool overdue;           /* follower_guard() ended the call */
+	_Atomic int64_t call_until_ms; /* when the call to the leader under way has taken too long; 0: none is */
+};
+
+/* follower.c */
+void follower_forget(struct follower *f);
+int64_t follower_look(struct follower *f);
+int64_t follower_ask_leader(struct follower *f, struct position *out);
+bool follower_begin_call(struct follower *f, int64_t longest_ms);
+void follower_end_call(struct follower *f, int rc, struct sp_error *err);
+int64_t follower_trouble(struct follower *f, enum sync_reason reason, const struct sp_error *err);
+int64_t follower_leader_failed(struct follower *f, struct sp_error *err);
+int64_t follower_planned_silence_ms(const struct follower *f);
+
+/* follower_pull.c */
+int64_t follower_pull(struct follower *f);
+void follower_prove(struct follower *f);
+
+/* follower_halt.c */
+int64_t follower_halt(struct follower *f, enum sync_reason reason, bool for_content, const struct sp_error *err);
+int64_t follower_digest_mismatch(struct follower *f, const struct sp_error *err);
+int64_t follower_recheck(struct follower *f);
+int64_t follower_reseed(struct follower *f, bool force, const char *why);
+
+#endif

@@ -1,0 +1,220 @@
+/* seedpod-sidecar: keeps a follower equal to its leader, and says how the pod is. This file only wires. */
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/cli.h"
+#include "conf/reload.h"
+#include "lib/clock.h"
+#include "lib/driver_seedpod.h"
+#include "lib/file.h"
+#include "lib/http.h"
+#include "lib/listener.h"
+#include "lib/log.h"
+#include "lib/version.h"
+#include "sidecar/pages.h"
+#include "sidecar/state.h"
+#include "sidecar/sync.h"
+#include "sidecar/watch.h"
+
+#define WATCH_TIMEOUT_MS 5000
+#define STOP_MS          1500 /* what the loops have to end in after a signal */
+#define PATH_SIZE        1024
+
+static const char after_help[] =
+    "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
+    "  /livez             200 while this program's own loops turn\n"
+    "  /readyz[?verbose]  200 when the pod is ready, 503 and the reason when it is not\n"
+    "  /metrics           Prometheus text format, the server's samples included\n"
+    "  /status            JSON: position, leader, lag, checks, last error, configuration\n";
+
+/* Everything that runs, in the order in which it is made. */
+struct sidecar {
+	struct cli cli;
+	struct state *state;
+	struct driver *sync_driver;
+	struct driver *watch_driver;
+	struct reseed_options reseed;
+	struct sync *sync;
+	struct watch *watch;
+	struct reload *reload;
+	struct pages pages;
+	struct listener *listener;
+};
+
+static void
+conf_changed(const struct conf *now, void *arg)
+{
+	struct sidecar *sc = arg;
+
+	state_set_conf(sc->state, now);
+	sync_wake(sc->sync);
+}
+
+static void
+server_changed(void *arg)
+{
+	struct sidecar *sc = arg;
+
+	sync_wake(sc->sync);
+}
+
+static void
+tick(void *arg, int64_t now_ms)
+{
+	struct sidecar *sc = arg;
+
+	sync_guard(sc->sync, now_ms);
+}
+
+static int
+start_sync(struct sidecar *sc, struct sp_error *err)
+{
+	const struct conf *conf = &sc->cli.conf;
+	struct driver_seedpod_options d = { .control_socket = conf->server_control_socket };
+	struct follower_options f = { .state = sc->state, .reseed = reseed_with_init, .reseed_arg = &sc->reseed };
+
+	sc->sync_driver = driver_seedpod_new(&d, err);
+	if (sc->sync_driver == NULL)
+		return err->code;
+	sc->reseed.driver = sc->sync_driver;
+	sc->reseed.config_path = sc->cli.config_path;
+	f.driver = sc->sync_driver;
+	sc->sync = sync_new(&f, err);
+	return sc->sync != NULL ? 0 : err->code;
+}
+
+static int
+start_watch(struct sidecar *sc, struct sp_error *err)
+{
+	const struct conf *conf = &sc->cli.conf;
+	struct driver_seedpod_options d = { .control_socket = conf->server_control_socket,
+		.timeout_ms = WATCH_TIMEOUT_MS };
+	char seed_path[PATH_SIZE];
+	struct watch_options w = {
+		.state = sc->state,
+		.metrics = driver_seedpod_metrics,
+		.seed_path = seed_path,
+		.changed = server_changed,
+		.tick = tick,
+		.arg = sc,
+	};
+
+	if (file_join(seed_path, sizeof(seed_path), conf->server_data_dir, "seed.json", err) < 0)
+		return err->code;
+	sc->watch_driver = driver_seedpod_new(&d, err);
+	if (sc->watch_driver == NULL)
+		return err->code;
+	w.driver = sc->watch_driver;
+	sc->watch = watch_new(&w, err);
+	return sc->watch != NULL ? 0 : err->code;
+}
+
+static int
+start(struct sidecar *sc, struct sp_error *err)
+{
+	struct listener_options l = { .address = sc->cli.conf.sidecar_listen,
+		.threads = 1,
+		.connection_limit = 256,
+		.handle = pages_handle,
+		.arg = &sc->pages };
+	int rc;
+
+	sc->state = state_new(&sc->cli.conf, clock_mono_ms());
+	rc = start_sync(sc, err);
+	if (rc < 0)
+		return sp_error_wrap(err, "start the sync");
+	rc = start_watch(sc, err);
+	if (rc < 0)
+		return sp_error_wrap(err, "start the watch of the server");
+	sc->reload = reload_new(sc->cli.config_path, &sc->cli.conf, conf_changed, sc, err);
+	if (sc->reload == NULL)
+		return sp_error_wrap(err, "watch the configuration");
+	sc->pages.state = sc->state;
+	sc->pages.reload = sc->reload;
+	sc->listener = listener_new(&l, err);
+	if (sc->listener == NULL)
+		return sp_error_wrap(err, "listen on %s", sc->cli.conf.sidecar_listen);
+	return 0;
+}
+
+/* In the order in which nothing is used after its end. A loop that is held up in a call is left behind: what it may be
+ * doing (an apply, a look) is the server's to finish, and this process ends. */
+static void
+stop(struct sidecar *sc)
+{
+	bool ended = true;
+
+	if (sc->listener != NULL)
+		listener_stop(sc->listener);
+	listener_free(sc->listener, 200);
+	reload_free(sc->reload);
+	if (sc->watch != NULL && !watch_stop(sc->watch, STOP_MS / 3))
+		ended = false;
+	if (sc->sync != NULL && !sync_stop(sc->sync, STOP_MS))
+		ended = false;
+	if (!ended) {
+		log_warn("stopped in the midst of a call to the server");
+		_exit(0);
+	}
+	watch_free(sc->watch);
+	sync_free(sc->sync);
+	if (sc->watch_driver != NULL)
+		sc->watch_driver->ops->free(sc->watch_driver);
+	if (sc->sync_driver != NULL)
+		sc->sync_driver->ops->free(sc->sync_driver);
+	state_free(sc->state);
+}
+
+static void
+block_signals(sigset_t *signals)
+{
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(signals);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+static int
+run(struct sidecar *sc)
+{
+	struct sp_error err = { 0 };
+	sigset_t signals;
+	int got = 0;
+	int rc;
+
+	block_signals(&signals);
+	rc = http_setup(&err);
+	if (rc == 0)
+		rc = start(sc, &err);
+	if (rc == 0) {
+		log_info("serving", LOG_STR("version", SEEDPOD_VERSION), LOG_STR("pod", sc->cli.conf.pod.name),
+		    LOG_STR("listen", sc->cli.conf.sidecar_listen), LOG_STR("config", sc->cli.conf.hash));
+		sigwait(&signals, &got);
+		log_info("stopping", LOG_STR("signal", got == SIGINT ? "SIGINT" : "SIGTERM"));
+	} else {
+		log_error("cannot start", LOG_STR("code", sp_code_name(rc)), LOG_STR("error", err.text));
+	}
+	stop(sc);
+	http_teardown();
+	if (rc == 0)
+		log_info("stopped");
+	return sp_code_exit(rc);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct sidecar sc;
+	int exit_code;
+
+	/* Few threads that allocate little: one arena keeps the idle pod small. */
+	mallopt(M_ARENA_MAX, 1);
+	sc.cli.program = "seedpod-sidecar";
+	sc.cli.summary = "Keep a follower's store equal to its leader's, and say whether the pod is ready.";
+	sc.cli.after_help = after_help;
+	exit_code = cli_parse(&sc.cli, argc, argv);
+	return exit_code >= 0 ? exit_code : run(&sc);
+}

@@ -1,0 +1,60 @@
+/* The fields of struct state, for state.c which writes them and view.c which reads them. */
+#ifndef SIDECAR_STATE_PRIVATE_H_
+#define SIDECAR_STATE_PRIVATE_H_
+
+#include <pthread.h>
+
+#include "sidecar/lag.h"
+#include "sidecar/readiness.h"
+#include "sidecar/state.h"
+#include "sidecar/view.h"
+
+struct state {
+	pthread_mutex_t mutex; /* guards everything below */
+
+	struct conf conf;
+	unsigned generation;
+	int64_t started_ms;
+
+	/* The local server. */
+	uint64_t life;
+	uint64_t ticket;              /* grows with each position that the sync brought */
+	bool server_asked;            /* the watch has looked at least once */
+	bool server_ok;               /* at its last look there was an answer with a position */
+	int64_t server_seen_ms;       /* when that answer came */
+	struct sp_error server_error; /* where not ok */
+	bool own_known;
+	struct position own;
+	char *server_metrics; /* or NULL */
+	size_t server_metrics_len;
+	char *seed; /* JSON text, or NULL */
+
+	/* The leader. */
+	char leader_url[POSITION_URL_MAX];
+	bool leader_known;
+	struct position leader;
+	bool leader_heard;       /* it answered at least once */
+	bool leader_failing;     /* the last try got no answer */
+	int64_t leader_heard_ms; /* its last answer */
+	int64_t leader_due_ms;   /* when the next one is overdue */
+	struct lag_tracker lag;
+
+	/* Proof. */
+	bool target_known;
+	uint64_t target_seq;
+	bool proven;
+	bool diverged;
+	char diverged_text[READINESS_TEXT_MAX];
+	bool seeding;
+	struct readiness_hysteresis hysteresis;
+	bool told; /* the log knows whether the pod is ready */
+	bool told_ready;
+
+	struct view_counters counters;
+	struct view_error last_error;
+	bool in_trouble; /* the last error has not ended */
+
+	int64_t hearts[HEART_COUNT]; /* deadlines; 0: does not beat yet */
+};
+
+#endif

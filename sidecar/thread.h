@@ -1,0 +1,31 @@
+/* Threads with small stacks, and waits that end: what the sidecar's loops have in common. */
+#ifndef SIDECAR_THREAD_H_
+#define SIDECAR_THREAD_H_
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+
+/* Start a thread with a stack of 256 KiB and the name (at most 15 bytes). */
+int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg, struct sp_error *err);
+
+/* Wait until it has ended: true, or false after timeout_ms. */
+bool thread_join(pthread_t thread, int64_t timeout_ms);
+
+/* A bell: one thread waits, others ring. A ring that finds nobody waiting is kept for the next wait. */
+struct bell {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond; /* on the monotonic clock */
+	bool rung;
+};
+
+int bell_init(struct bell *b, struct sp_error *err);
+void bell_release(struct bell *b);
+void bell_ring(struct bell *b);
+
+/* Wait for a ring, or timeout_ms. */
+void bell_wait(struct bell *b, int64_t timeout_ms);
+
+#endif

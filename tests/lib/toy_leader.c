@@ -1,0 +1,175 @@
+#include "tests/lib/toy_leader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/feed.h"
+
+#define TICK_MS 5
+
+static void
+reply_position(struct toy_leader *l, struct request *rq)
+{
+	struct position p = toy_position(&l->store);
+	char *text = position_to_json(&p);
+
+	if (text == NULL)
+		abort();
+	request_reply(rq, 200, "application/json", text, strlen(text));
+	free(text);
+}
+
+static void
+reply_feed(struct toy_leader *l, struct request *rq, uint64_t since)
+{
+	int mood = atomic_load(&l->mood);
+	struct buf feed;
+
+	buf_init(&feed, FEED_BYTES_MAX);
+	toy_feed(&l->store, since, atomic_load(&l->batch), &feed);
+	if (mood == TOY_GARBAGE)
+		feed.data[feed.len / 2] ^= 1;
+	if (mood == TOY_CUT_SHORT)
+		feed.len -= 10;
+	request_reply_buf(rq, 200, FEED_CONTENT_TYPE, &feed);
+	buf_release(&feed);
+}
+
+/* Lay it aside until there is news, or until_ms. */
+static void
+lay_aside(struct toy_leader *l, struct request *rq, uint64_t since, int64_t until_ms)
+{
+	size_t i = 0;
+
+	request_set_state(rq, l);
+	request_suspend(rq);
+	pthread_mutex_lock(&l->mutex);
+	while (i < TOY_PENDING_MAX && l->pending[i].rq != NULL)
+		i++;
+	if (i == TOY_PENDING_MAX)
+		abort();
+	l->pending[i].rq = rq;
+	l->pending[i].until_ms = until_ms;
+	l->pending[i].since = since;
+	pthread_mutex_unlock(&l->mutex);
+}
+
+static long long
+number(const struct request *rq, const char *name)
+{
+	char text[32];
+	char *end;
+	long long n;
+
+	if (request_query(rq, name, text, sizeof(text)) < 0)
+		return 0;
+	n = strtoll(text, &end, 10);
+	return strcmp(end, "s") == 0 ? n * 1000 : n;
+}
+
+static void
+changes(struct toy_leader *l, struct request *rq)
+{
+	uint64_t since = (uint64_t)number(rq, "since");
+	long long wait_ms = number(rq, "wait");
+	int mood = atomic_load(&l->mood);
+
+	if (request_state(rq) == NULL) {
+		atomic_fetch_add(&l->changes, 1);
+		atomic_store(&l->last_wait_ms, wait_ms);
+	}
+	if (mood == TOY_HORIZON || mood == TOY_STRANGE)
+		request_reply(rq, mood == TOY_HORIZON ? 410 : 409, "text/plain", "no\n", 3);
+	else if (wait_ms > 0 && request_state(rq) == NULL && toy_position(&l->store).seq <= since)
+		lay_aside(l, rq, since, clock_mono_ms() + wait_ms);
+	else
+		reply_feed(l, rq, since);
+}
+
+static void
+handle(struct request *rq, void *arg)
+{
+	struct toy_leader *l = arg;
+	bool is_position = strcmp(request_path(rq), "/v1/position") == 0;
+
+	if (is_position && request_state(rq) == NULL)
+		atomic_fetch_add(&l->positions, 1);
+	if (atomic_load(&l->mood) == TOY_SILENT && !atomic_load(&l->stopping))
+		lay_aside(l, rq, UINT64_MAX, INT64_MAX);
+	else if (atomic_load(&l->mood) == TOY_DOWN)
+		request_reply(rq, 503, "text/plain", "down\n", 5);
+	else if (is_position)
+		reply_position(l, rq);
+	else
+		changes(l, rq);
+}
+
+static void *
+tick(void *arg)
+{
+	struct toy_leader *l = arg;
+	bool stopping, left;
+	uint64_t seq;
+
+	do {
+		stopping = atomic_load(&l->stopping);
+		left = false;
+		seq = toy_position(&l->store).seq;
+		pthread_mutex_lock(&l->mutex);
+		for (size_t i = 0; i < TOY_PENDING_MAX; i++) {
+			struct request *rq = l->pending[i].rq;
+
+			if (rq == NULL)
+				continue;
+			left = true;
+			if (!stopping && seq <= l->pending[i].since && clock_mono_ms() < l->pending[i].until_ms)
+				continue;
+			l->pending[i].rq = NULL;
+			request_resume(rq);
+		}
+		pthread_mutex_unlock(&l->mutex);
+		clock_sleep_ms(TICK_MS);
+	} while (!stopping || left);
+	return NULL;
+}
+
+void
+toy_leader_start(struct toy_leader *l, unsigned port)
+{
+	struct sp_error err = { 0 };
+	struct listener_options o = { .threads = 2, .handle = handle, .arg = l };
+	char address[32];
+
+	snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	o.address = address;
+	atomic_store(&l->stopping, false);
+	if (atomic_load(&l->batch) == 0)
+		atomic_store(&l->batch, TOY_RECORDS_MAX);
+	memset(l->pending, 0, sizeof(l->pending));
+	pthread_mutex_init(&l->mutex, NULL);
+	l->listener = listener_new(&o, &err);
+	if (l->listener == NULL) {
+		fprintf(stderr, "toy leader: %s\n", err.text);
+		abort();
+	}
+	l->port = listener_port(l->listener);
+	snprintf(l->url, sizeof(l->url), "http://127.0.0.1:%u", l->port);
+	if (pthread_create(&l->ticker, NULL, tick, l) != 0)
+		abort();
+}
+
+void
+toy_leader_stop(struct toy_leader *l)
+{
+	if (l->listener == NULL)
+		return;
+	atomic_store(&l->stopping, true);
+	listener_stop(l->listener);
+	pthread_join(l->ticker, NULL);
+	listener_free(l->listener, 1000);
+	l->listener = NULL;
+	pthread_mutex_destroy(&l->mutex);
+}
