@@ -62,6 +62,8 @@ run_batch(struct commit_job *job, struct store_txn *txn)
 	if (atomic_load(&j->owner->role) != ROLE_LEADER)
 		return sp_error_set(&job->err, SP_EAGAIN, "this pod does not lead any more");
 	rc = check_condition(b, txn, &job->err);
+	/* A batch whose deletes find nothing changes nothing: its seq is the present one. */
+	b->seq = store_txn_last_seq(txn);
 	for (size_t i = 0; rc == 0 && i < b->count; i++) {
 		const struct repl_op *op = &b->ops[i];
 

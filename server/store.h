@@ -138,6 +138,8 @@ int store_txn_follow(struct store_txn *t, struct sp_error *err);
 /* The position as the transaction would publish it. */
 void store_txn_position(const struct store_txn *t, struct position *out);
 
+uint64_t store_txn_last_seq(const struct store_txn *t);
+
 /* Double the map, as far as the volume can hold. SP_ENOSPACE where the volume is full. Waits for the views under way;
  * no transaction may be open in this thread. */
 int store_grow(struct store *s, struct sp_error *err);

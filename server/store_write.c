@@ -90,6 +90,12 @@ store_txn_position(const struct store_txn *t, struct position *out)
 	meta_position(&t->meta, out);
 }
 
+uint64_t
+store_txn_last_seq(const struct store_txn *t)
+{
+	return t->meta.seq;
+}
+
 /* Note LMDB's failure: the transaction cannot be used any more. */
 static int
 spoil(struct store_txn *t, int mdb_code, struct sp_error *err)

@@ -1,0 +1,130 @@
+/*
+ * The HTTP handlers: each takes a call, looks at the store through a view or hands a batch to the replication, and
+ * answers.
+ *
+ * A handler may run several times for one request: it suspends (a write under way, a wait for a seq) and is called
+ * again when that is over; `stage` says where it stands. Handlers never block.
+ */
+#ifndef SERVER_API_H_
+#define SERVER_API_H_
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/error.h"
+#include "lib/listener.h"
+#include "server/counters.h"
+#include "server/repl.h"
+#include "server/snapshot.h"
+#include "server/store.h"
+#include "server/waiters.h"
+
+#define API_JSON        "application/json"
+#define API_NDJSON      "application/x-ndjson"
+#define API_PROBLEM     "application/problem+json"
+#define API_BYTES       "application/octet-stream"
+#define API_TEXT        "text/plain; charset=utf-8"
+#define API_BATCH_BYTES (16u << 20) /* the largest body of a batch, where max_value does not ask for more */
+
+/* What all handlers share; filled by main and constant but for the atomics. */
+struct api {
+	struct store *store;
+	struct repl *repl;
+	struct committer *committer; /* for its figures alone */
+	struct waiters *waiters;
+	struct snapshots *snapshots;
+	struct counters counters;
+	size_t max_value; /* bytes */
+	atomic_bool stopping;
+
+	/* Live configuration. */
+	atomic_bool reject_writes; /* follower_writes = reject */
+	atomic_int_fast64_t min_seq_wait_ms;
+
+	/* The control socket's verbs that reach beyond the store (main.c). Blocking. */
+	int (*release)(void *arg, struct sp_error *err);
+	int (*open)(void *arg, struct sp_error *err);
+	void *arg;
+};
+
+/* One request on its way through a handler. */
+struct call {
+	struct api *api;
+	struct request *rq;
+	void (*handler)(struct call *c);
+	enum { CALL_NEW, CALL_WAITED, CALL_WRITTEN } stage;
+	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
+	size_t key_len;
+
+	/* A write under way. */
+	struct repl_batch batch;
+	struct repl_op op;   /* the one op of a single write */
+	struct repl_op *ops; /* a batch's, malloc'ed */
+	struct buf arena;    /* what they point to */
+	bool plain;          /* answer as the mehdb API does: plain text */
+
+	/* A feed under way. */
+	struct repl_feed feed;
+};
+
+/* --- Answers (api_reply.c) --- */
+
+/* The status that stands for a failure of the store or the replication. */
+unsigned api_status(int code);
+
+/* application/problem+json (RFC 9457) with code, or plain text where c->plain. Adds Retry-After to 503. */
+void api_problem(struct call *c, unsigned status, const char *code, const char *detail);
+void api_error(struct call *c, const struct sp_error *err);
+void api_method(struct call *c, const char *allow); /* 405 */
+
+/* Whether this pod does not lead: then the call has been answered (307 to the leader, 403 or 503). */
+bool api_sent_to_leader(struct call *c);
+void api_redirect(struct call *c); /* 307 to the leader's same path; 503 where there is none to go to */
+
+void api_seq_headers(struct call *c, uint64_t seq); /* Seedpod-Seq and ETag */
+
+/* Hand a batch over and suspend; the handler is called again with stage CALL_WRITTEN. */
+void api_submit(struct call *c, const struct repl_op *ops, size_t count);
+
+/* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
+bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
+
+/* A duration from the query («30s», «500ms»), in milliseconds, cut to `most`. */
+bool api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out);
+
+/* The position with role, leader, mode and writable filled in. */
+int api_position_of(struct api *api, struct position *out, struct sp_error *err);
+
+/* Add "<name>" as text, or "<name>64" in base64 where the bytes are not UTF-8. `object` is a json_t. */
+struct json_t;
+int api_json_bytes(struct json_t *object, const char *name, const void *data, size_t len);
+
+/* --- Handlers --- */
+
+void api_set(struct call *c);          /* PUT /set/{key} */
+void api_get(struct call *c);          /* GET /get/{key} */
+void api_keys(struct call *c);         /* GET /keys */
+void api_mehdb_status(struct call *c); /* GET /status */
+
+void api_kv_get(struct call *c);
+void api_kv_put(struct call *c);
+void api_kv_delete(struct call *c);
+void api_kv_list(struct call *c);
+void api_batch(struct call *c);
+
+void api_position(struct call *c);
+void api_changes(struct call *c);
+void api_snapshot(struct call *c);
+
+void api_control_position(struct call *c);
+void api_control_apply(struct call *c);
+void api_control_role(struct call *c);
+void api_control_release(struct call *c);
+void api_control_open(struct call *c);
+void api_control_metrics(struct call *c);
+void api_control_digest(struct call *c);
+
+#endif

@@ -1,0 +1,177 @@
+/* One key at a time: GET, HEAD, PUT and DELETE of /v1/kv/{key}. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "server/api.h"
+
+/* Whether a list of entity tags («"12", "13"» or «*») holds this seq. */
+static bool
+tags_match(const char *tags, uint64_t seq)
+{
+	char tag[32];
+
+	if (strcmp(tags, "*") == 0)
+		return true;
+	snprintf(tag, sizeof(tag), "\"%" PRIu64 "\"", seq);
+	return strstr(tags, tag) != NULL;
+}
+
+/*
+ * Seedpod-Min-Seq: read your writes. True when the read may go on; else it waits, or was answered. A catch-up half
+ * applied does not count, since it may hold a later seq and an earlier value.
+ */
+static bool
+reached_min_seq(struct call *c, struct store_view *view)
+{
+	const char *header = request_header(c->rq, "Seedpod-Min-Seq");
+	struct position p;
+	struct sp_error err;
+	uint64_t seq;
+	char *end;
+
+	if (header == NULL)
+		return true;
+	seq = strtoull(header, &end, 10);
+	if (*header < '0' || *header > '9' || *end != '\0') {
+		store_view_end(view);
+		api_problem(c, 400, "header", "Seedpod-Min-Seq must be a whole number");
+		return false;
+	}
+	if (store_view_position(view, &p, &err) < 0) {
+		store_view_end(view);
+		api_error(c, &err);
+		return false;
+	}
+	if (p.seq >= seq && p.consistent)
+		return true;
+	store_view_end(view);
+	if (c->stage == CALL_NEW && !atomic_load(&c->api->stopping)) {
+		c->stage = CALL_WAITED;
+		waiters_add(
+		    c->api->waiters, c->rq, seq, clock_mono_ms() + (int64_t)atomic_load(&c->api->min_seq_wait_ms));
+	} else {
+		api_redirect(c);
+	}
+	return false;
+}
+
+static void
+reply_value(struct call *c, const struct store_record *r)
+{
+	const char *tags = request_header(c->rq, "If-None-Match");
+
+	api_seq_headers(c, r->seq);
+	if (tags != NULL && tags_match(tags, r->seq))
+		request_reply(c->rq, 304, NULL, "", 0);
+	else
+		request_reply(c->rq, 200, API_BYTES, r->value, r->value_len);
+}
+
+void
+api_kv_get(struct call *c)
+{
+	struct store_view *view;
+	struct store_record r;
+	struct sp_error err;
+	int rc;
+
+	rc = store_view_begin(c->api->store, &view, &err);
+	if (rc < 0) {
+		api_problem(c, 503, sp_code_name(rc), err.text);
+		return;
+	}
+	/* Where it does not go on, it has ended the view. */
+	if (!reached_min_seq(c, view))
+		return;
+	atomic_fetch_add(&c->api->counters.reads, 1);
+	rc = store_view_get(view, c->key, c->key_len, &r, &err);
+	if (rc == 0)
+		reply_value(c, &r);
+	store_view_end(view);
+	if (rc == SP_EBADDATA) {
+		atomic_fetch_add(&c->api->counters.damaged_records, 1);
+		log_error("damaged record", LOG_STR("error", err.text));
+	}
+	if (rc < 0)
+		api_error(c, &err);
+}
+
+/* The preconditions of a write. False: it was answered. */
+static bool
+read_conditions(struct call *c)
+{
+	const char *match = request_header(c->rq, "If-Match");
+	const char *none = request_header(c->rq, "If-None-Match");
+	char *end;
+
+	c->batch.condition = REPL_ALWAYS;
+	if (none != NULL && strcmp(none, "*") != 0) {
+		api_problem(c, 400, "header", "a write takes If-None-Match only as «*»");
+		return false;
+	}
+	if (none != NULL && match != NULL) {
+		api_problem(c, 400, "header", "If-Match and If-None-Match exclude each other");
+		return false;
+	}
+	if (none != NULL)
+		c->batch.condition = REPL_IF_ABSENT;
+	if (match == NULL)
+		return true;
+	if (strcmp(match, "*") == 0) {
+		c->batch.condition = REPL_IF_PRESENT;
+		return true;
+	}
+	c->batch.condition = REPL_IF_SEQ;
+	c->batch.if_seq = match[0] == '"' ? strtoull(match + 1, &end, 10) : 0;
+	if (match[0] != '"' || end == match + 1 || strcmp(end, "\"") != 0) {
+		api_problem(c, 412, "SP_EPRECOND", "If-Match takes one tag as the server gave it, «\"<seq>\"», or «*»");
+		return false;
+	}
+	return true;
+}
+
+static void
+reply_written(struct call *c)
+{
+	if (c->batch.code < 0) {
+		api_error(c, &c->batch.err);
+		return;
+	}
+	atomic_fetch_add(&c->api->counters.writes, 1);
+	api_seq_headers(c, c->batch.seq);
+	request_reply(c->rq, 204, NULL, "", 0);
+}
+
+static void
+write_key(struct call *c, struct repl_op op)
+{
+	if (c->stage == CALL_WRITTEN) {
+		reply_written(c);
+		return;
+	}
+	if (api_sent_to_leader(c) || !read_conditions(c))
+		return;
+	c->op = op;
+	c->op.key = c->key;
+	c->op.key_len = c->key_len;
+	api_submit(c, &c->op, 1);
+}
+
+void
+api_kv_put(struct call *c)
+{
+	struct repl_op op = { .kind = REPL_PUT };
+
+	op.value = request_body(c->rq, &op.value_len);
+	write_key(c, op);
+}
+
+void
+api_kv_delete(struct call *c)
+{
+	write_key(c, (struct repl_op){ .kind = REPL_DELETE });
+}

@@ -1,0 +1,264 @@
+/* Answers and the parts of requests that several handlers share. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "lib/base64.h"
+#include "server/api.h"
+#include "server/committer.h"
+
+#define RETRY_AFTER_S "1"
+
+unsigned
+api_status(int code)
+{
+	switch (code) {
+	case SP_EUSAGE:
+		return 400;
+	case SP_ENOTFOUND:
+		return 404;
+	case SP_EGAP:
+	case SP_EDIVERGED:
+	case SP_EDIGEST:
+		return 409;
+	case SP_EHORIZON:
+		return 410;
+	case SP_EPRECOND:
+		return 412;
+	case SP_ETOOBIG:
+		return 413;
+	case SP_EAGAIN:
+	case SP_ENOMEM:
+		return 503;
+	case SP_ENOSPACE:
+		return 507;
+	default:
+		return 500;
+	}
+}
+
+static const char *
+status_title(unsigned status)
+{
+	switch (status) {
+	case 400:
+		return "Bad Request";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 409:
+		return "Conflict";
+	case 410:
+		return "Gone";
+	case 412:
+		return "Precondition Failed";
+	case 413:
+		return "Content Too Large";
+	case 414:
+		return "URI Too Long";
+	case 503:
+		return "Service Unavailable";
+	case 507:
+		return "Insufficient Storage";
+	default:
+		return "Internal Server Error";
+	}
+}
+
+void
+api_problem(struct call *c, unsigned status, const char *code, const char *detail)
+{
+	json_t *body;
+	char *text;
+
+	if (status >= 500)
+		atomic_fetch_add(&c->api->counters.errors, 1);
+	if (status == 503)
+		request_add_header(c->rq, "Retry-After", RETRY_AFTER_S);
+	if (c->plain) {
+		request_reply(c->rq, status, API_TEXT, detail, strlen(detail));
+		return;
+	}
+	body = json_pack("{ss ss si ss ss}", "type", "about:blank", "title", status_title(status), "status",
+	    (int)status, "detail", detail, "code", code);
+	text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_decref(body);
+	/* A detail that is no UTF-8 (a key, say) is left out. */
+	request_reply(c->rq, status, API_PROBLEM, text != NULL ? text : "{}", text != NULL ? strlen(text) : 2);
+	free(text);
+}
+
+void
+api_error(struct call *c, const struct sp_error *err)
+{
+	api_problem(c, api_status(err->code), sp_code_name(err->code), err->text);
+}
+
+void
+api_method(struct call *c, const char *allow)
+{
+	request_add_header(c->rq, "Allow", allow);
+	api_problem(c, 405, "method", "this method is not offered here");
+}
+
+void
+api_redirect(struct call *c)
+{
+	char leader[POSITION_URL_MAX];
+	struct buf location;
+
+	c->api->repl->ops->leader(c->api->repl, leader, sizeof(leader));
+	if (leader[0] == '\0' || c->api->repl->ops->role(c->api->repl) == ROLE_LEADER) {
+		api_problem(c, 503, "no_leader", "no leader is known at present");
+		return;
+	}
+	buf_init(&location, 65536);
+	if (buf_printf(&location, "%s%s", leader, request_target(c->rq)) < 0) {
+		api_problem(c, 503, "no_memory", "out of memory");
+		return;
+	}
+	atomic_fetch_add(&c->api->counters.redirects, 1);
+	request_add_header(c->rq, "Location", location.data);
+	request_reply(c->rq, 307, NULL, "", 0);
+	buf_release(&location);
+}
+
+bool
+api_sent_to_leader(struct call *c)
+{
+	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
+		return false;
+	if (atomic_load(&c->api->reject_writes))
+		api_problem(c, 403, "follower", "this pod follows; writes go to the leader");
+	else
+		api_redirect(c);
+	return true;
+}
+
+void
+api_seq_headers(struct call *c, uint64_t seq)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%" PRIu64, seq);
+	request_add_header(c->rq, "Seedpod-Seq", number);
+	snprintf(number, sizeof(number), "\"%" PRIu64 "\"", seq);
+	request_add_header(c->rq, "ETag", number);
+}
+
+static void
+batch_done(struct repl_batch *b)
+{
+	struct call *c = b->arg;
+
+	c->stage = CALL_WRITTEN;
+	request_resume(c->rq);
+}
+
+void
+api_submit(struct call *c, const struct repl_op *ops, size_t count)
+{
+	struct sp_error err;
+
+	c->batch.ops = ops;
+	c->batch.count = count;
+	c->batch.done = batch_done;
+	c->batch.arg = c;
+	request_suspend(c->rq);
+	if (c->api->repl->ops->submit(c->api->repl, &c->batch, &err) < 0) {
+		/* It was not taken: answer when the request comes back. */
+		c->batch.code = err.code;
+		c->batch.err = err;
+		batch_done(&c->batch);
+	}
+}
+
+bool
+api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out)
+{
+	char text[32], detail[128], *end;
+	int len = request_query(c->rq, name, text, sizeof(text));
+
+	*out = otherwise;
+	if (len == REQUEST_QUERY_ABSENT)
+		return true;
+	errno = 0;
+	*out = len > 0 && text[0] >= '0' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
+	if (len <= 0 || text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || *out > most) {
+		snprintf(detail, sizeof(detail), "%s must be a whole number from 0 to %" PRIu64, name, most);
+		api_problem(c, 400, "query", detail);
+		return false;
+	}
+	return true;
+}
+
+bool
+api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out)
+{
+	static const struct {
+		const char *unit;
+		int64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
+	char text[32], detail[128], *end = text;
+	int len = request_query(c->rq, name, text, sizeof(text));
+	unsigned long long n = 0;
+
+	*out = 0;
+	if (len == REQUEST_QUERY_ABSENT)
+		return true;
+	if (len > 0 && text[0] >= '0' && text[0] <= '9')
+		n = strtoull(text, &end, 10);
+	for (size_t i = 0; end != text && n < 1000000000 && i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].unit) != 0)
+			continue;
+		*out = (int64_t)n * units[i].ms;
+		*out = *out < most ? *out : most;
+		return true;
+	}
+	snprintf(detail, sizeof(detail), "%s must be a duration such as 500ms, 30s or 1m", name);
+	api_problem(c, 400, "query", detail);
+	return false;
+}
+
+int
+api_position_of(struct api *api, struct position *out, struct sp_error *err)
+{
+	struct committer_stats stats;
+	int rc;
+
+	rc = store_position(api->store, out, err);
+	if (rc < 0)
+		return rc;
+	committer_stats(api->committer, &stats);
+	out->role = api->repl->ops->role(api->repl);
+	out->writable = !stats.full && !atomic_load(&api->stopping);
+	snprintf(out->mode, sizeof(out->mode), "%s", api->repl->ops->mode);
+	api->repl->ops->leader(api->repl, out->leader, sizeof(out->leader));
+	return 0;
+}
+
+int
+api_json_bytes(struct json_t *object, const char *name, const void *data, size_t len)
+{
+	json_t *text = json_stringn(data, len);
+	char name64[32];
+	struct buf encoded;
+	int rc;
+
+	if (text != NULL)
+		return json_object_set_new(object, name, text) == 0 ? 0 : SP_ENOMEM;
+	buf_init(&encoded, len * 2 + 8);
+	rc = base64_encode(&encoded, data, len);
+	snprintf(name64, sizeof(name64), "%s64", name);
+	if (rc == 0 && json_object_set_new(object, name64, json_stringn(encoded.data, encoded.len)) != 0)
+		rc = SP_ENOMEM;
+	buf_release(&encoded);
+	return rc;
+}

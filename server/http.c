@@ -1,0 +1,235 @@
+#include "server/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONTROL_THREADS 2 /* one may be in a release or a promotion while the other still says the position */
+
+struct route {
+	const char *method; /* GET also answers HEAD */
+	const char *path;   /* whole, or up to the key where `key` says there is one */
+	enum { KEY_NONE, KEY_MEHDB, KEY_ANY } key;
+	void (*handler)(struct call *c);
+};
+
+static const struct route network_routes[] = {
+	{ "PUT", "/set/", KEY_MEHDB, api_set },
+	{ "GET", "/get/", KEY_MEHDB, api_get },
+	{ "GET", "/keys", KEY_NONE, api_keys },
+	{ "GET", "/status", KEY_NONE, api_mehdb_status },
+	{ "GET", "/v1/kv/", KEY_ANY, api_kv_get },
+	{ "PUT", "/v1/kv/", KEY_ANY, api_kv_put },
+	{ "DELETE", "/v1/kv/", KEY_ANY, api_kv_delete },
+	{ "GET", "/v1/kv", KEY_NONE, api_kv_list },
+	{ "POST", "/v1/batch", KEY_NONE, api_batch },
+	{ "GET", "/v1/position", KEY_NONE, api_position },
+	{ "GET", "/v1/changes", KEY_NONE, api_changes },
+	{ "GET", "/v1/snapshot", KEY_NONE, api_snapshot },
+	{ 0 },
+};
+
+static const struct route control_routes[] = {
+	{ "GET", "/position", KEY_NONE, api_control_position },
+	{ "POST", "/apply", KEY_NONE, api_control_apply },
+	{ "POST", "/role", KEY_NONE, api_control_role },
+	{ "POST", "/release", KEY_NONE, api_control_release },
+	{ "POST", "/open", KEY_NONE, api_control_open },
+	{ "GET", "/metrics", KEY_NONE, api_control_metrics },
+	{ "GET", "/digest", KEY_NONE, api_control_digest },
+	{ "GET", "/snapshot", KEY_NONE, api_snapshot },
+	{ 0 },
+};
+
+/* A listener's view of the world. */
+struct face {
+	struct api *api;
+	const struct route *routes;
+};
+
+static struct face network_face = { .routes = network_routes };
+static struct face control_face = { .routes = control_routes };
+
+static bool
+is_mehdb_key(const char *key)
+{
+	return *key != '\0' && key[strspn(key, "abcdefghijklmnopqrstuvwxyz")] == '\0';
+}
+
+static bool
+path_matches(const struct route *r, const char *path)
+{
+	size_t len = strlen(r->path);
+
+	if (r->key == KEY_NONE)
+		return strcmp(path, r->path) == 0;
+	if (strncmp(path, r->path, len) != 0)
+		return false;
+	/* To the mehdb API, a key that is not [a-z]+ is no route at all. */
+	return r->key == KEY_ANY || is_mehdb_key(path + len);
+}
+
+static bool
+method_matches(const struct route *r, const char *method)
+{
+	return strcmp(r->method, method) == 0 || (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+/* The route, or NULL; `allow` then names the methods that the path does have, "" where it has none. */
+static const struct route *
+find_route(const struct face *face, const char *method, const char *path, char *allow, size_t size)
+{
+	size_t used = 0;
+
+	allow[0] = '\0';
+	for (const struct route *r = face->routes; r->method != NULL; r++) {
+		if (!path_matches(r, path))
+			continue;
+		if (method_matches(r, method))
+			return r;
+		used += (size_t)snprintf(allow + used, size - used, "%s%s%s", used > 0 ? ", " : "", r->method,
+		    strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
+	}
+	return NULL;
+}
+
+/* Decode the key that follows the route's path. False: the call was answered. */
+static bool
+decode_key(struct call *c, const struct route *r, const char *path)
+{
+	const char *raw = path + strlen(r->path);
+	char key[3 * STORE_KEY_MAX + 1];
+	int64_t len;
+
+	if (r->key == KEY_NONE)
+		return true;
+	/* Every byte may take three characters. */
+	if (strlen(raw) > 3 * STORE_KEY_MAX) {
+		api_problem(c, 414, "key", "a key has at most 480 bytes");
+		return false;
+	}
+	len = percent_decode(raw, strlen(raw), key, sizeof(key));
+	if (len <= 0) {
+		api_problem(
+		    c, 400, "key", len < 0 ? "the key's percent-encoding is broken" : "a key has at least one byte");
+		return false;
+	}
+	if (len > STORE_KEY_MAX) {
+		api_problem(c, 414, "key", "a key has at most 480 bytes");
+		return false;
+	}
+	memcpy(c->key, key, (size_t)len);
+	c->key_len = (size_t)len;
+	return true;
+}
+
+static bool
+is_native(const char *path)
+{
+	return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0;
+}
+
+static void
+begin(struct face *face, struct request *rq)
+{
+	const char *path = request_path(rq);
+	const struct route *r;
+	struct call *c = calloc(1, sizeof(*c));
+	char allow[64];
+
+	if (c == NULL) {
+		request_reply(rq, 503, API_TEXT, "out of memory", 13);
+		return;
+	}
+	c->api = face->api;
+	c->rq = rq;
+	c->plain = face->routes == network_routes && !is_native(path);
+	buf_init(&c->arena, 0);
+	request_set_state(rq, c);
+	r = find_route(face, request_method(rq), path, allow, sizeof(allow));
+	if (r == NULL && allow[0] != '\0')
+		api_method(c, allow);
+	else if (r == NULL)
+		api_problem(c, 404, "path", "there is nothing at this path");
+	else if (decode_key(c, r, path)) {
+		c->handler = r->handler;
+		c->handler(c);
+	}
+}
+
+static void
+handle(struct request *rq, void *arg)
+{
+	struct call *c = request_state(rq);
+
+	if (c == NULL)
+		begin(arg, rq);
+	else
+		c->handler(c);
+}
+
+static void
+done(struct request *rq, void *arg)
+{
+	struct call *c = request_state(rq);
+
+	(void)arg;
+	if (c == NULL)
+		return;
+	buf_release(&c->arena);
+	free(c->ops);
+	free(c);
+}
+
+static size_t
+body_limit(struct request *rq, void *arg)
+{
+	struct face *face = arg;
+	const char *path = request_path(rq);
+	size_t value = face->api->max_value;
+
+	if (face->routes == control_routes)
+		return FEED_BYTES_MAX;
+	if (strcmp(path, "/v1/batch") == 0)
+		return 2 * value > API_BATCH_BYTES ? 2 * value : API_BATCH_BYTES;
+	return value;
+}
+
+static void
+refuse(struct request *rq, unsigned status, const char *detail, void *arg)
+{
+	struct face *face = arg;
+	struct call c = { .api = face->api, .rq = rq, .plain = !is_native(request_path(rq)) };
+
+	api_problem(&c, status, status == 413 ? "SP_ETOOBIG" : "SP_EAGAIN", detail);
+}
+
+static struct listener *
+serve(struct face *face, struct api *api, const char *address, unsigned threads, struct sp_error *err)
+{
+	struct listener_options o = { .address = address,
+		.threads = threads,
+		.body_limit = body_limit,
+		.handle = handle,
+		.done = done,
+		.refuse = refuse,
+		.arg = face };
+
+	face->api = api;
+	return listener_new(&o, err);
+}
+
+struct listener *
+http_serve(struct api *api, const char *address, unsigned threads, struct sp_error *err)
+{
+	return serve(&network_face, api, address, threads, err);
+}
+
+struct listener *
+http_serve_control(struct api *api, const char *path, struct sp_error *err)
+{
+	char address[256];
+
+	snprintf(address, sizeof(address), "unix:%s", path);
+	return serve(&control_face, api, address, CONTROL_THREADS, err);
+}

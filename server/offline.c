@@ -1,0 +1,72 @@
+#include "server/offline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/store.h"
+
+static struct store *
+open_readonly(const char *dir, struct sp_error *err)
+{
+	struct store *s = store_new(&(struct store_options){ .dir = dir }, err);
+
+	if (s != NULL && store_attach(s, STORE_READONLY, err) < 0) {
+		store_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static int
+complain(const struct sp_error *err)
+{
+	fprintf(stderr, "seedpod-server: %s\n", err->text);
+	/* What is not there is as little a store as what is damaged. */
+	return err->code == SP_ENOTFOUND ? sp_code_exit(SP_EBADDATA) : sp_code_exit(err->code);
+}
+
+int
+offline_position(const char *dir)
+{
+	struct sp_error err = { 0 };
+	struct store *s = open_readonly(dir, &err);
+	struct position p;
+	char *text;
+
+	if (s == NULL)
+		return complain(&err);
+	if (store_position(s, &p, &err) < 0) {
+		store_free(s);
+		return complain(&err);
+	}
+	text = position_to_json(&p);
+	if (text != NULL)
+		puts(text);
+	free(text);
+	store_free(s);
+	return text != NULL && fflush(stdout) == 0 ? 0 : sp_code_exit(SP_EIO);
+}
+
+int
+offline_verify(const char *dir)
+{
+	struct sp_error err = { 0 };
+	struct store *s = open_readonly(dir, &err);
+	char hex[DIGEST_HEX_SIZE];
+	struct digest found;
+	struct position p;
+	int rc;
+
+	if (s == NULL)
+		return complain(&err);
+	rc = store_position(s, &p, &err);
+	if (rc == 0)
+		rc = store_verify(s, &found, &err);
+	store_free(s);
+	if (rc < 0)
+		return complain(&err);
+	digest_to_hex(found, hex);
+	printf("%s: ok: %llu keys at epoch %llu seq %llu, digest %s\n", dir, (unsigned long long)p.keys,
+	    (unsigned long long)p.epoch, (unsigned long long)p.seq, hex);
+	return 0;
+}

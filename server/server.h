@@ -1,0 +1,29 @@
+/*
+ * The server as a whole: everything between the configuration and the listeners, started and stopped in order.
+ *
+ *	server_start(&conf, config_path, &server, &err);
+ *	while (!stopped) server_tick(server);	// about once a second
+ *	server_stop(server);
+ */
+#ifndef SERVER_SERVER_H_
+#define SERVER_SERVER_H_
+
+#include "conf/conf.h"
+#include "lib/error.h"
+
+struct server;
+
+/*
+ * Take the data directory's lock, open or make the store, begin to serve. On a pod that follows and has no store yet it
+ * serves 503 until one was seeded. SP_EAGAIN where another process has the data directory; else as store.h and
+ * listener.h say.
+ */
+int server_start(const struct conf *conf, const char *config_path, struct server **out, struct sp_error *err);
+
+/* Housekeeping: expired snapshots and tombstones. */
+void server_tick(struct server *s);
+
+/* Finish what was accepted, within a grace period, close the store and free everything. */
+void server_stop(struct server *s);
+
+#endif
