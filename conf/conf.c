@@ -78,7 +78,9 @@ read_stable(const char *path, struct buf *text, struct sp_error *err)
 	if (!S_ISREG(before.st_mode))
 		return 0;
 	age_ms = clock_wall_ms() - (before.st_mtim.tv_sec * 1000 + before.st_mtim.tv_nsec / 1000000);
-	if (age_ms >= 0 && age_ms < SETTLE_MS)
+	/* An empty file may be one that has just been cut to be written: its size is gone a moment before its time
+	 * moves. */
+	if (before.st_size == 0 || (age_ms >= 0 && age_ms < SETTLE_MS))
 		clock_sleep_ms(SETTLE_MS);
 	if (stat(path, &after) < 0 || !same_file(&before, &after) || (off_t)text->len != after.st_size)
 		return changed(path, err);

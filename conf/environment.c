@@ -102,7 +102,7 @@ find_key(const char *variable, size_t len, bool *ours, const char **rest)
 			*ours = true;
 			return &schema_keys[i];
 		}
-		if (len > prefix_len && memcmp(name, variable, prefix_len) == 0) {
+		if (len >= prefix_len && memcmp(name, variable, prefix_len) == 0) {
 			*ours = true;
 			*rest = variable + prefix_len;
 		}

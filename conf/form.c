@@ -111,13 +111,13 @@ check_host_port(const char *text, bool need_port)
 		if (len >= sizeof(host))
 			return "has too long a host name";
 		snprintf(host, sizeof(host), "%.*s", (int)len, text);
+		port = text + len;
+		if (strchr(port, ':') != strrchr(port, ':'))
+			return "has an IPv6 address without \"[\" and \"]\"";
 		if (len == 0)
 			return "has no host";
 		if (check_dns(host) != NULL)
 			return "has a host that is neither a DNS name nor an address";
-		port = text + len;
-		if (strchr(port, ':') != strrchr(port, ':'))
-			return "has an IPv6 address without \"[\" and \"]\"";
 	}
 	if (*port == '\0')
 		return need_port ? "has no port" : NULL;

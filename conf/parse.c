@@ -166,6 +166,9 @@ take_pair(void *user, const char *section, const char *name, const char *value)
 	const struct schema_key *key;
 	struct raw_value *slot;
 
+	/* «= value» is no better than no «=» at all: it stays pending, and finish_line() tells. */
+	if (name[0] == '\0')
+		return 1;
 	p->pending = false;
 	if (p->skip)
 		return 1;
@@ -181,11 +184,11 @@ take_pair(void *user, const char *section, const char *name, const char *value)
 	if (slot->origin != RAW_DEFAULT)
 		mistakes_add_line(
 		    p->m, p->line, "[%s] %s: given twice; it is in line %u already", section, name, slot->line);
-	else if (strstr(value, " #") != NULL || strstr(value, "\t#") != NULL)
+	if (strstr(value, " #") != NULL || strstr(value, "\t#") != NULL) {
 		mistakes_add_line(p->m, p->line,
-		    "[%s] %s: \"#\" begins no comment here; comments after a value begin with "
-		    "\" ;\"",
-		    section, name);
+		    "[%s] %s: \"#\" begins no comment here; comments after a value begin with \" ;\"", section, name);
+		return 1;
+	}
 	slot->origin = RAW_FILE;
 	slot->line = p->line;
 	snprintf(slot->text, sizeof(slot->text), "%s", value);
