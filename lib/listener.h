@@ -24,6 +24,7 @@
 
 #include "lib/buf.h"
 #include "lib/error.h"
+#include "lib/percent.h"
 
 struct listener;
 struct request;
@@ -114,11 +115,5 @@ typedef int64_t (*request_source)(void *arg, uint64_t offset, char *out, size_t 
 /* `free_arg` is called once, whatever happens. */
 void request_reply_stream(struct request *rq, unsigned status, const char *type, uint64_t len, request_source source,
     void (*free_arg)(void *arg), void *arg);
-
-/*
- * Percent-decode src[len] into out[size] («+» stays itself), NUL-terminated; the decoded length, or -1 for a bad escape or
- * where it does not fit. Pure.
- */
-int64_t percent_decode(const char *src, size_t len, char *out, size_t size);
 
 #endif

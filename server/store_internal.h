@@ -96,6 +96,12 @@ int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *e
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
 void meta_position(const struct meta *m, struct position *out);
 
+/* Store a value under the given seq; leave a tombstone under it, also for a key that is not here (it was made and
+ * deleted since the last feed). */
+int store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value,
+    size_t value_len, struct sp_error *err);
+int store_delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err);
+
 /* Kill all pins and empty the pool; with env_lock held for writing. */
 void store_pins_kill(struct store *s);
 void store_pool_drain(struct store *s);

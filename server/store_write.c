@@ -195,9 +195,8 @@ check_key(size_t key_len, struct sp_error *err)
 	return 0;
 }
 
-/* Store a value under the given seq. */
-static int
-put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
+int
+store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
     struct sp_error *err)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
@@ -232,8 +231,8 @@ put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const
 
 /* Leave a tombstone under the given seq, also for a key that is not here (it was made and deleted since the last feed).
  */
-static int
-delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err)
+int
+store_delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err)
 {
 	unsigned char bytes[RECORD_HEADER_BYTES];
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
@@ -269,7 +268,7 @@ store_txn_put(struct store_txn *t, const void *key, size_t key_len, const void *
 {
 	int rc;
 
-	rc = put_at(t, t->meta.seq + 1, key, key_len, value, value_len, err);
+	rc = store_put_at(t, t->meta.seq + 1, key, key_len, value, value_len, err);
 	if (rc == 0)
 		*seq = t->meta.seq;
 	return rc;
@@ -283,83 +282,10 @@ store_txn_delete(struct store_txn *t, const void *key, size_t key_len, uint64_t 
 
 	rc = store_txn_seq(t, key, key_len, &old, err);
 	if (rc == 0)
-		rc = delete_at(t, t->meta.seq + 1, key, key_len, err);
+		rc = store_delete_at(t, t->meta.seq + 1, key, key_len, err);
 	if (rc == 0)
 		*seq = t->meta.seq;
 	return rc;
-}
-
-/* The epoch that wrote change `seq`, by a leader's history. */
-static uint64_t
-epoch_at(const struct feed_info *info, uint64_t seq)
-{
-	uint64_t epoch = info->history[0].epoch;
-
-	for (size_t i = 1; i < info->history_count && info->history[i].since < seq; i++)
-		epoch = info->history[i].epoch;
-	return epoch;
-}
-
-/* Take over the leader's history, up to the epoch that wrote our last change. */
-static void
-adopt_history(struct meta *m, const struct feed_info *info, uint64_t epoch)
-{
-	m->epoch = epoch;
-	m->history_count = 0;
-	for (size_t i = 0; i < info->history_count && info->history[i].epoch <= epoch; i++)
-		m->history[m->history_count++] = info->history[i];
-}
-
-/* At a cut: the content must now be the leader's. */
-static int
-check_cut(struct store_txn *t, const struct feed_info *info, struct sp_error *err)
-{
-	char expected[DIGEST_HEX_SIZE], found[DIGEST_HEX_SIZE];
-
-	if (digest_equal(t->meta.digest, info->digest) && t->meta.keys == info->keys)
-		return 0;
-	digest_to_hex(info->digest, expected);
-	digest_to_hex(t->meta.digest, found);
-	return sp_error_set(err, SP_EDIGEST,
-	    "at seq %llu the leader has digest %s over %llu keys, this store %s over %llu",
-	    (unsigned long long)info->seq, expected, (unsigned long long)info->keys, found,
-	    (unsigned long long)t->meta.keys);
-}
-
-int
-store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct feed_info *info, struct sp_error *err)
-{
-	char cluster[POSITION_CLUSTER_SIZE];
-	struct feed_record r;
-	size_t cursor = 0;
-	int rc;
-
-	uuid_unparse_lower(t->meta.cluster, cluster);
-	if (strcmp(cluster, info->cluster) != 0)
-		return sp_error_set(
-		    err, SP_EDIVERGED, "the feed is of cluster %s, this store of %s", info->cluster, cluster);
-	if (info->since != t->meta.seq)
-		return sp_error_set(err, SP_EGAP, "the feed begins after seq %llu, this store is at %llu",
-		    (unsigned long long)info->since, (unsigned long long)t->meta.seq);
-	if (info->since < info->horizon)
-		return sp_error_set(err, SP_EGAP, "the feed begins after seq %llu, below its horizon %llu",
-		    (unsigned long long)info->since, (unsigned long long)info->horizon);
-	while (feed_next(feed, len, &cursor, &r) == 1) {
-		rc = r.is_delete ? delete_at(t, r.seq, r.key, r.key_len, err)
-				 : put_at(t, r.seq, r.key, r.key_len, r.value, r.value_len, err);
-		if (rc < 0)
-			return rc;
-	}
-	t->changed = true;
-	t->meta.writer = false;
-	t->meta.consistent = info->cut;
-	if (!info->cut) {
-		adopt_history(&t->meta, info, epoch_at(info, t->meta.seq));
-		return 0;
-	}
-	t->meta.seq = info->seq;
-	adopt_history(&t->meta, info, info->epoch);
-	return check_cut(t, info, err);
 }
 
 /* Drop one tombstone that the cursor stands on. LMDB's code. */
@@ -413,37 +339,4 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 	}
 	mdb_cursor_close(c);
 	return rc == 0 || rc == MDB_NOTFOUND ? 0 : spoil(t, rc, err);
-}
-
-int
-store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
-{
-	struct meta *m = &t->meta;
-
-	(void)err;
-	*began = !m->writer;
-	if (m->writer)
-		return 0;
-	if (m->history_count == POSITION_HISTORY_MAX) {
-		memmove(m->history, m->history + 1, (POSITION_HISTORY_MAX - 1) * sizeof(m->history[0]));
-		m->history_count--;
-	}
-	m->epoch++;
-	m->history[m->history_count++] = (struct epoch_start){ .epoch = m->epoch, .since = m->seq };
-	m->writer = true;
-	/* From here on this content is the history, whether or not it was a cut of the former leader's. */
-	m->consistent = true;
-	t->changed = true;
-	return 0;
-}
-
-int
-store_txn_follow(struct store_txn *t, struct sp_error *err)
-{
-	(void)err;
-	if (t->meta.writer) {
-		t->meta.writer = false;
-		t->changed = true;
-	}
-	return 0;
 }

@@ -1,0 +1,191 @@
+/* What a request says, and the answers to it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/listener_internal.h"
+#include "lib/percent.h"
+
+#define STREAM_BLOCK_BYTES (256u << 10)
+
+/* --- Replies --- */
+
+static void
+queue(struct request *rq, unsigned status, struct MHD_Response *response)
+{
+	if (response == NULL) {
+		rq->queued = MHD_NO;
+		rq->replied = true;
+		return;
+	}
+	for (size_t i = 0; i < rq->header_count; i++)
+		MHD_add_response_header(response, rq->headers[i].name, rq->headers[i].value);
+	if (atomic_load(&rq->l->stopping))
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	rq->replied = true;
+	rq->queued = MHD_queue_response(rq->connection, status, response);
+	MHD_destroy_response(response);
+}
+
+void
+request_add_header(struct request *rq, const char *name, const char *value)
+{
+	for (const char *c = value; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return;
+	if (rq->header_count == REPLY_HEADERS_MAX)
+		return;
+	rq->headers[rq->header_count].name = strdup(name);
+	rq->headers[rq->header_count].value = strdup(value);
+	rq->header_count++;
+}
+
+static void
+set_type(struct MHD_Response *response, const char *type)
+{
+	if (response != NULL && type != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+}
+
+void
+request_reply(struct request *rq, unsigned status, const char *type, const void *body, size_t len)
+{
+	/* The library copies at once; its signature merely lacks the const. */
+	struct MHD_Response *response =
+	    MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+
+	set_type(response, type);
+	queue(rq, status, response);
+}
+
+void
+request_reply_buf(struct request *rq, unsigned status, const char *type, struct buf *body)
+{
+	size_t len = body->len;
+	char *data = buf_detach(body);
+	struct MHD_Response *response = NULL;
+
+	if (data != NULL)
+		response = MHD_create_response_from_buffer(len, data, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL)
+		free(data);
+	set_type(response, type);
+	queue(rq, status, response);
+}
+
+struct stream {
+	request_source source;
+	void (*free_arg)(void *);
+	void *arg;
+};
+
+static ssize_t
+stream_read(void *arg, uint64_t offset, char *out, size_t max)
+{
+	struct stream *s = arg;
+	int64_t n = s->source(s->arg, offset, out, max);
+
+	if (n < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;
+}
+
+static void
+stream_free(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->free_arg != NULL)
+		s->free_arg(s->arg);
+	free(s);
+}
+
+void
+request_reply_stream(struct request *rq, unsigned status, const char *type, uint64_t len, request_source source,
+    void (*free_arg)(void *arg), void *arg)
+{
+	struct stream *s = malloc(sizeof(*s));
+	struct MHD_Response *response;
+
+	if (s == NULL) {
+		if (free_arg != NULL)
+			free_arg(arg);
+		queue(rq, status, NULL);
+		return;
+	}
+	*s = (struct stream){ .source = source, .free_arg = free_arg, .arg = arg };
+	response = MHD_create_response_from_callback(
+	    len == REQUEST_LENGTH_UNKNOWN ? MHD_SIZE_UNKNOWN : len, STREAM_BLOCK_BYTES, stream_read, s, stream_free);
+	if (response == NULL)
+		stream_free(s);
+	set_type(response, type);
+	queue(rq, status, response);
+}
+
+/* --- What a request says --- */
+
+const char *
+request_method(const struct request *rq)
+{
+	return rq->method;
+}
+
+const char *
+request_path(const struct request *rq)
+{
+	return rq->path;
+}
+
+const char *
+request_target(const struct request *rq)
+{
+	return rq->target;
+}
+
+const char *
+request_header(const struct request *rq, const char *name)
+{
+	return MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, name);
+}
+
+int
+request_query(const struct request *rq, const char *name, char *out, size_t size)
+{
+	const char *raw = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
+	int64_t len;
+
+	if (raw == NULL)
+		return REQUEST_QUERY_ABSENT;
+	len = percent_decode(raw, strlen(raw), out, size);
+	return len < 0 ? REQUEST_QUERY_BAD : (int)len;
+}
+
+const void *
+request_body(const struct request *rq, size_t *len)
+{
+	*len = rq->body.len;
+	return rq->body.data;
+}
+
+void *
+request_state(const struct request *rq)
+{
+	return rq->state;
+}
+
+void
+request_set_state(struct request *rq, void *state)
+{
+	rq->state = state;
+}
+
+void
+request_suspend(struct request *rq)
+{
+	MHD_suspend_connection(rq->connection);
+}
+
+void
+request_resume(struct request *rq)
+{
+	MHD_resume_connection(rq->connection);
+}
