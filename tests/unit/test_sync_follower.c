@@ -50,8 +50,8 @@ configure(const char *more)
 	char text[1024];
 	int len;
 
-	len = snprintf(
-	    text, sizeof(text), "[pod]\nname = store-1\npeer_url = http://127.0.0.1:%u\n%s", leader.port, more);
+	len = snprintf(text, sizeof(text), "[pod]\nname = store-1\npeer_url = http://127.0.0.1:%u\n%s%s", leader.port,
+	    strstr(more, "[readiness]") == NULL ? "[readiness]\nmax_lag = 400ms\n" : "", more);
 	ck_assert_msg(conf_parse("test.ini", text, (size_t)len, NULL, &conf, &err) == 0, "%s", err.text);
 }
 
@@ -431,6 +431,7 @@ START_TEST(sync_errors__each_has_its_reason)
 		{ TOY_WELL, 0, SP_EAGAIN, REASON_LOCAL_SERVER },
 		{ TOY_WELL, 0, SP_EDIVERGED, REASON_DIVERGED },
 	};
+	struct sp_error away = { .code = SP_EUNAVAIL };
 	uint64_t before;
 
 	fill_leader(50);
@@ -439,7 +440,9 @@ START_TEST(sync_errors__each_has_its_reason)
 		before = look()->counters.errors[rows[i].reason];
 		atomic_store(&leader.mood, rows[i].mood);
 		toy_driver_fail(&driver, rows[i].position_error, rows[i].apply_error);
-		ck_assert_int_gt(follower_turn(follower), 0);
+		/* So that each row begins with a look at the store. */
+		state_server_failed(state, &away, clock_mono_ms());
+		ck_assert_msg(follower_turn(follower) > 0, "row %zu", i);
 		/* A leader that says nothing at all has stalled or was not reached: lib/http.h leaves either open. */
 		look();
 		if (rows[i].mood == TOY_SILENT)

@@ -1,0 +1,247 @@
+/* The shared picture: what makes a new life of the server, what is proven, and what follows for whoever looks. */
+#include "sidecar/state.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sidecar/view.h"
+
+static struct conf conf;
+static struct state *state;
+static struct position own;
+static struct view view;
+
+static void
+setup(void)
+{
+	static const char text[] = "[pod]\nname = store-1\n";
+	struct sp_error err = { 0 };
+
+	ck_assert_msg(conf_parse("test.ini", text, strlen(text), NULL, &conf, &err) == 0, "%s", err.text);
+	state = state_new(&conf, 1000);
+	own = (struct position){ .cluster = "c", .epoch = 1, .seq = 10, .consistent = true, .history_count = 1 };
+}
+
+static void
+teardown(void)
+{
+	state_free(state);
+}
+
+static const struct view *
+look(int64_t now_ms)
+{
+	view_take(state, now_ms, &view);
+	return &view;
+}
+
+/* Answer, leader heard, proven: all is well at now_ms. */
+static void
+make_well(int64_t now_ms)
+{
+	struct position leader = own;
+
+	leader.role = ROLE_LEADER;
+	state_server_answered(state, state_ticket(state), &own, now_ms);
+	state_leader_position(state, &leader, now_ms, 5000);
+	state_set_target(state, state_life(state), 10);
+	state_prove(state, state_life(state));
+}
+
+START_TEST(state_start__is_starting_and_not_ready)
+{
+	look(1000);
+	ck_assert_str_eq(view.phase, "starting");
+	ck_assert(!view.readiness.ready);
+	ck_assert_int_eq(view.role, ROLE_FOLLOWER);
+}
+END_TEST
+
+START_TEST(state_well__is_ready_until_the_server_is_silent)
+{
+	make_well(2000);
+	ck_assert(look(2000)->readiness.ready);
+	ck_assert_str_eq(view.phase, "in sync");
+	ck_assert(look(2000 + VIEW_SERVER_FRESH_MS)->readiness.ready);
+	ck_assert(!look(2001 + VIEW_SERVER_FRESH_MS)->readiness.ready);
+	ck_assert_str_eq(view.phase, "no server");
+}
+END_TEST
+
+START_TEST(state_life__same_store_keeps_the_proof)
+{
+	make_well(2000);
+	ck_assert(!state_server_answered(state, state_ticket(state), &own, 2500));
+	own.seq++;
+	ck_assert(!state_server_answered(state, state_ticket(state), &own, 3000));
+	ck_assert(look(3000)->proven);
+}
+END_TEST
+
+START_TEST(state_life__whatever_may_be_another_store_drops_the_proof)
+{
+	struct sp_error err = { .code = SP_EUNAVAIL, .text = "refused" };
+	struct position p[5];
+
+	for (size_t i = 0; i < 5; i++)
+		p[i] = own;
+	p[0].seq--;
+	p[1].cluster[0] = 'd';
+	p[2].epoch++;
+	p[3].role = ROLE_LEADER;
+	p[4].digest.low++;
+	for (size_t i = 0; i < 5; i++) {
+		state_free(state);
+		state = state_new(&conf, 1000);
+		make_well(2000);
+		ck_assert(state_server_answered(state, state_ticket(state), &p[i], 2500));
+		ck_assert_msg(i == 3 || !look(2500)->proven, "row %zu", i);
+	}
+	state_free(state);
+	state = state_new(&conf, 1000);
+	make_well(2000);
+	ck_assert(state_server_failed(state, &err, 2500));
+	ck_assert(!state_server_failed(state, &err, 3000));
+	ck_assert(!state_server_answered(state, state_ticket(state), &own, 3500));
+	ck_assert(!look(3500)->proven);
+}
+END_TEST
+
+START_TEST(state_ticket__overtaken_answer_is_not_taken)
+{
+	uint64_t ticket;
+	struct position after = own;
+
+	make_well(2000);
+	ticket = state_ticket(state);
+	after.seq = 20;
+	state_applied(state, &after, 10, 1000, 2400);
+	ck_assert(!state_server_answered(state, ticket, &own, 2500));
+	look(2500);
+	ck_assert_uint_eq(view.own.seq, 20);
+	ck_assert(view.proven);
+	ck_assert_uint_eq(view.counters.applied_changes, 10);
+	ck_assert_uint_eq(view.counters.applied_bytes, 1000);
+}
+END_TEST
+
+START_TEST(state_prove__needs_the_target_a_whole_cut_and_the_same_life)
+{
+	state_server_answered(state, state_ticket(state), &own, 2000);
+	ck_assert(!state_prove(state, state_life(state)));
+	state_set_target(state, state_life(state) + 1, 5);
+	ck_assert(!state_prove(state, state_life(state)));
+	state_set_target(state, state_life(state), 11);
+	ck_assert(!state_prove(state, state_life(state)));
+	own.seq = 11;
+	own.consistent = false;
+	state_applied(state, &own, 1, 1, 2100);
+	ck_assert(!state_prove(state, state_life(state)));
+	own.consistent = true;
+	state_applied(state, &own, 1, 1, 2200);
+	ck_assert(!state_prove(state, state_life(state) - 1));
+	ck_assert(state_prove(state, state_life(state)));
+	ck_assert(!state_prove(state, state_life(state)));
+	ck_assert(look(2200)->proven);
+}
+END_TEST
+
+START_TEST(state_leader__silence_makes_stale_after_what_was_planned)
+{
+	make_well(2000);
+	ck_assert(!look(2000 + 5000 + LAG_GRACE_MS)->stale);
+	state_server_answered(state, state_ticket(state), &own, 30000);
+	look(30000);
+	ck_assert(view.stale);
+	ck_assert(view.readiness.ready);
+	ck_assert_str_eq(view.phase, "stale");
+	ck_assert_int_eq(view.contact_age_ms, 28000);
+	ck_assert_int_eq(view.lag.ms, 28000 - 5000 - LAG_GRACE_MS);
+}
+END_TEST
+
+START_TEST(state_leader__loss_turns_unready_where_that_is_configured)
+{
+	conf.readiness_leader_loss = CONF_LOSS_UNREADY;
+	state_set_conf(state, &conf);
+	make_well(2000);
+	ck_assert(look(2000)->readiness.ready);
+	state_leader_lost(state);
+	ck_assert(look(2100)->readiness.ready);
+	state_server_answered(state, state_ticket(state), &own, 3100);
+	ck_assert(!look(3100)->readiness.ready);
+	make_well(3200);
+	ck_assert(look(3200)->readiness.ready);
+}
+END_TEST
+
+START_TEST(state_leader__bad_answers_let_the_lag_grow_but_are_contact)
+{
+	make_well(2000);
+	state_server_answered(state, state_ticket(state), &own, 60000);
+	state_leader_spoke(state, 60000, 5000);
+	look(60000);
+	ck_assert(!view.stale);
+	ck_assert_int_eq(view.contact_age_ms, 0);
+	ck_assert_int_gt(view.lag.ms, 50000);
+}
+END_TEST
+
+START_TEST(state_diverged__is_unready_at_once_and_a_reseed_ends_it)
+{
+	make_well(2000);
+	ck_assert(look(2000)->readiness.ready);
+	state_set_diverged(state, "expected a, found b");
+	ck_assert(!look(2001)->readiness.ready);
+	ck_assert_str_eq(view.phase, "diverged");
+	state_set_seeding(state, true);
+	ck_assert_str_eq(look(2002)->phase, "seeding");
+	state_set_seeding(state, false);
+	state_reseeded(state);
+	make_well(2100);
+	ck_assert_str_eq(look(2100)->phase, "in sync");
+	ck_assert_uint_eq(view.counters.reseeds, 1);
+}
+END_TEST
+
+START_TEST(state_live__while_each_loop_keeps_its_own_deadline)
+{
+	char why[160];
+
+	ck_assert(view_live(state, 1000, why, sizeof(why)));
+	state_beat(state, HEART_SYNC, 60000);
+	state_beat(state, HEART_WATCH, 70000);
+	ck_assert(view_live(state, 60000 + VIEW_HEART_GRACE_MS, why, sizeof(why)));
+	ck_assert(!view_live(state, 60001 + VIEW_HEART_GRACE_MS, why, sizeof(why)));
+	ck_assert_ptr_nonnull(strstr(why, "sync loop"));
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("sidecar state");
+	TCase *tc = tcase_create("sidecar state");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, state_start__is_starting_and_not_ready);
+	tcase_add_test(tc, state_well__is_ready_until_the_server_is_silent);
+	tcase_add_test(tc, state_life__same_store_keeps_the_proof);
+	tcase_add_test(tc, state_life__whatever_may_be_another_store_drops_the_proof);
+	tcase_add_test(tc, state_ticket__overtaken_answer_is_not_taken);
+	tcase_add_test(tc, state_prove__needs_the_target_a_whole_cut_and_the_same_life);
+	tcase_add_test(tc, state_leader__silence_makes_stale_after_what_was_planned);
+	tcase_add_test(tc, state_leader__loss_turns_unready_where_that_is_configured);
+	tcase_add_test(tc, state_leader__bad_answers_let_the_lag_grow_but_are_contact);
+	tcase_add_test(tc, state_diverged__is_unready_at_once_and_a_reseed_ends_it);
+	tcase_add_test(tc, state_live__while_each_loop_keeps_its_own_deadline);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
