@@ -45,14 +45,16 @@ const struct schema_key schema_keys[] = {
 	  .help = "The headless Service that gives the pods their names." },
 	{ KEY("pod", "peer_url"), FIELD(pod_peer_url), .type = KEY_TEMPLATE, .form = FORM_URL,
 	  .default_text = "http://{name}.{service}.{namespace}.svc:9876",
-	  .help = "Where the server of a pod is reached; {name} and {ordinal} are those of the pod that is asked." },
+	  .help = "Where the server of a pod is reached; {name} and {ordinal} are those of the pod that "
+		  "is asked." },
 	{ KEY("pod", "termination_log"), FIELD(pod_termination_log), TEXT(FORM_FILE),
 	  .default_text = "/dev/termination-log",
 	  .help = "Where seedpod-init leaves its last words, if the folder exists. Left empty: nowhere." },
 
 	{ KEY("replication", "mode"), FIELD(replication_mode), WORDS("static", "raft", "chain"),
 	  .default_text = "static",
-	  .help = "Who leads. With static it is the pod with leader_ordinal; the others are not available in this version." },
+	  .help = "Who leads. With static it is the pod with leader_ordinal; the others are not "
+		  "available in this version." },
 	{ KEY("replication", "leader_ordinal"), FIELD(replication_leader_ordinal), U32(0, 9999), .default_text = "0",
 	  .help = "The ordinal of the leader, in mode static." },
 
@@ -67,18 +69,21 @@ const struct schema_key schema_keys[] = {
 	  .help = "HTTP threads; 0 is one a core." },
 	{ KEY("server", "map_size"), FIELD(server_map_size), SIZE(MIB(16), "16MiB", TIB(16), "16TiB"),
 	  .default_text = "64GiB",
-	  .help = "Address space for the store. It takes no memory or disk by itself, and grows when it must." },
+	  .help = "Address space for the store. It takes no memory or disk by itself, and grows when it "
+		  "must." },
 	{ KEY("server", "max_value"), FIELD(server_max_value), SIZE(KIB(1), "1KiB", MIB(32), "32MiB"),
 	  .default_text = "8MiB",
 	  .help = "The largest value that a client may store." },
 	{ KEY("server", "durability"), FIELD(server_durability), WORDS("sync", "async"), .default_text = "sync",
-	  .help = "With sync a write is answered when it is on disk; with async before, and a crash may lose the last ones." },
+	  .help = "With sync a write is answered when it is on disk; with async before, and a crash may "
+		  "lose the last ones." },
 	{ KEY("server", "follower_writes"), FIELD(server_follower_writes), WORDS("redirect", "reject"), .live = true,
 	  .default_text = "redirect",
 	  .help = "What a follower answers to a write: a redirect to the leader (307) or a refusal (403)." },
 	{ KEY("server", "min_seq_wait"), FIELD(server_min_seq_wait_ms), DURATION(0, "0s", SECONDS(60), "60s"),
 	  .live = true, .default_text = "2s",
-	  .help = "How long a read with Seedpod-Min-Seq waits for this replica before it is sent to the leader." },
+	  .help = "How long a read with Seedpod-Min-Seq waits for this replica before it is sent to the "
+		  "leader." },
 	{ KEY("server", "tombstone_keep"), FIELD(server_tombstone_keep_ms),
 	  DURATION(SECONDS(1), "1s", DAYS(3650), "3650d"), .live = true, .default_text = "24h",
 	  .help = "How long deletions are remembered. A follower that was away for longer is seeded again." },
@@ -101,7 +106,8 @@ const struct schema_key schema_keys[] = {
 	{ KEY("bootstrap", "compression"), FIELD(bootstrap_compression), WORDS("none", "zstd"), .default_text = "none",
 	  .help = "Compression of the snapshot on its way." },
 	{ KEY("bootstrap", "reseed_ratio"), FIELD(bootstrap_reseed_ratio), RATIO(0, 1000), .default_text = "0.5",
-	  .help = "A follower that lacks more changes than this share of the leader's keys is seeded instead of synced." },
+	  .help = "A follower that lacks more changes than this share of the leader's keys is seeded "
+		  "instead of synced." },
 	{ KEY("bootstrap", "peer_grace"), FIELD(bootstrap_peer_grace_ms), DURATION(0, "0s", MINUTES(10), "10m"),
 	  .default_text = "5s",
 	  .help = "How long a leader with an empty volume waits for peers that do not answer yet." },
@@ -121,7 +127,8 @@ const struct schema_key schema_keys[] = {
 	  .help = "The size of the batches in which changes are fetched and applied." },
 	{ KEY("sync", "on_divergence"), FIELD(sync_on_divergence), WORDS("halt", "reseed"), .live = true,
 	  .default_text = "halt",
-	  .help = "What to do with a store that is not part of the leader's history: stop and report, or seed it again." },
+	  .help = "What to do with a store that is not part of the leader's history: stop and report, "
+		  "or seed it again." },
 
 	{ KEY("readiness", "max_lag"), FIELD(readiness_max_lag_ms), DURATION(MS(100), "100ms", HOURS(24), "24h"),
 	  .live = true, .default_text = "10s",
@@ -131,7 +138,8 @@ const struct schema_key schema_keys[] = {
 	  .help = "The same, counted in changes; 0 is not looked at." },
 	{ KEY("readiness", "leader_loss"), FIELD(readiness_leader_loss), WORDS("serve", "unready"), .live = true,
 	  .default_text = "serve",
-	  .help = "A follower that lost its leader goes on serving and says that it is stale, or turns unready." },
+	  .help = "A follower that lost its leader goes on serving and says that it is stale, or turns "
+		  "unready." },
 
 	{ KEY("sidecar", "listen"), FIELD(sidecar_listen), TEXT(FORM_LISTEN), .default_text = "0.0.0.0:9877",
 	  .help = "Where the sidecar answers probes, metrics and status." },
