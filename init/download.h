@@ -1,0 +1,56 @@
+/*
+ * The bytes of a donor's snapshot, as a source for lib/tar.h. Where the connection breaks or stalls midway and the
+ *donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not notice.
+ *
+ *	download_init(&d, &options);
+ *	download_open(&d, &err);
+ *	while (download_read(&d, &data, &len, &err) == 1) …
+ *	download_release(&d);
+ *
+ * One thread.
+ */
+#ifndef INIT_DOWNLOAD_H_
+#define INIT_DOWNLOAD_H_
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/backoff.h"
+#include "lib/http.h"
+
+/* Tries in a row to go on without a new byte; then the download has failed. */
+#define DOWNLOAD_RESUME_TRIES 5
+
+struct download_options {
+	const char *base_url;
+	int64_t stall_timeout_ms;
+	int64_t retry_delay_ms; /* before the first try to go on */
+	uint64_t rate_limit;    /* bytes a second, 0: none */
+	bool zstd;
+};
+
+struct download {
+	struct download_options options;
+	struct http_client *http;
+	struct http_reply reply;
+	struct backoff backoff;
+	char id[64];    /* how the donor calls this snapshot; "" where it cannot be resumed */
+	uint64_t bytes; /* of the tar stream, so far */
+	uint64_t total; /* as announced; 0 where it was not (compressed) */
+	bool ended;     /* the answer came whole: what is wrong with it now is not the connection's fault */
+	unsigned resumed;
+};
+
+int download_init(struct download *d, const struct download_options *options, struct sp_error *err);
+void download_release(struct download *d);
+
+/* Ask for the snapshot. SP_EAGAIN where the donor has none at present, else as lib/http.h says. */
+int download_open(struct download *d, struct sp_error *err);
+
+/*
+ * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL where it could not go on
+ * after several tries; SP_EAGAIN where the donor no longer holds the snapshot; SP_ECANCELED.
+ */
+int download_read(void *arg, const void **data, size_t *len, struct sp_error *err);
+
+#endif

@@ -1,0 +1,124 @@
+#include "init/facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int
+add_peer(struct facts *f, const struct conf *conf, unsigned ordinal, struct sp_error *err)
+{
+	struct peer_fact *peer = &f->peers[f->peer_count];
+	int rc;
+
+	peer->ordinal = ordinal;
+	if ((rc = pod_expand("{name}", &conf->pod, ordinal, peer->name, sizeof(peer->name), err)) < 0 ||
+	    (rc = conf_peer_url(conf, ordinal, peer->url, sizeof(peer->url), err)) < 0)
+		return rc;
+	f->peer_count++;
+	return 0;
+}
+
+int
+facts_init(struct facts *f, const struct conf *conf, struct sp_error *err)
+{
+	unsigned leader = conf->replication_leader_ordinal, own = conf->pod.ordinal;
+	int rc = 0;
+
+	memset(f, 0, sizeof(*f));
+	memcpy(f->pod, conf->pod.name, sizeof(f->pod));
+	f->ordinal = own;
+	f->leader_ordinal = leader;
+	f->leader = conf_is_leader(conf);
+	f->donor_auto = conf->bootstrap_donor == CONF_DONOR_AUTO;
+	f->reseed_diverged = conf->sync_on_divergence == CONF_DIVERGENCE_RESEED;
+	f->reseed_ratio = conf->bootstrap_reseed_ratio;
+	if ((f->peers = calloc((size_t)conf->bootstrap_max_peers + 1, sizeof(*f->peers))) == NULL)
+		return sp_error_set(err, SP_ENOMEM, "list the peers: out of memory");
+	for (unsigned i = 0; rc == 0 && i < conf->bootstrap_max_peers; i++)
+		if (i != own)
+			rc = add_peer(f, conf, i, err);
+	if (rc == 0 && leader >= conf->bootstrap_max_peers && leader != own)
+		rc = add_peer(f, conf, leader, err);
+	if (rc < 0)
+		facts_release(f);
+	return rc;
+}
+
+void
+facts_release(struct facts *f)
+{
+	free(f->peers);
+	f->peers = NULL;
+	f->peer_count = 0;
+}
+
+int
+facts_read_store(struct facts *f, const struct volume *v, struct driver *driver, struct sp_error *err)
+{
+	struct sp_error found = { 0 };
+	int rc;
+
+	volume_look(v, &f->volume);
+	f->store = STORE_EMPTY;
+	if (!f->volume.store && !f->volume.ready && !f->volume.old)
+		return 0;
+	rc = driver->ops->position(driver, &f->own, &found);
+	if (rc == 0 && f->own.cluster[0] != '\0')
+		f->store = STORE_PRESENT;
+	if (rc == 0 || rc == SP_ENOTFOUND)
+		return 0;
+	if (rc == SP_EBADDATA || rc == SP_ETRUNCATED || rc == SP_EDIGEST) {
+		f->store = STORE_DAMAGED;
+		memcpy(f->damage, found.text, sizeof(f->damage));
+		return 0;
+	}
+	if (err != NULL)
+		*err = found;
+	return rc;
+}
+
+struct peer_fact *
+facts_leader(const struct facts *f)
+{
+	for (size_t i = 0; i < f->peer_count; i++)
+		if (f->peers[i].ordinal == f->leader_ordinal)
+			return &f->peers[i];
+	return NULL;
+}
+
+int
+facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err)
+{
+	const char **urls = calloc(f->peer_count + 1, sizeof(*urls));
+	struct peer_fact **asked = calloc(f->peer_count + 1, sizeof(*asked));
+	struct peer_answer *answers = calloc(f->peer_count + 1, sizeof(*answers));
+	size_t n = 0;
+	int rc;
+
+	if (urls == NULL || asked == NULL || answers == NULL) {
+		rc = sp_error_set(err, SP_ENOMEM, "ask the peers: out of memory");
+		goto out;
+	}
+	for (size_t i = 0; i < f->peer_count; i++) {
+		if (whom == FACTS_LEADER && f->peers[i].ordinal != f->leader_ordinal)
+			continue;
+		asked[n] = &f->peers[i];
+		urls[n++] = f->peers[i].url;
+	}
+	if ((rc = peer_positions(urls, answers, n, timeout_ms, err)) < 0)
+		goto out;
+	for (size_t i = 0; i < n; i++) {
+		asked[i]->answer = answers[i];
+		asked[i]->asked = true;
+		/* A server that has a store without any history has nothing to give. */
+		if (answers[i].has_store && answers[i].position.cluster[0] == '\0') {
+			asked[i]->answer.has_store = false;
+			sp_error_set(&asked[i]->answer.err, SP_EAGAIN, "%s: nothing was ever stored there", urls[i]);
+		}
+	}
+	f->all_asked = whom == FACTS_ALL;
+out:
+	free(urls);
+	free(asked);
+	free(answers);
+	return rc;
+}

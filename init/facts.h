@@ -1,0 +1,83 @@
+/*
+ * The facts from which init decides: what the volume holds, where this store and the peers stand, and what the
+ * configuration wants. Gathering is here, deciding is in plan.h; the struct is plain data, so that tests can write it
+ *down.
+ *
+ *	facts_init(&f, &conf, &err);
+ *	facts_read_store(&f, &volume, driver, &err);
+ *	facts_ask(&f, FACTS_LEADER, 3000, &err);
+ *	… plan_make(&f, &plan) …
+ *	facts_release(&f);
+ *
+ * One thread.
+ */
+#ifndef INIT_FACTS_H_
+#define INIT_FACTS_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "init/volume.h"
+#include "lib/driver.h"
+#include "lib/peer.h"
+
+enum facts_store {
+	STORE_EMPTY,   /* nothing was ever stored on this volume */
+	STORE_PRESENT, /* `own` is its position */
+	STORE_DAMAGED, /* there is something, and it cannot be read: `damage` */
+};
+
+/* One other pod of the set. */
+struct peer_fact {
+	unsigned ordinal;
+	char name[POD_NAME_MAX];
+	char url[POSITION_URL_MAX];
+	bool asked; /* `answer` says what came of it */
+	struct peer_answer answer;
+	bool gave_bad_data; /* a snapshot from there was bad in this run */
+};
+
+struct facts {
+	char pod[POD_NAME_MAX];
+	unsigned ordinal;
+	unsigned leader_ordinal;
+	bool leader; /* this pod leads, by configuration */
+
+	enum facts_store store;
+	struct position own;
+	char damage[SP_ERROR_TEXT_MAX];
+	struct volume_state volume; /* as it was found */
+	char recovered[256];        /* what volume_recover() did; "" for nothing */
+
+	struct peer_fact *peers; /* by ordinal, without this pod */
+	size_t peer_count;
+	bool all_asked;  /* not the leader alone */
+	bool grace_over; /* peers that have not answered by now are taken as absent */
+
+	/* From the configuration. */
+	bool donor_auto;
+	bool reseed_diverged;
+	double reseed_ratio;
+};
+
+/* Who there is to ask: ordinals 0 to bootstrap.max_peers, and the leader whatever its number. */
+int facts_init(struct facts *f, const struct conf *conf, struct sp_error *err);
+void facts_release(struct facts *f);
+
+/*
+ * Look at the volume, and ask the driver for the store's position where there is one. A damaged store is a fact and not
+ * a failure; failures are those of asking (no rights, no seedpod-server to ask).
+ */
+int facts_read_store(struct facts *f, const struct volume *v, struct driver *driver, struct sp_error *err);
+
+enum facts_whom { FACTS_LEADER, FACTS_ALL };
+
+/* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. */
+int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
+
+/* The configured leader among the peers; NULL where this pod is it. */
+struct peer_fact *facts_leader(const struct facts *f);
+
+#endif

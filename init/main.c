@@ -1,0 +1,119 @@
+/* seedpod-init: makes a pod's volume ready, then ends, so that the server may start. This file only wires. */
+#include <stdio.h>
+
+#include "conf/cli.h"
+#include "init/run.h"
+#include "init/show.h"
+#include "init/stop.h"
+#include "init/termination.h"
+#include "lib/driver_seedpod.h"
+#include "lib/http.h"
+#include "lib/log.h"
+
+#define SHOW_BYTES_MAX (16u << 20)
+
+enum { OPTION_PLAN, OPTION_JSON, OPTION_RESEED };
+
+static struct cli_option options[] = {
+	[OPTION_PLAN] = { .name = "plan", .help = "show the facts and what would be done, change nothing, and exit" },
+	[OPTION_JSON] = { .name = "json", .help = "with --plan: as one line of JSON" },
+	[OPTION_RESEED] = { .name = "reseed",
+	    .help = "seed a diverged store again, as with sync.on_divergence = reseed (the sidecar asks for this)" },
+	{ .name = NULL },
+};
+
+static const char after_help[] =
+    "Exit codes:\n"
+    "  0   the server may start\n"
+    "  64  usage\n"
+    "  65  the snapshot was bad, or this store has diverged: nothing was overwritten\n"
+    "  69  no donor could be reached, or it stalled\n"
+    "  70  internal error\n"
+    "  71  out of memory\n"
+    "  73  the volume cannot be written, or is too small\n"
+    "  74  input/output error\n"
+    "  75  try again: asked to stop, the donor has no store yet, or a server has this store open\n"
+    "  77  permission denied\n"
+    "  78  configuration\n";
+
+static int
+check_store(void *arg, const char *store_dir, struct position *out, struct sp_error *err)
+{
+	(void)arg;
+	return driver_seedpod_read_offline(NULL, store_dir, out, err);
+}
+
+static int
+print_plan(const struct run_options *run, bool json, struct sp_error *err)
+{
+	struct facts facts;
+	struct plan plan;
+	struct buf out;
+	int rc;
+
+	if ((rc = run_plan(run, &facts, &plan, err)) < 0)
+		return rc;
+	buf_init(&out, SHOW_BYTES_MAX);
+	rc = json ? show_json(&facts, &plan, &out) : show_text(&facts, &plan, &out);
+	if (rc < 0)
+		sp_error_set(err, rc, "show the plan: %s", sp_code_text(rc));
+	else
+		fputs(out.data, stdout);
+	buf_release(&out);
+	facts_release(&facts);
+	return rc;
+}
+
+/* The store is read offline: this process holds the volume's lock. With --plan it does not, so a server goes first. */
+static int
+work(const struct conf *conf, struct seed_report *report, struct sp_error *err)
+{
+	bool plan = options[OPTION_PLAN].given;
+	struct run_options run = { .conf = conf, .reseed = options[OPTION_RESEED].given, .check = check_store };
+	struct volume volume;
+	int rc;
+
+	if ((rc = volume_init(&volume, conf->server_data_dir, err)) < 0)
+		return rc;
+	run.driver = driver_seedpod_new(
+	    &(struct driver_seedpod_options){ .control_socket = plan ? conf->server_control_socket : NULL,
+		.store_dir = plan ? volume_store_to_be(&volume) : volume.store },
+	    err);
+	if (run.driver == NULL)
+		return err->code;
+	rc = plan ? print_plan(&run, options[OPTION_JSON].given, err) : run_init(&run, report, err);
+	run.driver->ops->free(run.driver);
+	return rc;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct cli cli = { .program = "seedpod-init",
+		.summary =
+		    "Makes a pod's volume ready for its server: looks at the volume and at the peers, decides, and "
+		    "seeds the volume from a verified snapshot where that is needed.",
+		.after_help = after_help,
+		.options = options };
+	struct seed_report report = { .phase = "facts" };
+	struct sp_error err = { 0 };
+	int rc, exit_code;
+
+	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0)
+		return exit_code;
+	if ((rc = http_setup(&err)) == 0 && (rc = stop_setup(&err)) == 0)
+		rc = work(&cli.conf, &report, &err);
+	exit_code = sp_code_exit(rc);
+	if (rc < 0) {
+		log_error("init failed", LOG_STR("phase", report.phase), LOG_STR("donor", report.donor),
+		    LOG_U64("bytes", report.bytes), LOG_STR("expected", report.expected),
+		    LOG_STR("found", report.found), LOG_STR("error", err.text), LOG_I64("exit_code", exit_code));
+		if (!options[OPTION_PLAN].given)
+			termination_write(cli.conf.pod_termination_log, &report, &err, exit_code);
+	} else if (!options[OPTION_PLAN].given) {
+		log_info("the server may start");
+	}
+	stop_teardown();
+	http_teardown();
+	return exit_code;
+}

@@ -1,0 +1,252 @@
+#include "init/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "init/stop.h"
+#include "lib/backoff.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
+#define ASK_BRIEFLY_MS 1000 /* where it is only good to know, or asked again soon */
+#define GRACE_PAUSE_MS 200  /* between two rounds of questions of an empty leader */
+#define RETRY_MOST_MS  30000
+
+/* One run. */
+struct run {
+	const struct run_options *o;
+	struct volume volume;
+	struct facts facts;
+	struct plan plan;
+	struct backoff backoff;
+	unsigned failures; /* attempts used up */
+	int64_t begun_ms;
+};
+
+static int64_t
+smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Ask whom the decision needs, then decide; other donors than the leader are asked only where one is needed. */
+static int
+decide(struct facts *f, struct plan *plan, int64_t patience_ms, struct sp_error *err)
+{
+	int rc;
+
+	if (f->leader)
+		rc = facts_ask(f, FACTS_ALL, smaller(patience_ms, ASK_BRIEFLY_MS), err);
+	else
+		rc = facts_ask(f, FACTS_LEADER, patience_ms, err);
+	if (rc < 0)
+		return rc;
+	plan_make(f, plan);
+	if (plan->action == PLAN_SEED && f->donor_auto && !f->all_asked) {
+		if ((rc = facts_ask(f, FACTS_ALL, patience_ms, err)) < 0)
+			return rc;
+		plan_make(f, plan);
+	}
+	return 0;
+}
+
+static int
+prepare_facts(const struct run_options *o, const struct volume *v, struct facts *f, struct sp_error *err)
+{
+	int rc;
+
+	if ((rc = facts_init(f, o->conf, err)) < 0)
+		return rc;
+	f->reseed_diverged |= o->reseed;
+	if ((rc = facts_read_store(f, v, o->driver, err)) < 0)
+		facts_release(f);
+	return rc;
+}
+
+/* Asked to stop while asking or waiting. */
+static int
+stopped(struct sp_error *err)
+{
+	return sp_error_set(err, SP_ECANCELED, "asked to stop");
+}
+
+/* An attempt has failed for the reason in *err: wait for the next one, or that was the last. */
+static int
+next_attempt(struct run *r, struct sp_error *err)
+{
+	unsigned limit = r->o->conf->bootstrap_attempts;
+	int64_t wait_ms;
+
+	r->failures++;
+	if (limit > 0 && r->failures >= limit) {
+		sp_error_wrap(err, "after %u attempt%s", r->failures, r->failures == 1 ? "" : "s");
+		return err->code;
+	}
+	wait_ms = backoff_next_ms(&r->backoff);
+	log_warn("waiting for the next attempt", LOG_STR("error", err->text), LOG_U64("attempt", r->failures),
+	    LOG_I64("wait_ms", wait_ms));
+	return stop_wait_ms(wait_ms) ? stopped(err) : 0;
+}
+
+/* Whether `rc` means that the snapshot itself is no good, so that asking the same donor again is no use. */
+static bool
+is_bad_data(int rc)
+{
+	return rc == SP_EBADDATA || rc == SP_EDIVERGED || rc == SP_EDIGEST || rc == SP_ETOOBIG;
+}
+
+static bool
+is_passing(int rc)
+{
+	return rc == SP_ETRUNCATED || rc == SP_ESTALLED || rc == SP_EUNAVAIL || rc == SP_EAGAIN;
+}
+
+/* Is there one more to ask after a donor's snapshot was bad? Then its badness is remembered in the facts. */
+static bool
+has_other_donor(struct run *r)
+{
+	struct plan next;
+	bool already = false;
+
+	for (size_t i = 0; i < r->facts.peer_count; i++) {
+		already |= r->facts.peers[i].gave_bad_data;
+		if (&r->facts.peers[i] == r->plan.donor)
+			r->facts.peers[i].gave_bad_data = true;
+	}
+	plan_make(&r->facts, &next);
+	return !already && next.donor != NULL;
+}
+
+static void
+log_success(const struct seed_report *report)
+{
+	char digest[DIGEST_HEX_SIZE];
+
+	digest_to_hex(report->digest, digest);
+	log_info("seeded", LOG_STR("donor", report->donor), LOG_F64("seconds", report->seconds),
+	    LOG_U64("bytes", report->bytes), LOG_U64("seq", report->seq), LOG_STR("digest", digest));
+}
+
+/* 1 when seeded, 0 to go round again, or an error to end with. */
+static int
+act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
+{
+	const struct conf *conf = r->o->conf;
+	const struct seed_options options = {
+		.volume = &r->volume,
+		.download = { .base_url = r->plan.donor->url,
+		    .stall_timeout_ms = conf->bootstrap_stall_timeout_ms,
+		    .retry_delay_ms = conf->bootstrap_retry_delay_ms,
+		    .rate_limit = conf->bootstrap_rate_limit,
+		    .zstd = conf->bootstrap_compression == CONF_COMPRESSION_ZSTD },
+		.donor = r->plan.donor->name,
+		.cluster = r->plan.donor->answer.position.cluster,
+		.check = r->o->check,
+		.check_arg = r->o->check_arg,
+	};
+	int rc = seed_run(&options, report, err);
+
+	if (rc == 0) {
+		log_success(report);
+		return 1;
+	}
+	if (is_bad_data(rc) && has_other_donor(r)) {
+		log_error("the snapshot was bad, another donor is asked", LOG_STR("error", err->text));
+		return 0;
+	}
+	return is_passing(rc) ? next_attempt(r, err) : rc;
+}
+
+/* 1 when done, 0 to go round again, or an error to end with. */
+static int
+act(struct run *r, struct seed_report *report, struct sp_error *err)
+{
+	switch (r->plan.action) {
+	case PLAN_START:
+	case PLAN_CREATE:
+		return 1;
+	case PLAN_SEED:
+	case PLAN_RESTORE:
+		return act_seed(r, report, err);
+	case PLAN_WAIT:
+		if (r->plan.grace)
+			return stop_wait_ms(GRACE_PAUSE_MS) ? stopped(err) : 0;
+		sp_error_set(err, r->plan.code, "%s", r->plan.why);
+		return next_attempt(r, err);
+	case PLAN_REFUSE:
+		break;
+	}
+	return sp_error_set(err, r->plan.code, "%s", r->plan.why);
+}
+
+static void
+log_plan(const struct plan *plan)
+{
+	if (plan->action == PLAN_WAIT || plan->action == PLAN_REFUSE)
+		return; /* told as the error that it is */
+	log_write(plan->warn ? LOG_WARN : LOG_INFO, "plan", LOG_STR("action", plan_action_name(plan->action)),
+	    LOG_STR("donor", plan->donor != NULL ? plan->donor->name : ""), LOG_STR("why", plan->why), LOG_END);
+}
+
+static int
+loop(struct run *r, struct seed_report *report, struct sp_error *err)
+{
+	int64_t grace_ms = r->o->conf->bootstrap_peer_grace_ms, now_ms, ask_ms;
+	int rc;
+
+	do {
+		if (stop_requested())
+			return stopped(err);
+		memset(report, 0, sizeof(*report));
+		report->phase = "facts";
+		now_ms = clock_mono_ms();
+		r->facts.grace_over = now_ms - r->begun_ms >= grace_ms;
+		ask_ms = r->facts.leader && r->facts.store != STORE_EMPTY ? ASK_BRIEFLY_MS : ASK_LEADER_MS;
+		if ((rc = decide(&r->facts, &r->plan, ask_ms, err)) < 0)
+			return rc;
+		log_plan(&r->plan);
+		rc = act(r, report, err);
+	} while (rc == 0);
+	return rc < 0 ? rc : 0;
+}
+
+int
+run_init(const struct run_options *o, struct seed_report *report, struct sp_error *err)
+{
+	struct run r = { .o = o, .begun_ms = clock_mono_ms() };
+	char did[sizeof(r.facts.recovered)];
+	int rc;
+
+	memset(report, 0, sizeof(*report));
+	report->phase = "facts";
+	if ((rc = volume_init(&r.volume, o->conf->server_data_dir, err)) < 0 || (rc = volume_lock(&r.volume, err)) < 0)
+		return rc;
+	if ((rc = volume_recover(&r.volume, did, sizeof(did), err)) < 0 ||
+	    (rc = prepare_facts(o, &r.volume, &r.facts, err)) < 0)
+		goto out;
+	memcpy(r.facts.recovered, did, sizeof(did));
+	if (did[0] != '\0')
+		log_warn("recovered from an earlier run", LOG_STR("did", did));
+	backoff_init(&r.backoff, o->conf->bootstrap_retry_delay_ms, RETRY_MOST_MS);
+	rc = loop(&r, report, err);
+	facts_release(&r.facts);
+out:
+	volume_release(&r.volume);
+	return rc;
+}
+
+int
+run_plan(const struct run_options *o, struct facts *facts, struct plan *plan, struct sp_error *err)
+{
+	struct volume volume;
+	int rc;
+
+	if ((rc = volume_init(&volume, o->conf->server_data_dir, err)) < 0 ||
+	    (rc = prepare_facts(o, &volume, facts, err)) < 0)
+		return rc;
+	facts->grace_over = true; /* what would come of it if nobody else turned up */
+	if ((rc = decide(facts, plan, ASK_LEADER_MS, err)) < 0)
+		facts_release(facts);
+	return rc;
+}

@@ -1,0 +1,36 @@
+/*
+ * The whole of init's work, between the command line and the exit code: look, decide, act, and again where that is what
+ * the decision was. One thread (stop.h may end it from another).
+ */
+#ifndef INIT_RUN_H_
+#define INIT_RUN_H_
+
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "init/facts.h"
+#include "init/plan.h"
+#include "init/seed.h"
+#include "lib/driver.h"
+
+struct run_options {
+	const struct conf *conf;
+	bool reseed;           /* a diverged store is seeded again, whatever sync.on_divergence says */
+	struct driver *driver; /* tells the position of the store on the volume */
+	seed_check check;      /* tells that of a store just downloaded */
+	void *check_arg;
+};
+
+/*
+ * Until the server may start. 0, or the SP_E… code (its sysexits code is the program's) with *err filled and *report as
+ * far as it came.
+ */
+int run_init(const struct run_options *o, struct seed_report *report, struct sp_error *err);
+
+/*
+ * Facts and plan as a run would find them now, waiting for nobody and changing nothing. The caller releases `facts`,
+ * into which the plan points.
+ */
+int run_plan(const struct run_options *o, struct facts *facts, struct plan *plan, struct sp_error *err);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * Seeding a volume from a donor's snapshot: connect, download, verify, fsync, check, swap, cleanup (DESIGN section 6).
+ * Until the swap commits, the store that was there stays untouched; a kill at any instant leaves the old store or the
+ * new one. Memory is constant in the snapshot's size. The volume must be locked. One thread.
+ */
+#ifndef INIT_SEED_H_
+#define INIT_SEED_H_
+
+#include <stdint.h>
+
+#include "init/download.h"
+#include "init/sums.h"
+#include "init/volume.h"
+#include "lib/pod.h"
+#include "lib/position.h"
+
+/* Reads the position of a store that nobody has open: seedpod-server --position, or what a test puts in its place. */
+typedef int (*seed_check)(void *arg, const char *store_dir, struct position *out, struct sp_error *err);
+
+struct seed_options {
+	const struct volume *volume;
+	struct download_options download; /* base_url: the donor's */
+	const char *donor;                /* its name */
+	const char *cluster;              /* what the snapshot must be of */
+	seed_check check;
+	void *check_arg;
+};
+
+/* How it went, for logs, seed.json and the termination message. Filled as far as it came. */
+struct seed_report {
+	const char *phase;        /* facts, connect, download, verify, extract, fsync, check, swap, cleanup */
+	char donor[POD_NAME_MAX]; /* "" where none was chosen */
+	uint64_t bytes;           /* of the snapshot that came */
+	uint64_t total;           /* of the snapshot, where known */
+	char expected[DIGEST_HEX_SIZE + 64];
+	char found[DIGEST_HEX_SIZE + 64];
+	double seconds;
+	uint64_t seq; /* of the new store */
+	struct digest digest;
+};
+
+/*
+ * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) where the snapshot
+ * is not what it must be; SP_ENOSPACE, told before the first byte is written where the size is known; SP_EIO, SP_EPERM;
+ * SP_ECANCELED. The text names the donor and the phase's details; report->phase the phase.
+ */
+int seed_run(const struct seed_options *o, struct seed_report *report, struct sp_error *err);
+
+#endif

@@ -1,0 +1,13 @@
+/* The termination message: one JSON line that Kubernetes shows with the pod (kubectl describe). */
+#ifndef INIT_TERMINATION_H_
+#define INIT_TERMINATION_H_
+
+#include "init/seed.h"
+
+/*
+ * {"phase","donor","bytes","expected","found","error","exit_code"} into the file `path`, where its folder exists. The
+ * file is written in place, because the kubelet mounts it as a file. A failure is logged: there is nobody else to tell.
+ */
+void termination_write(const char *path, const struct seed_report *report, const struct sp_error *err, int exit_code);
+
+#endif
