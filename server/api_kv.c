@@ -53,6 +53,8 @@ reached_min_seq(struct call *c, struct store_view *view)
 		c->stage = CALL_WAITED;
 		waiters_add(
 		    c->api->waiters, c->rq, seq, clock_mono_ms() + (int64_t)atomic_load(&c->api->min_seq_wait_ms));
+	} else if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER) {
+		api_problem(c, 503, "seq", "the leader itself has not reached this Seedpod-Min-Seq");
 	} else {
 		api_redirect(c);
 	}

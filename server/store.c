@@ -291,6 +291,14 @@ out:
 	return rc;
 }
 
+bool
+store_has_room(struct store *s)
+{
+	uint64_t room;
+
+	return file_free_bytes(s->dir, &room, NULL) < 0 || room >= STORE_ROOM_BYTES;
+}
+
 void
 store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes)
 {

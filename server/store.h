@@ -144,6 +144,10 @@ uint64_t store_txn_last_seq(const struct store_txn *t);
  * no transaction may be open in this thread. */
 int store_grow(struct store *s, struct sp_error *err);
 
+/* Whether the volume has some room left: less than this is as good as full. True where it cannot be told. */
+#define STORE_ROOM_BYTES (4u << 20)
+bool store_has_room(struct store *s);
+
 /* Bytes of the map, and of the file. For metrics; 0 while released. */
 void store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes);
 

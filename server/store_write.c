@@ -1,4 +1,5 @@
 /* The one transaction at a time that changes the store. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,9 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 		mdb_txn_abort(t->txn);
 	else
 		rc = mdb_txn_commit(t->txn);
+	/* LMDB reports a write that was cut short as EIO. On a full volume that is what it is; nothing refers to those pages. */
+	if (rc == EIO && !store_has_room(t->store))
+		rc = ENOSPC;
 	if (rc != 0)
 		rc = store_error(err, rc, "commit");
 	txn_end(t);
