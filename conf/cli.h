@@ -12,19 +12,19 @@ struct cli_option {
 	const char *name;     /* without the dashes */
 	const char *argument; /* what --help calls its argument; NULL: it takes none */
 	const char *help;     /* for --help */
-	bool offline;	      /* where this one is given, no configuration is loaded */
-	bool given;	      /* out */
+	bool offline;         /* where this one is given, no configuration is loaded */
+	bool given;           /* out */
 	const char *value;    /* out: the argument, or NULL */
 };
 
 struct cli {
-	const char *program;	    /* seedpod-init */
-	const char *summary;	    /* one sentence for --help */
-	const char *after_help;	    /* text after the options in --help: examples, exit codes; or NULL */
+	const char *program;        /* seedpod-init */
+	const char *summary;        /* one sentence for --help */
+	const char *after_help;     /* text after the options in --help: examples, exit codes; or NULL */
 	struct cli_option *options; /* ended by one without a name; or NULL */
 
-	const char *config_path;    /* out; CONF_DEFAULT_PATH, or $SEEDPOD_CONFIG, or --config */
-	struct conf conf;	    /* out */
+	const char *config_path; /* out; CONF_DEFAULT_PATH, or $SEEDPOD_CONFIG, or --config */
+	struct conf conf;        /* out */
 };
 
 /*

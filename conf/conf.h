@@ -2,11 +2,11 @@
  * The configuration: one INI file for the three programs (docs/configuration.md, seedpod.ini(5)).
  *
  *	struct conf conf;
- *	if (conf_load(path, &conf, &err) < 0)	// reads, parses, overrides from the environment, validates; all or nothing
+ *	if (conf_load(path, &conf, &err) < 0)	// reads, overrides, validates; all or nothing
  *		…
  *
- * The schema in schema.c is the one place that knows the keys: parsing, bounds, --print, the sample and the table in the
- * documentation follow from it. struct conf is plain data and may be copied with `=`.
+ * The schema in schema.c is the one place that knows the keys: parsing, bounds, --print, the sample and the table in
+ * the documentation follow from it. struct conf is plain data and may be copied with `=`.
  */
 #ifndef CONF_CONF_H_
 #define CONF_CONF_H_
@@ -22,8 +22,8 @@
 #include "lib/pod.h"
 
 #define CONF_DEFAULT_PATH "/etc/seedpod/seedpod.ini"
-#define CONF_TEXT_MAX 512	       /* bytes of a text value, with NUL */
-#define CONF_FILE_MAX (256u << 10) /* bytes of a configuration file */
+#define CONF_TEXT_MAX     512          /* bytes of a text value, with NUL */
+#define CONF_FILE_MAX     (256u << 10) /* bytes of a configuration file */
 
 enum conf_mode { CONF_MODE_STATIC, CONF_MODE_RAFT, CONF_MODE_CHAIN };
 enum conf_durability { CONF_DURABILITY_SYNC, CONF_DURABILITY_ASYNC };
@@ -37,7 +37,7 @@ enum conf_leader_loss { CONF_LOSS_SERVE, CONF_LOSS_UNREADY };
 /* Fields are named <section>_<key> after the keys of the file. Durations are milliseconds, sizes bytes. */
 struct conf {
 	/* [pod] */
-	struct pod pod; /* name, set, ordinal, service, name_space: resolved, templates filled */
+	struct pod pod;                   /* name, set, ordinal, service, name_space: resolved, templates filled */
 	char pod_peer_url[CONF_TEXT_MAX]; /* the template itself: see conf_peer_url() */
 	char pod_termination_log[CONF_TEXT_MAX];
 
@@ -54,9 +54,9 @@ struct conf {
 	uint64_t server_max_value;
 	enum conf_durability server_durability;
 	enum conf_follower_writes server_follower_writes; /* live */
-	int64_t server_min_seq_wait_ms;			  /* live */
-	int64_t server_tombstone_keep_ms;		  /* live */
-	int64_t server_snapshot_hold_ms;		  /* live */
+	int64_t server_min_seq_wait_ms;                   /* live */
+	int64_t server_tombstone_keep_ms;                 /* live */
+	int64_t server_snapshot_hold_ms;                  /* live */
 
 	/* [bootstrap] */
 	enum conf_donor bootstrap_donor;
@@ -70,15 +70,15 @@ struct conf {
 	unsigned bootstrap_max_peers;
 
 	/* [sync] */
-	enum conf_sync_mode sync_mode;		  /* live */
-	int64_t sync_interval_ms;		  /* live */
-	int64_t sync_stall_timeout_ms;		  /* live */
-	uint64_t sync_batch_bytes;		  /* live */
+	enum conf_sync_mode sync_mode;              /* live */
+	int64_t sync_interval_ms;                   /* live */
+	int64_t sync_stall_timeout_ms;              /* live */
+	uint64_t sync_batch_bytes;                  /* live */
 	enum conf_on_divergence sync_on_divergence; /* live */
 
 	/* [readiness] */
-	int64_t readiness_max_lag_ms;	      /* live */
-	uint64_t readiness_max_lag_changes;   /* live; 0: not looked at */
+	int64_t readiness_max_lag_ms;                /* live */
+	uint64_t readiness_max_lag_changes;          /* live; 0: not looked at */
 	enum conf_leader_loss readiness_leader_loss; /* live */
 
 	/* [sidecar] */
@@ -93,9 +93,9 @@ struct conf {
 };
 
 /*
- * Load `path`: all or nothing. SP_ECONF with «file:line: [section] key: what is wrong; what is allowed» (every mistake of
- * the file is in the text, one a line, as far as it fits); SP_ENOTFOUND or SP_EPERM where it cannot be read; SP_EAGAIN
- * where it changed while it was read (a reload tries again at its next turn). Environment variables
+ * Load `path`: all or nothing. SP_ECONF with «file:line: [section] key: what is wrong; what is allowed» (every mistake
+ * of the file is in the text, one a line, as far as it fits); SP_ENOTFOUND or SP_EPERM where it cannot be read;
+ * SP_EAGAIN where it changed while it was read (a reload tries again at its next turn). Environment variables
  * SEEDPOD_<SECTION>_<KEY> override keys; one that names no key is an error too, as is a bad value, which then names the
  * variable.
  */
@@ -118,8 +118,9 @@ bool conf_is_leader(const struct conf *c);
 int conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error *err);
 
 /*
- * Put the live keys of `from` into `into`. Appends to `changed` the «section.key: old -> new» of each live key that
- * differs, and to `restart` those of the other keys that differ (which stay as they are in `into`), one a line.
+ * Put the live keys of `from`, and its hash, into `into`. Appends to `changed` the «section.key: old -> new» of each
+ * live key that differs, and to `restart` those of the other keys that differ (which stay as they are in `into`), one a
+ * line. SP_ETOOBIG or SP_ENOMEM where the lists have no room: `into` is as it was.
  */
 int conf_merge_live(struct conf *into, const struct conf *from, struct buf *changed, struct buf *restart);
 

@@ -2,8 +2,8 @@
  * Live configuration: watch the file, and hand over each good new version.
  *
  * A ConfigMap volume swaps its `..data` symbolic link; an editor replaces the file; both are seen, because the file is
- * looked at by path (device, inode, size, times, every 500 ms: two system calls) and read again when these differ. A new
- * text is parsed and validated whole before anything changes; a bad one is reported and the last good one stays.
+ * looked at by path (device, inode, size, times, every 500 ms: two system calls) and read again when these differ. A
+ *new text is parsed and validated whole before anything changes; a bad one is reported and the last good one stays.
  *
  *	struct reload *r = reload_new(path, &conf, on_change, arg, &err);	// its own thread from here on
  *	reload_free(r);
@@ -17,10 +17,10 @@ struct reload;
 
 /* What the last look brought, for status pages and metrics. */
 struct reload_status {
-	bool success;			 /* the newest text is in force */
-	int64_t applied_wall_ms;	 /* when the one in force came into force */
-	char hash[DIGEST_HEX_SIZE];	 /* of the text in force */
-	char error[SP_ERROR_TEXT_MAX];	 /* why the newest text is not in force; "" where it is */
+	bool success;                    /* the newest text is in force */
+	int64_t applied_wall_ms;         /* when the one in force came into force */
+	char hash[DIGEST_HEX_SIZE];      /* of the text in force */
+	char error[SP_ERROR_TEXT_MAX];   /* why the newest text is not in force; "" where it is */
 	char restart[SP_ERROR_TEXT_MAX]; /* keys whose new values wait for a restart, one a line; "" for none */
 };
 
@@ -30,8 +30,8 @@ struct reload_status {
  */
 typedef void (*reload_change)(const struct conf *now, void *arg);
 
-struct reload *reload_new(const char *path, const struct conf *running, reload_change change, void *arg,
-    struct sp_error *err);
+struct reload *reload_new(
+    const char *path, const struct conf *running, reload_change change, void *arg, struct sp_error *err);
 void reload_free(struct reload *r);
 
 /* Any thread. */

@@ -22,7 +22,8 @@ int pod_parse_name(const char *name, struct pod *out, struct sp_error *err);
 
 /*
  * Fill {set} {ordinal} {name} {service} {namespace} in `tmpl`, as they are for the pod of the same set with number
- * `ordinal`. An unknown {word} or an unclosed brace is SP_ECONF and is named; a result that does not fit is SP_ETOOBIG.
+ * `ordinal`. An unknown {word}, one that is still empty in `pod` (set and service, say, while they are themselves being
+ * worked out) or an unclosed brace is SP_ECONF and is named; a result that does not fit is SP_ETOOBIG.
  */
 int pod_expand(const char *tmpl, const struct pod *pod, unsigned ordinal, char *out, size_t size, struct sp_error *err);
 
