@@ -2,8 +2,8 @@
  * Live configuration: watch the file, and hand over each good new version.
  *
  * A ConfigMap volume swaps its `..data` symbolic link; an editor replaces the file; both are seen, because the file is
- * looked at by path (device, inode, size, times, every 500 ms: two system calls) and read again when these differ. A
- *new text is parsed and validated whole before anything changes; a bad one is reported and the last good one stays.
+ * looked at by path (device, inode, size, times, every 500 ms) and read again when these differ. A text is parsed
+ * and validated whole before anything changes; a bad one is reported and the last good one stays.
  *
  *	struct reload *r = reload_new(path, &conf, on_change, arg, &err);	// its own thread from here on
  *	reload_free(r);
