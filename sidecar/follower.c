@@ -200,6 +200,8 @@ follower_look(struct follower *f)
 	}
 	f->life = life;
 	f->own_known = true;
+	if (f->trouble.on && f->trouble.reason == REASON_LOCAL_SERVER)
+		trouble_over(&f->trouble, f->o.state);
 	return STEP_ON;
 }
 

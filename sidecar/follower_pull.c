@@ -85,7 +85,9 @@ follower_prove(struct follower *f)
 {
 	char digest[DIGEST_HEX_SIZE];
 
+	/* The next feed may be a long poll: that all is well again is not to wait for it. */
 	f->proven = true;
+	trouble_over(&f->trouble, f->o.state);
 	if (!state_prove(f->o.state, f->life))
 		return;
 	backoff_reset(&f->reseed_backoff);
