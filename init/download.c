@@ -106,14 +106,25 @@ may_go_on(int rc)
 	return rc == SP_ETRUNCATED || rc == SP_ESTALLED || rc == SP_EUNAVAIL;
 }
 
+/* The donor has let go of the snapshot: what interrupted the download stays the reason, and there is no going on. */
+static int
+lost(struct download *d, const struct sp_error *why, struct sp_error *err)
+{
+	d->id[0] = '\0';
+	return sp_error_set(err, why->code,
+	    "%.700s; it could not go on, because the donor no longer holds the snapshot (status %ld)", why->text,
+	    d->reply.status);
+}
+
 /* One more try to go on at d->bytes; `err` holds why the last one ended. */
 static int
 resume(struct download *d, struct sp_error *err)
 {
+	struct sp_error why = *err;
 	char url[URL_MAX];
 	int rc;
 
-	log_warn("download interrupted", LOG_STR("error", err->text), LOG_U64("bytes", d->bytes),
+	log_warn("download interrupted", LOG_STR("error", why.text), LOG_U64("bytes", d->bytes),
 	    LOG_U64("try", d->backoff.tries + 1));
 	if (stop_wait_ms(backoff_next_ms(&d->backoff)))
 		return sp_error_set(err, SP_ECANCELED, "asked to stop");
@@ -121,13 +132,11 @@ resume(struct download *d, struct sp_error *err)
 	    (int)sizeof(url))
 		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", d->options.base_url);
 	if ((rc = ask(d, url, err)) < 0) {
-		if (d->reply.status != 404 && d->reply.status != 410)
-			return rc == SP_EAGAIN
-				   ? sp_error_set(err, SP_EUNAVAIL, "GET %s: status %ld", url, d->reply.status)
-				   : rc;
-		return sp_error_set(err, SP_EAGAIN,
-		    "%s no longer holds the snapshot: status %ld after %" PRIu64 " bytes", d->options.base_url,
-		    d->reply.status, d->bytes);
+		if (d->reply.status == 404 || d->reply.status == 410)
+			return lost(d, &why, err);
+		if (rc == SP_EAGAIN) /* it has no store at present: that may pass as a broken connection does */
+			err->code = rc = SP_EUNAVAIL;
+		return rc;
 	}
 	if ((rc = check_resumed(d, url, err)) < 0)
 		return rc;

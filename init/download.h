@@ -49,7 +49,7 @@ int download_open(struct download *d, struct sp_error *err);
 
 /*
  * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL where it could not go on
- * after several tries; SP_EAGAIN where the donor no longer holds the snapshot; SP_ECANCELED.
+ * after several tries, or because the donor no longer holds the snapshot; SP_ECANCELED.
  */
 int download_read(void *arg, const void **data, size_t *len, struct sp_error *err);
 

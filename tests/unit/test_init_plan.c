@@ -1,0 +1,453 @@
+/* Every row of the table in which init decides, and the edges between the rows. */
+#include "init/plan.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
+#define OTHER   "00000000-35a1-4a4c-9f0e-0123456789ab"
+#define PEERS   4
+
+static struct peer_fact peers[PEERS];
+static struct facts facts;
+static struct plan plan;
+
+static struct position
+at(const char *cluster, uint64_t epoch, uint64_t seq)
+{
+	struct position p = { .epoch = epoch, .seq = seq, .keys = 1000, .consistent = true, .digest = { seq, epoch } };
+
+	snprintf(p.cluster, sizeof(p.cluster), "%s", cluster);
+	for (uint64_t i = 1; i <= epoch; i++)
+		p.history[p.history_count++] = (struct epoch_start){ .epoch = i, .since = (i - 1) * 100 };
+	return p;
+}
+
+/* A set of five pods: this one is `ordinal`, the peers are the other four, of which none answers. */
+static void
+pods(unsigned ordinal)
+{
+	size_t n = 0;
+
+	memset(&facts, 0, sizeof(facts));
+	memset(peers, 0, sizeof(peers));
+	facts = (struct facts){ .ordinal = ordinal,
+		.leader = ordinal == 0,
+		.peers = peers,
+		.peer_count = PEERS,
+		.donor_auto = true,
+		.reseed_ratio = 0.5,
+		.grace_over = true };
+	for (unsigned i = 0; i <= PEERS; i++) {
+		if (i == ordinal)
+			continue;
+		peers[n].ordinal = i;
+		snprintf(peers[n].name, sizeof(peers[n].name), "store-%u", i);
+		sp_error_set(&peers[n].answer.err, SP_EUNAVAIL, "connection refused");
+		n++;
+	}
+}
+
+static struct peer_fact *
+peer(unsigned ordinal)
+{
+	for (size_t i = 0; i < PEERS; i++)
+		if (peers[i].ordinal == ordinal)
+			return &peers[i];
+	ck_abort_msg("no such peer");
+	return NULL;
+}
+
+static void
+answers(unsigned ordinal, struct position p)
+{
+	peer(ordinal)->answer.reached = true;
+	peer(ordinal)->answer.has_store = true;
+	peer(ordinal)->answer.position = p;
+}
+
+static void
+has(struct position p)
+{
+	facts.store = STORE_PRESENT;
+	facts.own = p;
+}
+
+static void
+damaged(void)
+{
+	facts.store = STORE_DAMAGED;
+	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
+}
+
+static void
+expect(enum plan_action action)
+{
+	plan_make(&facts, &plan);
+	ck_assert_msg(plan.action == action, "%s, expected %s: %s", plan_action_name(plan.action),
+	    plan_action_name(action), plan.why);
+	ck_assert_int_gt((int)strlen(plan.why), 10);
+	if (action == PLAN_SEED || action == PLAN_RESTORE)
+		ck_assert_ptr_nonnull(plan.donor);
+	else
+		ck_assert_ptr_null(plan.donor);
+	if (action == PLAN_REFUSE || action == PLAN_WAIT)
+		ck_assert_int_lt(plan.code, 0);
+}
+
+static void
+expect_donor(enum plan_action action, unsigned ordinal)
+{
+	expect(action);
+	ck_assert_msg(
+	    plan.donor->ordinal == ordinal, "donor %s, expected store-%u: %s", plan.donor->name, ordinal, plan.why);
+}
+
+static void
+expect_end(enum plan_action action, int exit_code)
+{
+	expect(action);
+	ck_assert_int_eq(sp_code_exit(plan.code), exit_code);
+}
+
+/* --- Leaders --- */
+
+START_TEST(plan_leader__with_store_starts)
+{
+	pods(0);
+	has(at(CLUSTER, 1, 50));
+	expect(PLAN_START);
+	answers(1, at(CLUSTER, 1, 50));
+	answers(2, at(OTHER, 9, 900));
+	expect(PLAN_START);
+	ck_assert(!plan.warn);
+}
+END_TEST
+
+START_TEST(plan_leader__with_store_behind_a_peer_starts_and_warns)
+{
+	pods(0);
+	has(at(CLUSTER, 1, 50));
+	answers(1, at(CLUSTER, 1, 51));
+	expect(PLAN_START);
+	ck_assert(plan.warn);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 is ahead"));
+	answers(3, at(CLUSTER, 2, 10));
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-3 is ahead"));
+}
+END_TEST
+
+START_TEST(plan_leader__with_damaged_store_refuses_whatever_is_configured)
+{
+	pods(0);
+	damaged();
+	facts.reseed_diverged = true;
+	answers(1, at(CLUSTER, 1, 51));
+	expect_end(PLAN_REFUSE, 65);
+	ck_assert_ptr_nonnull(strstr(plan.why, "no LMDB image"));
+}
+END_TEST
+
+START_TEST(plan_leader__empty_waits_out_the_grace_then_creates)
+{
+	pods(0);
+	facts.grace_over = false;
+	expect_end(PLAN_WAIT, 75);
+	ck_assert(plan.grace);
+	facts.grace_over = true;
+	expect(PLAN_CREATE);
+}
+END_TEST
+
+START_TEST(plan_leader__alone_in_the_world_creates_at_once)
+{
+	pods(0);
+	facts.grace_over = false;
+	facts.peer_count = 0;
+	expect(PLAN_CREATE);
+}
+END_TEST
+
+START_TEST(plan_leader__empty_restores_from_the_most_advanced)
+{
+	pods(0);
+	answers(1, at(CLUSTER, 1, 300));
+	answers(2, at(CLUSTER, 2, 200));
+	answers(3, at(CLUSTER, 2, 150));
+	expect_donor(PLAN_RESTORE, 2);
+	answers(4, at(CLUSTER, 2, 201));
+	expect_donor(PLAN_RESTORE, 4);
+}
+END_TEST
+
+START_TEST(plan_leader__empty_prefers_a_clean_cut_at_the_same_place)
+{
+	struct position torn = at(CLUSTER, 1, 300);
+
+	pods(0);
+	torn.consistent = false;
+	answers(1, torn);
+	answers(2, at(CLUSTER, 1, 300));
+	expect_donor(PLAN_RESTORE, 2);
+	ck_assert(!plan.warn);
+	peer(2)->answer.has_store = false;
+	expect_donor(PLAN_RESTORE, 1);
+	ck_assert(plan.warn);
+}
+END_TEST
+
+START_TEST(plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace)
+{
+	pods(0);
+	facts.grace_over = false;
+	answers(1, at(CLUSTER, 1, 300));
+	expect(PLAN_WAIT);
+	answers(2, at(CLUSTER, 1, 300));
+	answers(3, at(CLUSTER, 1, 301));
+	answers(4, at(CLUSTER, 1, 300));
+	expect_donor(PLAN_RESTORE, 3);
+}
+END_TEST
+
+START_TEST(plan_leader__empty_with_peers_of_two_clusters_refuses)
+{
+	pods(0);
+	answers(1, at(CLUSTER, 1, 300));
+	answers(3, at(OTHER, 1, 5));
+	expect_end(PLAN_REFUSE, 65);
+	ck_assert_ptr_nonnull(strstr(plan.why, CLUSTER));
+	ck_assert_ptr_nonnull(strstr(plan.why, OTHER));
+}
+END_TEST
+
+START_TEST(plan_leader__bad_snapshot_is_replaced_only_by_an_equal_one)
+{
+	pods(0);
+	answers(1, at(CLUSTER, 1, 300));
+	answers(2, at(CLUSTER, 1, 299));
+	peer(1)->gave_bad_data = true;
+	expect_end(PLAN_REFUSE, 65);
+	answers(3, at(CLUSTER, 1, 300));
+	expect_donor(PLAN_RESTORE, 3);
+}
+END_TEST
+
+/* --- Followers --- */
+
+START_TEST(plan_follower__empty_is_seeded_from_the_leader)
+{
+	pods(2);
+	answers(0, at(CLUSTER, 1, 300));
+	expect_donor(PLAN_SEED, 0);
+}
+END_TEST
+
+START_TEST(plan_follower__empty_is_seeded_from_the_freshest_follower)
+{
+	pods(2);
+	answers(0, at(CLUSTER, 1, 300));
+	answers(1, at(CLUSTER, 1, 290));
+	answers(3, at(CLUSTER, 1, 295));
+	expect_donor(PLAN_SEED, 3);
+	facts.donor_auto = false;
+	expect_donor(PLAN_SEED, 0);
+}
+END_TEST
+
+START_TEST(plan_follower__equally_fresh_donors_are_spread_by_ordinal)
+{
+	for (unsigned ordinal = 3; ordinal <= 4; ordinal++) {
+		pods(ordinal);
+		answers(0, at(CLUSTER, 1, 300));
+		answers(1, at(CLUSTER, 1, 300));
+		answers(2, at(CLUSTER, 1, 300));
+		expect_donor(PLAN_SEED, ordinal == 3 ? 2 : 1);
+	}
+}
+END_TEST
+
+START_TEST(plan_follower__unfit_followers_do_not_donate)
+{
+	struct position leader = at(CLUSTER, 2, 20000), torn = at(CLUSTER, 2, 20000), altered = at(CLUSTER, 2, 20000);
+
+	leader.horizon = 15000;
+	torn.consistent = false;
+	altered.digest.low++;
+	pods(2);
+	answers(0, leader);
+	answers(1, torn);
+	expect_donor(PLAN_SEED, 0);
+	answers(1, altered);
+	expect_donor(PLAN_SEED, 0);
+	answers(1, at(OTHER, 2, 20000));
+	expect_donor(PLAN_SEED, 0);
+	answers(1, at(CLUSTER, 1, 90)); /* of an older epoch */
+	expect_donor(PLAN_SEED, 0);
+	answers(1, at(CLUSTER, 2, 14999)); /* below the horizon */
+	expect_donor(PLAN_SEED, 0);
+	answers(1, at(CLUSTER, 2, 15000));
+	expect_donor(PLAN_SEED, 1);
+	peers[0].answer.position.horizon = 0;
+	answers(1, at(CLUSTER, 2, 20000 - PLAN_DONOR_LAG_MAX));
+	expect_donor(PLAN_SEED, 1);
+	answers(1, at(CLUSTER, 2, 20000 - PLAN_DONOR_LAG_MAX - 1));
+	expect_donor(PLAN_SEED, 0);
+}
+END_TEST
+
+START_TEST(plan_follower__after_bad_data_the_leader_is_asked_and_after_that_nobody)
+{
+	pods(2);
+	answers(0, at(CLUSTER, 1, 300));
+	answers(1, at(CLUSTER, 1, 300));
+	expect_donor(PLAN_SEED, 1);
+	peer(1)->gave_bad_data = true;
+	expect_donor(PLAN_SEED, 0);
+	peer(0)->gave_bad_data = true;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+START_TEST(plan_follower__in_the_leaders_history_starts)
+{
+	pods(1);
+	answers(0, at(CLUSTER, 1, 300));
+	has(at(CLUSTER, 1, 300));
+	expect(PLAN_START);
+	has(at(CLUSTER, 1, 299));
+	expect(PLAN_START);
+	answers(0, at(CLUSTER, 2, 300)); /* epoch 2 began at 100: epoch 1 up to there is its history */
+	has(at(CLUSTER, 1, 100));
+	expect(PLAN_START);
+}
+END_TEST
+
+START_TEST(plan_follower__at_the_horizon_starts_below_it_is_seeded)
+{
+	struct position leader = at(CLUSTER, 1, 300);
+
+	pods(1);
+	leader.horizon = 100;
+	answers(0, leader);
+	has(at(CLUSTER, 1, 100));
+	expect(PLAN_START);
+	has(at(CLUSTER, 1, 99));
+	expect_donor(PLAN_SEED, 0);
+	ck_assert_ptr_nonnull(strstr(plan.why, "horizon"));
+}
+END_TEST
+
+START_TEST(plan_follower__far_behind_is_seeded_by_the_ratio)
+{
+	pods(1);
+	answers(0, at(CLUSTER, 1, 1000)); /* 1000 keys: half of them is 500 changes */
+	has(at(CLUSTER, 1, 500));
+	expect(PLAN_START);
+	has(at(CLUSTER, 1, 499));
+	expect_donor(PLAN_SEED, 0);
+	facts.reseed_ratio = 0.6;
+	expect(PLAN_START);
+	facts.reseed_ratio = 0;
+	has(at(CLUSTER, 1, 999));
+	expect(PLAN_SEED);
+	has(at(CLUSTER, 1, 1000));
+	expect(PLAN_START);
+}
+END_TEST
+
+START_TEST(plan_follower__diverged_refuses_unless_told_to_reseed)
+{
+	struct position altered = at(CLUSTER, 1, 300);
+	struct position ours[] = { at(OTHER, 1, 100), at(CLUSTER, 1, 301), at(CLUSTER, 3, 300), altered };
+
+	ours[3].digest.low++;
+	for (size_t i = 0; i < 4; i++) {
+		pods(1);
+		answers(0, at(CLUSTER, 1, 300));
+		has(ours[i]);
+		expect_end(PLAN_REFUSE, 65);
+		ck_assert_ptr_nonnull(strstr(plan.why, "on_divergence"));
+		facts.reseed_diverged = true;
+		expect_donor(PLAN_SEED, 0);
+	}
+}
+END_TEST
+
+START_TEST(plan_follower__damaged_refuses_unless_told_to_reseed)
+{
+	pods(1);
+	answers(0, at(CLUSTER, 1, 300));
+	damaged();
+	expect_end(PLAN_REFUSE, 65);
+	facts.reseed_diverged = true;
+	expect_donor(PLAN_SEED, 0);
+	peer(0)->answer.has_store = peer(0)->answer.reached = false;
+	expect_end(PLAN_WAIT, 69);
+	facts.reseed_diverged = false;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+START_TEST(plan_follower__without_a_leader_starts_on_its_store)
+{
+	pods(1);
+	has(at(CLUSTER, 1, 300));
+	answers(2, at(CLUSTER, 1, 900));
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "stale"));
+	peer(0)->answer.reached = true; /* and has no store */
+	expect(PLAN_START);
+}
+END_TEST
+
+START_TEST(plan_follower__without_a_leader_and_empty_waits)
+{
+	pods(1);
+	answers(2, at(CLUSTER, 1, 900));
+	expect_end(PLAN_WAIT, 69);
+	ck_assert(!plan.grace);
+	ck_assert_ptr_nonnull(strstr(plan.why, "connection refused"));
+	peer(0)->answer.reached = true;
+	expect_end(PLAN_WAIT, 75);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("init_plan");
+	TCase *tc = tcase_create("plan");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tc, plan_leader__with_store_starts);
+	tcase_add_test(tc, plan_leader__with_store_behind_a_peer_starts_and_warns);
+	tcase_add_test(tc, plan_leader__with_damaged_store_refuses_whatever_is_configured);
+	tcase_add_test(tc, plan_leader__empty_waits_out_the_grace_then_creates);
+	tcase_add_test(tc, plan_leader__alone_in_the_world_creates_at_once);
+	tcase_add_test(tc, plan_leader__empty_restores_from_the_most_advanced);
+	tcase_add_test(tc, plan_leader__empty_prefers_a_clean_cut_at_the_same_place);
+	tcase_add_test(tc, plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace);
+	tcase_add_test(tc, plan_leader__empty_with_peers_of_two_clusters_refuses);
+	tcase_add_test(tc, plan_leader__bad_snapshot_is_replaced_only_by_an_equal_one);
+	tcase_add_test(tc, plan_follower__empty_is_seeded_from_the_leader);
+	tcase_add_test(tc, plan_follower__empty_is_seeded_from_the_freshest_follower);
+	tcase_add_test(tc, plan_follower__equally_fresh_donors_are_spread_by_ordinal);
+	tcase_add_test(tc, plan_follower__unfit_followers_do_not_donate);
+	tcase_add_test(tc, plan_follower__after_bad_data_the_leader_is_asked_and_after_that_nobody);
+	tcase_add_test(tc, plan_follower__in_the_leaders_history_starts);
+	tcase_add_test(tc, plan_follower__at_the_horizon_starts_below_it_is_seeded);
+	tcase_add_test(tc, plan_follower__far_behind_is_seeded_by_the_ratio);
+	tcase_add_test(tc, plan_follower__diverged_refuses_unless_told_to_reseed);
+	tcase_add_test(tc, plan_follower__damaged_refuses_unless_told_to_reseed);
+	tcase_add_test(tc, plan_follower__without_a_leader_starts_on_its_store);
+	tcase_add_test(tc, plan_follower__without_a_leader_and_empty_waits);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
