@@ -129,6 +129,14 @@ def _close(pods):
         raise PodError("\n".join(crashes) + "\n" + tails)
 
 
+def fresh_snapshot(pod):
+    """GET /v1/snapshot with all that is stored now: who asks shortly after another may be given the same snapshot."""
+    def fresh():
+        reply = pod.get("/v1/snapshot")
+        return reply if int(reply.headers["Seedpod-Seq"]) == pod.position()["seq"] else None
+    return wait_until(fresh, 15, f"a snapshot of {pod.name} is of its present", pause=0.3)
+
+
 def random_bytes(rng, size):
     return rng.getrandbits(size * 8).to_bytes(size, "little") if size else b""
 

@@ -121,14 +121,21 @@ class Trouble(support.PodTest):
         pods.leader.start()
         pods.wait_ready()
 
-    def test_a_follower_that_falls_behind_is_unready_and_says_how_far(self):
-        pods = self.pod_set(2, {"sync.mode": "poll", "sync.interval": "1h", "readiness.max_lag": "1h"})
-        pods.edit_config({"sync.interval": "200ms"})
+    def test_a_follower_with_a_full_volume_is_unready_and_says_why_and_how_far_behind(self):
+        support.need_root("mounts a small volume")
+        pods = self.pod_set(1, {"readiness.max_lag": "1s"})
+        follower = pods.add()
+        follower.mount_volume("6m")
+        follower.start()
+        pods.leader.put("before", b"x")
         pods.wait_ready()
-        pods.edit_config({"sync.interval": "1h", "readiness.max_lag_changes": "10", "readiness.max_lag": "1s"})
-        pods.leader.load((f"key-{n}", "x") for n in range(100))
-        wait_until(lambda: pods[1].readyz() == 503, 30, "it is unready", pods)
-        self.assertRegex(pods[1].ask_sidecar("/readyz?verbose").text(), r"(?m)^\[-\]lag .*>")
+        pods.wait_equal()
+        pods.leader.load(((f"key-{n}", "x" * 50000) for n in range(300)), batch=50)
+        wait_until(lambda: follower.readyz() == 503, 30, "it is unready", pods)
+        wait_until(lambda: "[-]lag " in follower.ask_sidecar("/readyz?verbose").text(), 30, "it says how far", pods)
+        self.assertEqual(follower.status()["last_error"]["code"], "SP_ENOSPACE")
+        self.assertEqual(follower.get("/v1/kv/before").body, b"x")
+        self.assertGreater(follower.metrics()["seedpod_lag_changes"], 100)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ class Follower(support.PodTest):
         pods.wait_equal()
         pods.stop()
         pods.leader.delete_volume()
-        pods.leader.start()
+        pods.leader.start_serving()
         pods.leader.put("y", b"y")
         own, before = pods[1].offline_position(), inode(pods[1])
         code, log = pods[1].run_init()
@@ -159,22 +159,24 @@ class Follower(support.PodTest):
         pods.wait_equal()
         pods.leader.stop()
         shutil.copytree(pods.leader.data_dir, self.dir / "backup")
-        pods.leader.start()
+        pods.leader.start_serving()
         pods.leader.load((f"lost-{n}", "x") for n in range(20))
         pods.wait_equal()
         pods.leader.stop()
         return pods
 
-    def put_back(self, pods):
+    def put_back(self, pods, writes):
+        """Put the leader's old volume back and write on: fewer changes than it lost (the follower is ahead: positions
+        tell), or more (only the content tells)."""
         pods.leader.delete_volume()
         shutil.copytree(self.dir / "backup", pods.leader.data_dir, dirs_exist_ok=True)
-        pods.leader.start()
-        pods.leader.load((f"other-{n}", "x") for n in range(30))
+        pods.leader.start_serving()
+        pods.leader.load((f"other-{n}", "x") for n in range(writes))
 
     def test_not_in_the_leaders_history_it_refuses_with_65_and_keeps_its_store(self):
         pods = self.diverge()
         pods[1].stop()
-        self.put_back(pods)
+        self.put_back(pods, writes=5)
         own, before = pods[1].offline_position(), inode(pods[1])
         code, log = pods[1].run_init()
         self.assertEqual(code, 65, log)
@@ -183,16 +185,22 @@ class Follower(support.PodTest):
     def test_not_in_the_leaders_history_it_is_seeded_where_that_is_wanted(self):
         pods = self.diverge({"sync.on_divergence": "reseed"})
         pods[1].stop()
-        self.put_back(pods)
+        self.put_back(pods, writes=5)
         pods[1].start()
         self.assertRegex(pods[1].init.log, r"action=\"?seed")
         pods.wait_equal()
         self.assertEqual(pods[1].get("/v1/kv/lost-1").status, 404)
 
-    def test_divergence_in_a_running_pod_stops_the_sync_and_is_reported(self):
+    def test_divergence_in_a_running_pod_that_positions_tell_stops_the_sync_and_is_reported(self):
+        self.stops_and_reports(writes=5)
+
+    def test_divergence_in_a_running_pod_that_the_content_tells_stops_the_sync_and_is_reported(self):
+        self.stops_and_reports(writes=30)
+
+    def stops_and_reports(self, writes):
         pods = self.diverge()
         before = pods[1].position()
-        self.put_back(pods)
+        self.put_back(pods, writes)
         wait_until(lambda: pods[1].readyz() == 503, 30, "the follower is unready", pods)
 
         def reported():
@@ -203,10 +211,16 @@ class Follower(support.PodTest):
         self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
         self.assertEqual(pods[1].get("/v1/kv/lost-1").body, b"x")
 
-    def test_divergence_in_a_running_pod_is_seeded_over_where_that_is_wanted(self):
+    def test_divergence_in_a_running_pod_that_positions_tell_is_seeded_over_where_that_is_wanted(self):
+        self.is_seeded_over(writes=5)
+
+    def test_divergence_in_a_running_pod_that_the_content_tells_is_seeded_over_where_that_is_wanted(self):
+        self.is_seeded_over(writes=30)
+
+    def is_seeded_over(self, writes):
         pods = self.diverge({"sync.on_divergence": "reseed"})
         server = pods[1].server.pid
-        self.put_back(pods)
+        self.put_back(pods, writes)
         pods.wait_equal()
         pods.wait_ready()
         self.assertEqual(pods[1].server.pid, server)

@@ -85,7 +85,7 @@ class Seeding(support.PodTest):
         follower.begin()
         support.wait_until(lambda: len(follower.init.log.splitlines()) >= 3, 20, "init reports its waiting", pods)
         self.assertTrue(follower.init.running)
-        leader.start()
+        leader.start_serving()
         leader.put("late", b"leader")
         follower.wait_running()
         pods.wait_ready()
@@ -115,7 +115,7 @@ class Seeding(support.PodTest):
     def test_no_space_is_found_out_before_the_first_byte(self):
         support.need_root("mounts a small volume")
         pods = self.pod_set(1, {"bootstrap.attempts": "1"})
-        pods.leader.load((f"key-{n}", "x" * 50000) for n in range(400))
+        pods.leader.load(((f"key-{n}", "x" * 50000) for n in range(400)), batch=100)
         served = pods.leader.server_metrics().get("seedpod_snapshot_bytes_total", 0)
         follower = pods.add()
         follower.mount_volume("4m")

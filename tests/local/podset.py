@@ -365,6 +365,12 @@ class Pod:
         self.begin()
         return self.wait_running(timeout)
 
+    def start_serving(self, timeout=60.0):
+        """start(), and wait until the server answers from its store."""
+        self.start(timeout)
+        wait_until(self.position, timeout, f"{self.name} serves", self.set)
+        return self
+
     def run_init(self, *arguments, timeout=60.0):
         """Run init alone, to its end: (exit code, what it logged in this run). The pod stays stopped."""
         before = len(self.init.log)
