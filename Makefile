@@ -19,11 +19,13 @@ CFLAGS ?= -O2 -g
 PKGS := libcurl libarchive inih lmdb libmicrohttpd jansson libxxhash uuid libzstd
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+# Asked once, when first needed: `make deps demo` has installed them by then.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS)) -lm)$(LIBS)
+CHECK_LIBS = $(eval CHECK_LIBS := $(shell pkg-config --libs check))$(CHECK_LIBS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(if $(DEV),-Werror) \
-	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
-	$(shell pkg-config --cflags $(PKGS)) -pthread $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
-LIBS = $(shell pkg-config --libs $(PKGS)) -lm
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(PKG_CFLAGS) -pthread $(CFLAGS)
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
 PROGRAMS := seedpod-init seedpod-server seedpod-sidecar
 BINARIES := $(PROGRAMS:%=$(BUILD)/%)
@@ -49,14 +51,14 @@ $(BUILD)/lib$(1).a: $(call parts,$(1))
 endef
 $(foreach a,server init sidecar conf lib,$(eval $(call archive,$(a))))
 
-$(BUILD)/obj/%.o: %.c | $(BUILD)/flags
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Built again when the flags change.
+# Everything is built again when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
-	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || { echo '$(CC) $(ALL_CFLAGS)' >$@; rm -rf $(BUILD)/obj; }
+	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' >$@
 .PHONY: FORCE
 
 # What several tests share (tests/lib).
@@ -66,7 +68,7 @@ $(BUILD)/libtests.a: $(TEST_HELPERS)
 # A unit test is one Check program; of the archives it takes only the objects that it calls.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtests.a $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(shell pkg-config --libs check)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -242,8 +243,9 @@ listener_stop(struct listener *l)
 	if (atomic_exchange(&l->stopping, true))
 		return;
 	MHD_quiesce_daemon(l->daemon);
-	close(l->fd);
-	l->fd = -1;
+	/* The library's threads may still have the descriptor in their hands: shut it now, close it when they are gone.
+	 */
+	shutdown(l->fd, SHUT_RDWR);
 	if (l->unix_path[0] != '\0')
 		unlink(l->unix_path);
 }
@@ -260,6 +262,7 @@ listener_free(struct listener *l, int64_t grace_ms)
 	while (atomic_load(&l->requests) > 0 && clock_mono_ms() < deadline)
 		clock_sleep_ms(5);
 	MHD_stop_daemon(l->daemon);
+	close(l->fd);
 	free(l);
 }
 

@@ -77,7 +77,7 @@ const char *request_target(const struct request *rq); /* path and query as they 
 const char *request_header(const struct request *rq, const char *name);
 
 /*
- * The query parameter `name`, percent-decoded, in out[size]: its length, or -1 where it is absent, or SP_EBADDATA's value
+ * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for «?name» without a value), or -1 where it is absent, or SP_EBADDATA's value
  * -2 where it is badly encoded or does not fit. As in HTML forms, «+» in a query is a space.
  */
 #define REQUEST_QUERY_ABSENT (-1)

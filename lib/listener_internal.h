@@ -14,7 +14,7 @@
 struct listener {
 	struct listener_options o;
 	struct MHD_Daemon *daemon;
-	int fd; /* listening; -1 once it was closed */
+	int fd; /* listening */
 	unsigned port;
 	char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" for TCP */
 	atomic_bool stopping;

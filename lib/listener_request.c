@@ -150,12 +150,14 @@ request_header(const struct request *rq, const char *name)
 int
 request_query(const struct request *rq, const char *name, char *out, size_t size)
 {
-	const char *raw = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
+	const char *raw = NULL;
+	size_t raw_len = 0;
 	int64_t len;
 
-	if (raw == NULL)
+	if (MHD_lookup_connection_value_n(rq->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &raw, &raw_len) !=
+	    MHD_YES)
 		return REQUEST_QUERY_ABSENT;
-	len = percent_decode(raw, strlen(raw), out, size);
+	len = percent_decode(raw != NULL ? raw : "", raw_len, out, size);
 	return len < 0 ? REQUEST_QUERY_BAD : (int)len;
 }
 

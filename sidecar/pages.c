@@ -28,26 +28,15 @@ reply_page(struct request *rq, unsigned status, const char *type, int rc, struct
 	buf_release(page);
 }
 
-/* ?verbose, with or without a value, as Kubernetes' own servers take it; ?verbose=0 and =false say no. The listener
- * does not tell a name without «=» from no name at all, so the target itself is looked at. */
+/* ?verbose, with or without a value, as Kubernetes' own servers take it; ?verbose=0 and =false say no. */
 static bool
 is_verbose(const struct request *rq)
 {
-	static const char name[] = "verbose";
-	const char *p = strchr(request_target(rq), '?');
-	const char *value;
+	char value[8];
+	int len = request_query(rq, "verbose", value, sizeof(value));
 
-	for (; p != NULL; p = strchr(p, '&')) {
-		p++;
-		if (strncmp(p, name, sizeof(name) - 1) != 0)
-			continue;
-		value = p + sizeof(name) - 1;
-		if (*value == '\0' || *value == '&')
-			return true;
-		if (*value == '=')
-			return strncmp(value, "=0", 2) != 0 && strncmp(value, "=false", 6) != 0;
-	}
-	return false;
+	return len != REQUEST_QUERY_ABSENT && len != REQUEST_QUERY_BAD && strcmp(value, "0") != 0 &&
+	       strcmp(value, "false") != 0;
 }
 
 static void

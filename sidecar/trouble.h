@@ -14,7 +14,7 @@
 #include "sidecar/state.h"
 
 #define TROUBLE_FIRST_MS 100
-#define TROUBLE_MOST_MS  10000
+#define TROUBLE_MOST_MS  3000 /* so that a follower is back soon after its leader */
 
 /* Whose answer failed. */
 enum trouble_place { TROUBLE_LEADER, TROUBLE_FEED, TROUBLE_APPLY, TROUBLE_LOCAL };
