@@ -13,6 +13,7 @@
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "lib/version.h"
+#include "sidecar/container.h"
 #include "sidecar/pages.h"
 #include "sidecar/state.h"
 #include "sidecar/sync.h"
@@ -21,6 +22,20 @@
 #define WATCH_TIMEOUT_MS 5000
 #define STOP_MS          1500 /* what the loops have to end in after a signal */
 #define PATH_SIZE        1024
+
+enum { OPTION_PROBE, OPTION_LINGER, OPTION_END };
+
+static struct cli_option options[] = {
+	[OPTION_PROBE] = { .name = "probe",
+	    .argument = "URL",
+	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes)",
+	    .offline = true },
+	[OPTION_LINGER] = { .name = "linger",
+	    .argument = "SECONDS",
+	    .help = "wait so long, and exit (for preStop hooks)",
+	    .offline = true },
+	[OPTION_END] = { .name = NULL },
+};
 
 static const char after_help[] =
     "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
@@ -215,6 +230,13 @@ main(int argc, char **argv)
 	sc.cli.program = "seedpod-sidecar";
 	sc.cli.summary = "Keep a follower's store equal to its leader's, and say whether the pod is ready.";
 	sc.cli.after_help = after_help;
+	sc.cli.options = options;
 	exit_code = cli_parse(&sc.cli, argc, argv);
-	return exit_code >= 0 ? exit_code : run(&sc);
+	if (exit_code >= 0)
+		return exit_code;
+	if (options[OPTION_PROBE].given)
+		return container_probe(options[OPTION_PROBE].value);
+	if (options[OPTION_LINGER].given)
+		return container_linger(options[OPTION_LINGER].value);
+	return run(&sc);
 }

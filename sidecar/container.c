@@ -1,0 +1,55 @@
+#include "sidecar/container.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/http.h"
+
+#define PROBE_MS          2000
+#define PROBE_LIMIT_BYTES (64u << 10)
+#define LINGER_MAX_S      600
+
+int
+container_probe(const char *url)
+{
+	const struct http_client_options options = { .connect_timeout_ms = PROBE_MS };
+	const struct http_request_out rq = { .url = url, .timeout_ms = PROBE_MS };
+	struct http_client *client;
+	struct http_reply reply;
+	struct sp_error err = { 0 };
+	int rc;
+
+	rc = http_setup(&err);
+	if (rc < 0) {
+		printf("%s\n", err.text);
+		return 1;
+	}
+	http_reply_init(&reply, PROBE_LIMIT_BYTES);
+	client = http_client_new(&options, &err);
+	rc = client != NULL ? http_call(client, &rq, &reply, &err) : err.code;
+	if (rc < 0)
+		printf("%s\n", err.text);
+	else
+		printf("%.*s\n", (int)strcspn(reply.body.data, "\n"), reply.body.data);
+	rc = rc == 0 && reply.status == 200 ? 0 : 1;
+	http_client_free(client);
+	http_reply_release(&reply);
+	http_teardown();
+	return rc;
+}
+
+int
+container_linger(const char *seconds)
+{
+	char *end;
+	long n = strtol(seconds, &end, 10);
+
+	if (end == seconds || *end != '\0' || n < 0 || n > LINGER_MAX_S) {
+		fprintf(stderr, "seedpod-sidecar: --linger takes whole seconds, at most %d\n", LINGER_MAX_S);
+		return sp_code_exit(SP_EUSAGE);
+	}
+	clock_sleep_ms(n * 1000);
+	return 0;
+}

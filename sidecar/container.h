@@ -1,0 +1,21 @@
+/*
+ * What the containers of a pod need done and a minimal image has no tools for: asking a page and waiting a while. Each
+ * is the whole of a short-lived process (seedpod-sidecar --probe, --linger), started by the kubelet.
+ */
+#ifndef SIDECAR_CONTAINER_H_
+#define SIDECAR_CONTAINER_H_
+
+/*
+ * For an exec probe: GET `url`, print the first line of the answer, and return 0 where the status is 200, 1 where it is
+ * not or none came in time. The kubelet shows what an exec probe printed in the pod's events, and keeps an HTTP probe's
+ * answer to itself: this is how `kubectl describe pod` comes to tell why a pod is not ready.
+ */
+int container_probe(const char *url);
+
+/*
+ * For a preStop hook: return 0 after so many seconds («5»), in which the Services forget the pod while it still
+ * answers; 64 where `seconds` is no whole number from 0 to 600.
+ */
+int container_linger(const char *seconds);
+
+#endif
