@@ -54,7 +54,9 @@ volume_lock(struct volume *v, struct sp_error *err)
 		return volume_fault(err, rc);
 	if (statvfs(v->data_dir, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0)
 		return sp_error_set(err, SP_EVOLUME, "%s is on a file system that is mounted read-only", v->data_dir);
-	if ((rc = file_lock(v->lock, err)) < 0)
+	if ((rc = file_lock(v->lock, err)) == SP_EAGAIN)
+		return sp_error_wrap(err, "a server has the store open, or another seedpod-init is at work");
+	if (rc < 0)
 		return volume_fault(err, rc);
 	v->lock_fd = rc;
 	return 0;

@@ -149,32 +149,33 @@ http_client_end(struct http_client *c)
 	c->busy = false;
 }
 
-void
-http_client_round(struct http_client *c, bool may_wait)
+int64_t
+http_client_round(struct http_client *c)
 {
 	struct http_exchange *x = &c->exchange;
-	int64_t left_ms;
 
 	if (atomic_exchange(&c->cancel, false)) {
 		http_exchange_fail(x, SP_ECANCELED, "canceled");
-		return;
+		return 0;
 	}
 	http_turn(c->multi);
-	left_ms = http_exchange_check(x, clock_mono_ms());
-	if (may_wait && !x->finished)
-		http_wait(c->multi, left_ms);
+	return http_exchange_check(x, clock_mono_ms());
 }
 
 int
 http_call(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
 {
 	struct http_exchange *x = &c->exchange;
+	int64_t wait_ms;
 	int rc;
 
 	if ((rc = http_client_begin(c, rq, reply, NULL, err)) < 0)
 		return rc;
-	while (!x->finished)
-		http_client_round(c, true);
+	while (!x->finished) {
+		wait_ms = http_client_round(c);
+		if (!x->finished)
+			http_wait(c->multi, wait_ms);
+	}
 	rc = x->result;
 	if (rc < 0 && err != NULL)
 		*err = x->err;

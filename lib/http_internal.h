@@ -94,7 +94,7 @@ int http_client_begin(struct http_client *c, const struct http_request_out *rq, 
     struct buf *stream, struct sp_error *err);
 void http_client_end(struct http_client *c);
 
-/* One round: cancel, deadlines, a turn, and a wait where nothing is there yet. */
-void http_client_round(struct http_client *c, bool may_wait);
+/* One round without waiting: cancel, a turn, deadlines. Returns how long may be waited for the next one. */
+int64_t http_client_round(struct http_client *c);
 
 #endif

@@ -51,10 +51,14 @@ static int
 read_refusal(struct http_client *c, struct sp_error *err)
 {
 	struct http_exchange *x = &c->exchange;
+	int64_t wait_ms;
 	int rc = 0;
 
-	while (!x->finished)
-		http_client_round(c, true);
+	while (!x->finished) {
+		wait_ms = http_client_round(c);
+		if (!x->finished)
+			http_wait(c->multi, wait_ms);
+	}
 	if (x->result < 0 && x->result != SP_ETOOBIG) {
 		rc = x->result;
 		if (err != NULL)
@@ -86,12 +90,17 @@ http_stream_open(
     struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
 {
 	struct http_exchange *x = &c->exchange;
+	int64_t wait_ms;
 	int rc;
 
 	if ((rc = http_client_begin(c, rq, reply, &c->stream, err)) < 0)
 		return rc;
-	while (!x->finished && !x->headers_done)
-		http_client_round(c, true);
+	for (;;) {
+		wait_ms = http_client_round(c);
+		if (x->finished || x->headers_done)
+			break;
+		http_wait(c->multi, wait_ms);
+	}
 	if (!x->headers_done || x->result == SP_ECANCELED) {
 		rc = x->result;
 		if (err != NULL)
@@ -114,22 +123,22 @@ static int
 read_raw(struct http_client *c, struct sp_error *err)
 {
 	struct http_exchange *x = &c->exchange;
+	int64_t wait_ms = 0;
 
 	if (c->handed_out)
 		buf_reset(&c->stream);
 	c->handed_out = false;
 	x->heard_ms = clock_mono_ms(); /* while the caller was busy elsewhere, the peer's silence was not heard */
+	if (x->paused && !x->finished) {
+		x->paused = false;
+		curl_easy_pause(x->easy, CURLPAUSE_CONT); /* may deliver at once */
+	}
 	if (atomic_load(&c->cancel))
-		http_client_round(c, false);
+		http_client_round(c);
 	while (c->stream.len == 0 && !x->finished) {
-		if (x->paused) {
-			x->paused = false;
-			curl_easy_pause(x->easy, CURLPAUSE_CONT); /* may deliver at once */
-		} else {
-			http_client_round(c, false);
-		}
-		if (c->stream.len == 0 && !x->finished && !x->paused)
-			http_wait(c->multi, http_exchange_check(x, clock_mono_ms()));
+		if (wait_ms > 0)
+			http_wait(c->multi, wait_ms);
+		wait_ms = http_client_round(c);
 	}
 	if (c->stream.len > 0 && x->result != SP_ECANCELED) {
 		c->handed_out = true; /* what came before a failure is handed out first */
