@@ -42,6 +42,8 @@ buf_reserve(struct buf *b, size_t extra)
 
 	if (extra > b->limit || b->len > b->limit - extra)
 		return SP_ETOOBIG;
+	if (extra >= SIZE_MAX - b->len)
+		return SP_ENOMEM;
 	if (b->size > 0 && b->len + extra < b->size)
 		return 0;
 	/* Doubling keeps appending linear; the NUL needs a byte beyond the limit. */

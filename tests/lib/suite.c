@@ -1,0 +1,22 @@
+#include "tests/lib/suite.h"
+
+#include <stdlib.h>
+
+int
+suite_run(const char *name, const TTest *const *tests, size_t count, double timeout_s)
+{
+	Suite *suite = suite_create(name);
+	TCase *all = tcase_create(name);
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(all, timeout_s);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(all, tests[i]);
+	suite_add_tcase(suite, all);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

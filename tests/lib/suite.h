@@ -1,0 +1,21 @@
+/*
+ * The main() of a Check program: each test in a process of its own.
+ *
+ *	int
+ *	main(void)
+ *	{
+ *		const TTest *tests[] = { buf_add__appends, buf_add__stops_at_the_limit };
+ *
+ *		return suite_run("buf", tests, sizeof(tests) / sizeof(tests[0]), 10);
+ *	}
+ */
+#ifndef TESTS_LIB_SUITE_H_
+#define TESTS_LIB_SUITE_H_
+
+#include <check.h>
+#include <stddef.h>
+
+/* Run the tests, each for at most timeout_s seconds. What main() is to return. */
+int suite_run(const char *name, const TTest *const *tests, size_t count, double timeout_s);
+
+#endif
