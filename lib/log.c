@@ -40,30 +40,86 @@ puts_line(struct line *l, const char *text)
 	put(l, text, strlen(text));
 }
 
-/* Both formats quote alike: JSON's escapes are also what logfmt parsers take. */
+static size_t
+room(const struct line *l)
+{
+	return sizeof(l->text) - 2 - l->len;
+}
+
+/* The bytes of the UTF-8 character (RFC 3629) at `text`; 0 where there is none. */
+static size_t
+utf8_length(const unsigned char *text)
+{
+	size_t n = 0;
+
+	if (text[0] < 0x80)
+		return 1;
+	if (text[0] >= 0xc2 && text[0] < 0xf5)
+		n = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+	for (size_t i = 1; i < n; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	/* What is longer than it need be, the surrogates, and what lies beyond Unicode. */
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90))
+		return 0;
+	return n;
+}
+
+/* One character as it stands within quotes; how many bytes of `text` it took. */
+static size_t
+escape(const char *text, char out[8], size_t *len)
+{
+	unsigned char c = (unsigned char)*text;
+	size_t n = utf8_length((const unsigned char *)text);
+
+	if (n == 0)
+		*len = (size_t)snprintf(out, 8, "\\ufffd"); /* bytes that no JSON parser would take */
+	else if (c == '"' || c == '\\')
+		*len = (size_t)snprintf(out, 8, "\\%c", c);
+	else if (c == '\n')
+		*len = (size_t)snprintf(out, 8, "\\n");
+	else if (c < 0x20 || c == 0x7f)
+		*len = (size_t)snprintf(out, 8, "\\u%04x", c);
+	else {
+		memcpy(out, text, n);
+		*len = n;
+	}
+	return n > 0 ? n : 1;
+}
+
+/* Both formats quote alike: JSON's escapes are also what logfmt parsers take. What is cut is cut between characters,
+ * and the quote is closed. */
 static void
 put_quoted(struct line *l, const char *text)
 {
-	char escape[8];
+	char escaped[8];
+	size_t len;
 
 	put(l, "\"", 1);
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\') {
-			escape[0] = '\\';
-			escape[1] = (char)c;
-			put(l, escape, 2);
-		} else if (c == '\n') {
-			put(l, "\\n", 2);
-		} else if (c < 0x20 || c == 0x7f) {
-			snprintf(escape, sizeof(escape), "\\u%04x", c);
-			put(l, escape, 6);
-		} else {
-			put(l, (const char *)&c, 1);
-		}
+	while (*text != '\0') {
+		text += escape(text, escaped, &len);
+		if (len + 1 > room(l))
+			break;
+		put(l, escaped, len);
 	}
 	put(l, "\"", 1);
+}
+
+/* Whether logfmt may show it as it is: no space, quote or «=», no control character, nothing but UTF-8. */
+static bool
+is_plain(const char *text)
+{
+	size_t n;
+
+	if (*text == '\0')
+		return false;
+	for (; *text != '\0'; text += n) {
+		n = utf8_length((const unsigned char *)text);
+		if (n == 0 || (unsigned char)*text <= ' ' || *text == 0x7f || strchr("=\"\\", *text) != NULL)
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -71,7 +127,7 @@ put_text(struct line *l, const char *text, enum log_format format)
 {
 	if (text == NULL)
 		text = "";
-	if (format == LOG_LOGFMT && *text != '\0' && strpbrk(text, " =\"\\\n\t\r") == NULL)
+	if (format == LOG_LOGFMT && is_plain(text))
 		puts_line(l, text);
 	else
 		put_quoted(l, text);
@@ -96,6 +152,9 @@ put_field(struct line *l, const struct log_field *f, enum log_format format)
 {
 	char number[64];
 
+	/* A field has its key and its quotes whole, or it is left out. */
+	if (room(l) < strlen(f->key) + sizeof(number))
+		return;
 	put_key(l, f->key, format);
 	switch (f->type) {
 	case LOG_FIELD_STR:
