@@ -27,17 +27,24 @@ epoch_end(const struct position *p, size_t i)
 	return i + 1 < p->history_count ? p->history[i + 1].since : p->seq;
 }
 
-/* Whether (epoch, seq) is a point of the leader's history; fills `end` with where the leader left that epoch. */
+/* Whether (epoch, seq) is a point of the leader's history: one that it wrote in that epoch, or where the epoch began.
+ * An epoch of the same number that began further back is another's: two took over from the same leader. */
 static bool
-in_history(const struct position *leader, uint64_t epoch, uint64_t seq, uint64_t *end)
+in_history(const struct position *leader, uint64_t epoch, uint64_t seq, const char **why_not, uint64_t *where)
 {
+	*why_not = NULL;
 	for (size_t i = 0; i < leader->history_count; i++) {
 		if (leader->history[i].epoch != epoch)
 			continue;
-		*end = epoch_end(leader, i);
-		return seq <= *end;
+		if (seq < leader->history[i].since) {
+			*why_not = "begins";
+			*where = leader->history[i].since;
+		} else if (seq > epoch_end(leader, i)) {
+			*why_not = "ends";
+			*where = epoch_end(leader, i);
+		}
+		return *why_not == NULL;
 	}
-	*end = 0;
 	return false;
 }
 
@@ -45,7 +52,8 @@ enum relation
 position_relate(const struct position *leader, const struct position *follower, char *why, size_t size)
 {
 	char ours[DIGEST_HEX_SIZE], theirs[DIGEST_HEX_SIZE];
-	uint64_t end;
+	const char *why_not;
+	uint64_t where;
 
 	if (why != NULL && size > 0)
 		why[0] = '\0';
@@ -58,11 +66,11 @@ position_relate(const struct position *leader, const struct position *follower, 
 		WHY("this store is of cluster %s, the leader's of %s", follower->cluster, leader->cluster);
 		return RELATION_OTHER_CLUSTER;
 	}
-	if (!in_history(leader, follower->epoch, follower->seq, &end)) {
-		if (end > 0 || follower->epoch == leader->epoch)
+	if (!in_history(leader, follower->epoch, follower->seq, &why_not, &where)) {
+		if (why_not != NULL)
 			WHY("this store is at epoch %" PRIu64 " seq %" PRIu64 ", but the leader's epoch %" PRIu64
-			    " ends at seq %" PRIu64,
-			    follower->epoch, follower->seq, follower->epoch, end);
+			    " %s at seq %" PRIu64,
+			    follower->epoch, follower->seq, follower->epoch, why_not, where);
 		else
 			WHY("this store is at epoch %" PRIu64 " seq %" PRIu64
 			    ", an epoch that the leader's history (now epoch %" PRIu64 " seq %" PRIu64
@@ -148,6 +156,18 @@ read_text(struct reader *r, const char *name, bool required, char *out, size_t s
 		snprintf(out, size, "%s", json_string_value(v));
 }
 
+static bool
+read_flag(struct reader *r, const char *name, bool otherwise)
+{
+	json_t *v = json_object_get(r->root, name);
+
+	if (v == NULL)
+		return otherwise;
+	if (!json_is_boolean(v) && r->code == 0)
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «%s» must be true or false", name);
+	return json_is_true(v);
+}
+
 static void
 read_history(struct reader *r, struct position *p)
 {
@@ -156,6 +176,8 @@ read_history(struct reader *r, struct position *p)
 	size_t i;
 
 	p->history_count = 0;
+	if (list != NULL && !json_is_array(list) && r->code == 0)
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «history» must be a list");
 	if (json_array_size(list) > POSITION_HISTORY_MAX && r->code == 0)
 		r->code = sp_error_set(
 		    r->err, SP_EBADDATA, "position: «history» has more than %d entries", POSITION_HISTORY_MAX);
@@ -177,7 +199,7 @@ int
 position_from_json(const char *json, size_t len, struct position *out, struct sp_error *err)
 {
 	char digest[DIGEST_HEX_SIZE], role[16];
-	struct position p = { .consistent = true };
+	struct position p = { .seq = 0 };
 	struct reader r = { .err = err };
 	json_error_t bad;
 
@@ -197,13 +219,12 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 	read_text(&r, "role", false, role, sizeof(role));
 	read_text(&r, "leader", false, p.leader, sizeof(p.leader));
 	read_text(&r, "mode", false, p.mode, sizeof(p.mode));
+	p.consistent = read_flag(&r, "consistent", true);
+	p.writable = read_flag(&r, "writable", false);
 	read_history(&r, &p);
 	if (r.code == 0 && digest_from_hex(digest, &p.digest) < 0)
 		r.code = sp_error_set(err, SP_EBADDATA, "position: «digest» must be 32 hexadecimal digits");
 	p.role = strcmp(role, "leader") == 0 ? ROLE_LEADER : ROLE_FOLLOWER;
-	if (json_is_boolean(json_object_get(r.root, "consistent")))
-		p.consistent = json_is_true(json_object_get(r.root, "consistent"));
-	p.writable = json_is_true(json_object_get(r.root, "writable"));
 	json_decref(r.root);
 	if (r.code == 0)
 		*out = p;
