@@ -58,7 +58,8 @@ struct facts {
 
 	/* From the configuration. */
 	bool donor_auto;
-	bool reseed_diverged;
+	bool reseed_diverged; /* a store that cannot go on may be replaced */
+	bool replace;         /* asked for: a store that is not equal to the leader's is replaced */
 	double reseed_ratio;
 };
 

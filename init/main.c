@@ -18,7 +18,8 @@ static struct cli_option options[] = {
 	[OPTION_PLAN] = { .name = "plan", .help = "show the facts and what would be done, change nothing, and exit" },
 	[OPTION_JSON] = { .name = "json", .help = "with --plan: as one line of JSON" },
 	[OPTION_RESEED] = { .name = "reseed",
-	    .help = "seed a diverged store again, as with sync.on_divergence = reseed (the sidecar asks for this)" },
+	    .help =
+		"replace a store that is not equal to the leader's, diverged or behind (the sidecar asks for this)" },
 	{ .name = NULL },
 };
 

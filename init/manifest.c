@@ -5,10 +5,15 @@
 
 #include <jansson.h>
 
+/* LMDB's bounds. */
+#define PAGE_SIZE_MIN 256
+#define PAGE_SIZE_MAX 32768
+
 static int
 read_own_members(json_t *json, struct manifest *out, struct sp_error *err)
 {
 	json_t *format = json_object_get(json, "format"), *bytes = json_object_get(json, "bytes");
+	json_int_t page = json_integer_value(json_object_get(json, "page_size"));
 	const char *donor = json_string_value(json_object_get(json, "donor"));
 
 	if (!json_is_integer(format))
@@ -18,6 +23,13 @@ read_own_members(json_t *json, struct manifest *out, struct sp_error *err)
 		    (long long)json_integer_value(format), MANIFEST_FORMAT);
 	if (!json_is_integer(bytes) || json_integer_value(bytes) <= 0)
 		return sp_error_set(err, SP_EBADDATA, "«bytes» is missing or no positive number");
+	if (page < PAGE_SIZE_MIN || page > PAGE_SIZE_MAX || (page & (page - 1)) != 0)
+		return sp_error_set(
+		    err, SP_EBADDATA, "«page_size» is missing or not what LMDB can have: %lld", (long long)page);
+	if (json_integer_value(bytes) % page != 0)
+		return sp_error_set(err, SP_EBADDATA,
+		    "«bytes» is %lld, which is no whole number of pages of %lld bytes",
+		    (long long)json_integer_value(bytes), (long long)page);
 	out->bytes = (uint64_t)json_integer_value(bytes);
 	snprintf(out->donor, sizeof(out->donor), "%s", donor != NULL ? donor : "");
 	return 0;

@@ -275,6 +275,13 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 	uint64_t changes = theirs->seq - f->own.seq;
 	char reason[256];
 
+	if (f->replace) {
+		/* Positions cannot tell a store whose content has gone wrong; the sidecar can, and asks for this. */
+		snprintf(
+		    reason, sizeof(reason), "this store is %" PRIu64 " changes behind, and is to be replaced", changes);
+		seed(f, leader, out, reason);
+		return;
+	}
 	if ((double)changes <= f->reseed_ratio * (double)theirs->keys) {
 		decide(out, PLAN_START, "this store is in the leader's history, %" PRIu64 " changes behind", changes);
 		return;

@@ -59,6 +59,7 @@ prepare_facts(const struct run_options *o, const struct volume *v, struct facts 
 	if ((rc = facts_init(f, o->conf, err)) < 0)
 		return rc;
 	f->reseed_diverged |= o->reseed;
+	f->replace = o->reseed;
 	if ((rc = facts_read_store(f, v, o->driver, err)) < 0)
 		facts_release(f);
 	return rc;

@@ -15,7 +15,7 @@
 
 struct run_options {
 	const struct conf *conf;
-	bool reseed;           /* a diverged store is seeded again, whatever sync.on_divergence says */
+	bool reseed; /* a store that is not equal to the leader's is seeded again, whatever sync.on_divergence says */
 	struct driver *driver; /* tells the position of the store on the volume */
 	seed_check check;      /* tells that of a store just downloaded */
 	void *check_arg;

@@ -95,14 +95,15 @@ step_fsync(struct seed *s, struct sp_error *err)
 	return file_sync_dir(s->o->volume->incoming, err);
 }
 
-/* «epoch 1 seq 200 digest 0123…» */
+/* «epoch 1 seq 200 keys 150 digest 0123…» */
 static void
 show_position(const struct position *p, char *out, size_t size)
 {
 	char digest[DIGEST_HEX_SIZE];
 
 	digest_to_hex(p->digest, digest);
-	snprintf(out, size, "epoch %" PRIu64 " seq %" PRIu64 " digest %s", p->epoch, p->seq, digest);
+	snprintf(out, size, "epoch %" PRIu64 " seq %" PRIu64 " keys %" PRIu64 " digest %s", p->epoch, p->seq, p->keys,
+	    digest);
 }
 
 /* The store itself must say what seedpod.json said. */
@@ -115,7 +116,8 @@ step_check(struct seed *s, struct sp_error *err)
 	if ((rc = s->o->check(s->o->check_arg, s->o->volume->incoming, &s->checked, err)) < 0)
 		return rc;
 	if (strcmp(said->cluster, s->checked.cluster) == 0 && said->epoch == s->checked.epoch &&
-	    said->seq == s->checked.seq && digest_equal(said->digest, s->checked.digest))
+	    said->seq == s->checked.seq && said->keys == s->checked.keys &&
+	    digest_equal(said->digest, s->checked.digest))
 		return 0;
 	show_position(said, s->report->expected, sizeof(s->report->expected));
 	show_position(&s->checked, s->report->found, sizeof(s->report->found));

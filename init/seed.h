@@ -32,8 +32,8 @@ struct seed_report {
 	char donor[POD_NAME_MAX]; /* "" where none was chosen */
 	uint64_t bytes;           /* of the snapshot that came */
 	uint64_t total;           /* of the snapshot, where known */
-	char expected[DIGEST_HEX_SIZE + 64];
-	char found[DIGEST_HEX_SIZE + 64];
+	char expected[DIGEST_HEX_SIZE + 96];
+	char found[DIGEST_HEX_SIZE + 96];
 	double seconds;
 	uint64_t seq; /* of the new store */
 	struct digest digest;

@@ -15,9 +15,9 @@
  * before the first thread starts.
  *
  * Errors: SP_EUNAVAIL (name not found, refused, unreachable, no answer in time), SP_ESTALLED (no byte for
- * stall_timeout_ms), SP_ETRUNCATED (closed before the end), SP_ETOOBIG (answer or headers over their limit), SP_ECANCELED,
- * SP_EBADDATA (not HTTP), SP_ENOMEM. The text names the URL and says how many bytes had come. An HTTP status that is not
- * 2xx is not an error here: the caller looks at `status`.
+ * stall_timeout_ms), SP_ETRUNCATED (closed before the end), SP_ETOOBIG (answer or headers over their limit),
+ *SP_ECANCELED, SP_EBADDATA (not HTTP), SP_ENOMEM. The text names the URL and says how many bytes had come. An HTTP
+ *status that is not 2xx is not an error here: the caller looks at `status`.
  */
 #ifndef LIB_HTTP_H_
 #define LIB_HTTP_H_
@@ -36,7 +36,7 @@ struct http_client_options {
 	const char *unix_socket;    /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
 	int64_t connect_timeout_ms; /* 0: 5 s */
 	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, has stalled; 0: 30 s */
-	uint64_t rate_limit;	    /* bytes a second received, 0: none */
+	uint64_t rate_limit;        /* bytes a second received, 0: none */
 };
 
 struct http_client;
@@ -51,14 +51,14 @@ void http_client_configure(struct http_client *c, int64_t stall_timeout_ms, uint
 
 /* One request. All memory stays the caller's and must last as long as the call. */
 struct http_request_out {
-	const char *method;	    /* NULL: GET */
+	const char *method; /* NULL: GET */
 	const char *url;
 	const char *const *headers; /* «Name: value» strings, ended by NULL; or NULL */
-	const void *body;	    /* NULL: none */
+	const void *body;           /* NULL: none */
 	size_t body_len;
-	int64_t timeout_ms;	    /* the whole call; 0: bounded by stalls alone */
-	int64_t patience_ms;	    /* how long the peer may be silent on purpose (a long poll) on top of stall_timeout_ms */
-	bool accept_zstd;	    /* offer zstd; the answer arrives here decompressed */
+	int64_t timeout_ms;  /* the whole call; 0: bounded by stalls alone */
+	int64_t patience_ms; /* how long the peer may be silent on purpose (a long poll) on top of stall_timeout_ms */
+	bool accept_zstd;    /* offer zstd; the answer arrives here decompressed */
 };
 
 #define HTTP_HEADERS_MAX 16384 /* bytes of answer headers that are taken */
@@ -87,12 +87,12 @@ int http_call_all(const struct http_request_out *rqs, struct http_reply *replies
     size_t n, int64_t timeout_ms, struct sp_error *err);
 
 /*
- * Pull an answer: http_stream_open() returns once the headers are in (reply->status, ->headers, ->content_length); where
- * the status is 200 or 206 the body then comes from http_stream_read(), else up to the reply's limit of it is in
+ * Pull an answer: http_stream_open() returns once the headers are in (reply->status, ->headers, ->content_length);
+ * where the status is 200 or 206 the body then comes from http_stream_read(), else up to the reply's limit of it is in
  * reply->body and the stream is at its end. A stream occupies its client until http_stream_close().
  */
-int http_stream_open(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply,
-    struct sp_error *err);
+int http_stream_open(
+    struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err);
 
 /*
  * The next piece: *data and *len are valid until the next call on this client. Returns 1 with a piece, 0 at the end

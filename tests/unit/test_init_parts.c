@@ -183,7 +183,7 @@ START_TEST(sums_check__right_ones_pass_and_any_other_byte_fails)
 {
 	struct snapshot s;
 
-	snapshot_init(&s, 1000);
+	snapshot_init(&s, 4096);
 	ck_assert_int_eq(check_sums(&s, s.sums.data, s.sums.len), 0);
 	for (size_t i = 0; i < s.sums.len; i++) {
 		s.sums.data[i] ^= 1;
@@ -202,7 +202,7 @@ START_TEST(sums_check__says_which_hash_and_what_was_found)
 	char found[DIGEST_HEX_SIZE];
 	struct snapshot s;
 
-	snapshot_init(&s, 1000);
+	snapshot_init(&s, 4096);
 	s.data.data[17] ^= 1;
 	digest_to_hex(digest_of(s.data.data, s.data.len), found);
 	ck_assert_int_eq(check_sums(&s, s.sums.data, s.sums.len), SP_EBADDATA);
@@ -222,9 +222,9 @@ START_TEST(manifest_parse__reads_a_right_one)
 	struct manifest m;
 	struct snapshot s;
 
-	snapshot_init(&s, 1000);
+	snapshot_init(&s, 4096);
 	ck_assert_int_eq(manifest_parse(s.manifest.data, s.manifest.len, &m, &err), 0);
-	ck_assert_uint_eq(m.bytes, 1000);
+	ck_assert_uint_eq(m.bytes, 4096);
 	ck_assert_str_eq(m.donor, "store-0");
 	ck_assert_str_eq(m.position.cluster, SNAPSHOT_CLUSTER);
 	ck_assert_uint_eq(m.position.seq, 200);
@@ -241,8 +241,12 @@ START_TEST(manifest_parse__wrong_ones_are_named)
 		{ "{\"format\":1}", "bytes" },
 		{ "{\"format\":1,\"bytes\":-4}", "bytes" },
 		{ "{\"format\":1,\"bytes\":\"4\"}", "bytes" },
-		{ "{\"format\":1,\"bytes\":4}", "cluster" },
-		{ "{\"format\":1,\"format\":1,\"bytes\":4}", "duplicate" },
+		{ "{\"format\":1,\"bytes\":4096}", "page_size" },
+		{ "{\"format\":1,\"bytes\":65536,\"page_size\":65536}", "page_size" },
+		{ "{\"format\":1,\"bytes\":12288,\"page_size\":12288}", "page_size" },
+		{ "{\"format\":1,\"bytes\":5000,\"page_size\":4096}", "whole number of pages" },
+		{ "{\"format\":1,\"bytes\":4096,\"page_size\":4096}", "cluster" },
+		{ "{\"format\":1,\"format\":1,\"bytes\":4096}", "duplicate" },
 	};
 	struct manifest m;
 

@@ -375,6 +375,21 @@ START_TEST(plan_follower__diverged_refuses_unless_told_to_reseed)
 }
 END_TEST
 
+START_TEST(plan_follower__replaces_what_is_not_equal_where_asked_to)
+{
+	pods(1);
+	facts.reseed_diverged = facts.replace = true;
+	answers(0, at(CLUSTER, 1, 300));
+	has(at(CLUSTER, 1, 299));
+	expect_donor(PLAN_SEED, 0);
+	has(at(CLUSTER, 1, 300));
+	expect(PLAN_START);
+	peer(0)->answer.has_store = false;
+	has(at(CLUSTER, 1, 299));
+	expect(PLAN_START);
+}
+END_TEST
+
 START_TEST(plan_follower__damaged_refuses_unless_told_to_reseed)
 {
 	pods(1);
@@ -441,6 +456,7 @@ main(void)
 	tcase_add_test(tc, plan_follower__at_the_horizon_starts_below_it_is_seeded);
 	tcase_add_test(tc, plan_follower__far_behind_is_seeded_by_the_ratio);
 	tcase_add_test(tc, plan_follower__diverged_refuses_unless_told_to_reseed);
+	tcase_add_test(tc, plan_follower__replaces_what_is_not_equal_where_asked_to);
 	tcase_add_test(tc, plan_follower__damaged_refuses_unless_told_to_reseed);
 	tcase_add_test(tc, plan_follower__without_a_leader_starts_on_its_store);
 	tcase_add_test(tc, plan_follower__without_a_leader_and_empty_waits);

@@ -21,7 +21,7 @@
 #include "tests/lib/snapshot_maker.h"
 #include "tests/lib/tar_maker.h"
 
-#define DATA_BYTES 300000
+#define DATA_BYTES 303104 /* 74 pages */
 
 static char dir[64];
 static struct donor donor;
@@ -463,7 +463,7 @@ START_TEST(init_seed__data_of_another_size_than_announced_keeps_old_store)
 	tar_maker_add(tar(), '0', "store/data.mdb", "", snapshot.data.data, snapshot.data.len - 1);
 	add_sums();
 	tar_maker_end(tar());
-	expect_refusal(65, "announced 300000");
+	expect_refusal(65, "announced 303104");
 }
 END_TEST
 
@@ -505,7 +505,7 @@ START_TEST(init_seed__a_store_that_is_not_what_it_claims_keeps_old_store)
 {
 	snapshot_pack(&snapshot, tar());
 	new_position.seq++;
-	expect_refusal(65, "found epoch 1 seq 201");
+	expect_refusal(65, "found epoch 1 seq 201 keys 150");
 	ck_assert_str_eq(report.phase, "check");
 }
 END_TEST
@@ -532,7 +532,7 @@ START_TEST(init_seed__data_larger_than_the_volume_is_refused_before_its_first_by
 	buf_reset(&snapshot.manifest);
 	buf_printf(&snapshot.manifest,
 	    "{\"format\":1,\"cluster\":\"" SNAPSHOT_CLUSTER "\",\"epoch\":1,\"seq\":200,"
-	    "\"digest\":\"00000000000000070000000000000011\",\"bytes\":%llu}",
+	    "\"digest\":\"00000000000000070000000000000011\",\"bytes\":%llu,\"page_size\":4096}",
 	    1ull << 60);
 	add_manifest();
 	ck_assert_int_eq(tar_write_header(tar(), "store/data.mdb", 1ull << 60, 0, &err), 0);
