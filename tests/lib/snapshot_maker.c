@@ -49,7 +49,7 @@ snapshot_seal(struct snapshot *s)
 	must(buf_printf(&s->manifest,
 	    "{\"format\":1,\"cluster\":\"%s\",\"epoch\":%" PRIu64 ",\"seq\":%" PRIu64
 	    ",\"digest\":\"%s\",\"keys\":%" PRIu64 ",\"horizon\":0,\"bytes\":%zu,\"page_size\":4096,\"created\":\"2026-"
-						   "11-20T11:02:03.123Z\",\"donor\":\"store-0\","
+	    "11-20T11:02:03.123Z\",\"donor\":\"store-0\","
 	    "\"history\":[{\"epoch\":1,\"since\":0}]}\n",
 	    s->position.cluster, s->position.epoch, s->position.seq, digest, s->position.keys, s->data.len));
 	snapshot_seal_sums(s);
