@@ -38,6 +38,7 @@ TEST_HELPERS := $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,tests/lib))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/unit))
 
 .DEFAULT_GOAL := all
+.SECONDARY: # objects are kept
 .PHONY: all clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
 
 all: $(BINARIES) ## build the three programs
