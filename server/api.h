@@ -98,10 +98,6 @@ bool api_query_duration(struct call *c, const char *name, int64_t most, int64_t 
 /* The position with role, leader, mode and writable filled in. */
 int api_position_of(struct api *api, struct position *out, struct sp_error *err);
 
-/* Add "<name>" as text, or "<name>64" in base64 where the bytes are not UTF-8. `object` is a json_t. */
-struct json_t;
-int api_json_bytes(struct json_t *object, const char *name, const void *data, size_t len);
-
 /* --- Handlers --- */
 
 void api_set(struct call *c);          /* PUT /set/{key} */

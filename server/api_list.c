@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "lib/json_bytes.h"
 #include "server/api.h"
 
 #define LIMIT_DEFAULT 100
@@ -41,13 +42,13 @@ add_item(json_t *items, const struct list_query *q, const struct store_record *r
 	json_t *item = json_object();
 	int rc;
 
-	rc = api_json_bytes(item, "key", r->key, r->key_len);
+	rc = json_bytes_set(item, "key", r->key, r->key_len);
 	if (rc == 0)
 		rc = json_object_set_new(item, "seq", json_integer((json_int_t)r->seq));
 	if (rc == 0)
 		rc = json_object_set_new(item, "size", json_integer((json_int_t)r->value_len));
 	if (rc == 0 && q->values)
-		rc = api_json_bytes(item, "value", r->value, r->value_len);
+		rc = json_bytes_set(item, "value", r->value, r->value_len);
 	/* Takes the item over, also on failure. */
 	if (json_array_append_new(items, item) != 0)
 		rc = SP_ENOMEM;
@@ -98,7 +99,7 @@ list_page(struct store_view *view, const struct list_query *q, json_t *root, jso
 			break;
 		}
 		if (json_array_size(items) >= q->limit || bytes >= PAGE_BYTES) {
-			rc = last_len > 0 ? api_json_bytes(root, "next", last, last_len) : 0;
+			rc = last_len > 0 ? json_bytes_set(root, "next", last, last_len) : 0;
 			break;
 		}
 		rc = add_item(items, q, &r);

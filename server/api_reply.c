@@ -7,7 +7,6 @@
 
 #include <jansson.h>
 
-#include "lib/base64.h"
 #include "server/api.h"
 #include "server/committer.h"
 
@@ -238,29 +237,10 @@ api_position_of(struct api *api, struct position *out, struct sp_error *err)
 		return rc;
 	committer_stats(api->committer, &stats);
 	out->role = api->repl->ops->role(api->repl);
-	/* After a refusal for want of space, room on the volume is as good a sign as a write: it may be that nobody dares to
-	 * write before this says so. */
+	/* After a refusal for want of space, room on the volume is as good a sign as a write: it may be that nobody
+	 * dares to write before this says so. */
 	out->writable = (!stats.full || store_has_room(api->store)) && !atomic_load(&api->stopping);
 	snprintf(out->mode, sizeof(out->mode), "%s", api->repl->ops->mode);
 	api->repl->ops->leader(api->repl, out->leader, sizeof(out->leader));
 	return 0;
-}
-
-int
-api_json_bytes(struct json_t *object, const char *name, const void *data, size_t len)
-{
-	json_t *text = json_stringn(data, len);
-	char name64[32];
-	struct buf encoded;
-	int rc;
-
-	if (text != NULL)
-		return json_object_set_new(object, name, text) == 0 ? 0 : SP_ENOMEM;
-	buf_init(&encoded, len * 2 + 8);
-	rc = base64_encode(&encoded, data, len);
-	snprintf(name64, sizeof(name64), "%s64", name);
-	if (rc == 0 && json_object_set_new(object, name64, json_stringn(encoded.data, encoded.len)) != 0)
-		rc = SP_ENOMEM;
-	buf_release(&encoded);
-	return rc;
 }

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "server/api.h"
+#include "lib/json_bytes.h"
 
 int
 changes_check(const struct position *here, const struct changes_query *q, struct sp_error *err)
@@ -45,9 +45,9 @@ write_ndjson_record(struct buf *out, const struct store_record *r)
 	if (rc == 0)
 		rc = json_object_set_new(line, "op", json_string(r->is_delete ? "delete" : "put"));
 	if (rc == 0)
-		rc = api_json_bytes(line, "key", r->key, r->key_len);
+		rc = json_bytes_set(line, "key", r->key, r->key_len);
 	if (rc == 0 && !r->is_delete)
-		rc = api_json_bytes(line, "value", r->value, r->value_len);
+		rc = json_bytes_set(line, "value", r->value, r->value_len);
 	if (rc == 0)
 		text = json_dumps(line, JSON_COMPACT);
 	rc = text != NULL ? buf_printf(out, "%s\n", text) : SP_ENOMEM;

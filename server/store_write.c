@@ -100,11 +100,12 @@ store_txn_last_seq(const struct store_txn *t)
 	return t->meta.seq;
 }
 
-/* Note LMDB's failure: the transaction cannot be used any more. */
+/* Note LMDB's failure: the transaction cannot be used any more. Who comes here missed what the records themselves name
+ * (an index entry, say), so «not found» is damage. */
 static int
 spoil(struct store_txn *t, int mdb_code, struct sp_error *err)
 {
-	t->broken = store_error(err, mdb_code, "write to the store");
+	t->broken = store_error(err, mdb_code == MDB_NOTFOUND ? MDB_CORRUPTED : mdb_code, "write to the store");
 	return t->broken;
 }
 
@@ -133,6 +134,8 @@ store_txn_seq(struct store_txn *t, const void *key, size_t key_len, uint64_t *se
 	struct record_header h;
 	int rc;
 
+	if (key_len == 0 || key_len > STORE_KEY_MAX)
+		return sp_error_set(err, SP_ENOTFOUND, "no such key");
 	rc = find(t, &k, &h, err);
 	if (rc < 0)
 		return rc;
@@ -322,6 +325,7 @@ expire_one(struct store_txn *t, MDB_cursor *c, const MDB_val *seq_key, const MDB
 int
 store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, unsigned *dropped, struct sp_error *err)
 {
+	bool at_end = false;
 	MDB_cursor *c;
 	MDB_val key, entry;
 	int rc;
@@ -332,8 +336,10 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 		return spoil(t, rc, err);
 	while (*dropped < most) {
 		rc = mdb_cursor_get(c, &key, &entry, MDB_FIRST);
-		if (rc != 0 || entry.mv_size <= TOMBSTONE_TIME_BYTES ||
-		    (int64_t)store_from_le64(entry.mv_data) >= before_wall_ms)
+		at_end = rc == MDB_NOTFOUND;
+		if (rc == 0 && entry.mv_size <= TOMBSTONE_TIME_BYTES)
+			rc = MDB_CORRUPTED;
+		if (rc != 0 || (int64_t)store_from_le64(entry.mv_data) >= before_wall_ms)
 			break;
 		rc = expire_one(t, c, &key, &entry);
 		if (rc != 0)
@@ -342,5 +348,5 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 		++*dropped;
 	}
 	mdb_cursor_close(c);
-	return rc == 0 || rc == MDB_NOTFOUND ? 0 : spoil(t, rc, err);
+	return rc == 0 || at_end ? 0 : spoil(t, rc, err);
 }

@@ -1,0 +1,27 @@
+#include "lib/json_bytes.h"
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "lib/base64.h"
+#include "lib/error.h"
+
+int
+json_bytes_set(struct json_t *object, const char *name, const void *data, size_t len)
+{
+	json_t *text = json_stringn(data, len);
+	char name64[32];
+	struct buf encoded;
+	int rc;
+
+	if (text != NULL)
+		return json_object_set_new(object, name, text) == 0 ? 0 : SP_ENOMEM;
+	buf_init(&encoded, len * 2 + 8);
+	rc = base64_encode(&encoded, data, len);
+	snprintf(name64, sizeof(name64), "%s64", name);
+	if (rc == 0 && json_object_set_new(object, name64, json_stringn(encoded.data, encoded.len)) != 0)
+		rc = SP_ENOMEM;
+	buf_release(&encoded);
+	return rc;
+}
