@@ -73,7 +73,8 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 		mdb_txn_abort(t->txn);
 	else
 		rc = mdb_txn_commit(t->txn);
-	/* LMDB reports a write that was cut short as EIO. On a full volume that is what it is; nothing refers to those pages. */
+	/* LMDB reports a write that was cut short as EIO. On a full volume that is what it is; nothing refers to those
+	 * pages. */
 	if (rc == EIO && !store_has_room(t->store))
 		rc = ENOSPC;
 	if (rc != 0)
@@ -121,9 +122,12 @@ find(struct store_txn *t, MDB_val *key, struct record_header *out, struct sp_err
 		return 0;
 	if (rc != 0)
 		return spoil(t, rc, err);
-	if (record_header_unpack(&bytes, out) < 0)
-		return sp_error_set(err, SP_EBADDATA, "the record of key «%.*s» is damaged", (int)key->mv_size,
+	/* Spoilt, because the caller may be in the midst of a batch. */
+	if (record_header_unpack(&bytes, out) < 0) {
+		t->broken = sp_error_set(err, SP_EBADDATA, "the record of key «%.*s» is damaged", (int)key->mv_size,
 		    (const char *)key->mv_data);
+		return t->broken;
+	}
 	return 1;
 }
 

@@ -5,12 +5,21 @@
 int
 suite_run(const char *name, const TTest *const *tests, size_t count, double timeout_s)
 {
+	return suite_run_fixture(name, tests, count, timeout_s, NULL, NULL);
+}
+
+int
+suite_run_fixture(
+    const char *name, const TTest *const *tests, size_t count, double timeout_s, SFun setup, SFun teardown)
+{
 	Suite *suite = suite_create(name);
 	TCase *all = tcase_create(name);
 	SRunner *runner;
 	int failed;
 
 	tcase_set_timeout(all, timeout_s);
+	if (setup != NULL)
+		tcase_add_checked_fixture(all, setup, teardown);
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(all, tests[i]);
 	suite_add_tcase(suite, all);

@@ -18,4 +18,8 @@
 /* Run the tests, each for at most timeout_s seconds. What main() is to return. */
 int suite_run(const char *name, const TTest *const *tests, size_t count, double timeout_s);
 
+/* The same with what is done in each test's process before and after it; NULL: nothing. */
+int suite_run_fixture(
+    const char *name, const TTest *const *tests, size_t count, double timeout_s, SFun setup, SFun teardown);
+
 #endif
