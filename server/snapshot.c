@@ -33,7 +33,10 @@ struct snapshots {
 	unsigned count;
 };
 
-/* seedpod.json: what a reader needs to know before the first byte of the store. Compact, with a newline. */
+/*
+ * seedpod.json: what a reader needs to know before the first byte of the store. Compact, with a newline. A replica that
+ * is between two cuts gives a snapshot too, and says so: it may be all that is left of a leader that lost its volume.
+ */
 static int
 write_description(struct snapshot *s, const char *donor, struct buf *out)
 {
@@ -48,10 +51,11 @@ write_description(struct snapshot *s, const char *donor, struct buf *out)
 	for (size_t i = 0; i < p->history_count; i++)
 		json_array_append_new(history, json_pack("{sI sI}", "epoch", (json_int_t)p->history[i].epoch, "since",
 						   (json_int_t)p->history[i].since));
-	root = json_pack("{si ss sI sI ss sI sI sI si ss ss so}", "format", SNAPSHOT_FORMAT, "cluster", p->cluster,
+	root = json_pack("{si ss sI sI ss sI sI sb sI si ss ss so}", "format", SNAPSHOT_FORMAT, "cluster", p->cluster,
 	    "epoch", (json_int_t)p->epoch, "seq", (json_int_t)p->seq, "digest", digest, "keys", (json_int_t)p->keys,
-	    "horizon", (json_int_t)p->horizon, "bytes", (json_int_t)store_pin_size(s->pin), "page_size",
-	    (int)store_pin_page_size(s->pin), "created", created, "donor", donor, "history", history);
+	    "horizon", (json_int_t)p->horizon, "consistent", (int)p->consistent, "bytes",
+	    (json_int_t)store_pin_size(s->pin), "page_size", (int)store_pin_page_size(s->pin), "created", created,
+	    "donor", donor, "history", history);
 	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	rc = text != NULL ? buf_printf(out, "%s\n", text) : SP_ENOMEM;
@@ -152,8 +156,6 @@ snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 	s->created_wall_ms = clock_wall_ms();
 	s->created_ms = clock_mono_ms();
 	rc = store_pin_new(l->store, &s->pin, err);
-	if (rc == 0 && !store_pin_position(s->pin)->consistent)
-		rc = sp_error_set(err, SP_EAGAIN, "this replica is in the middle of a catch-up");
 	if (rc == 0)
 		rc = write_head(s, l->donor, err);
 	/* The tail is as long whatever its hashes are. */
