@@ -1,9 +1,11 @@
 #include "tests/lib/test_store.h"
 
 #include <check.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "lib/feed.h"
+#include "lib/file.h"
 #include "server/changes.h"
 #include "tests/lib/tempdir.h"
 
@@ -24,6 +26,20 @@ struct store *
 test_store_new(const char *folder)
 {
 	return test_store_open(folder, STORE_CREATE, 0);
+}
+
+void
+test_store_copy(const char *from, const char *to)
+{
+	struct sp_error err = { 0 };
+	struct buf image;
+
+	buf_init(&image, SIZE_MAX);
+	ck_assert_msg(file_read_all(tempdir_path(from, "store/data.mdb"), &image, &err) == 0, "%s", err.text);
+	ck_assert_msg(file_make_dirs(tempdir_path(to, "store"), &err) == 0, "%s", err.text);
+	ck_assert_msg(file_write_atomic(tempdir_path(to, "store/data.mdb"), image.data, image.len, 0600, &err) == 0,
+	    "%s", err.text);
+	buf_release(&image);
 }
 
 uint64_t

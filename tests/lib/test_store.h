@@ -17,6 +17,9 @@
 struct store *test_store_open(const char *folder, enum store_attach how, uint64_t map_size);
 struct store *test_store_new(const char *folder);
 
+/* Copy the file of the store in `from`, which nobody has open, to another folder. */
+void test_store_copy(const char *from, const char *to);
+
 /* One change in a transaction of its own; its seq. */
 uint64_t test_store_put(struct store *s, const char *key, const char *value);
 uint64_t test_store_delete(struct store *s, const char *key);
