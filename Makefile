@@ -7,6 +7,10 @@
 #   CC, CFLAGS, LDFLAGS, PREFIX (/usr/local), DESTDIR     as everywhere
 #   PODS=N           how many pods `make up` starts       (3)
 #   TESTS=PATTERN    which integration tests run          (all)
+#   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
+#                    small growth)
+#   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
+#   ROUNDS=N         its rounds                           (5)
 
 comma := ,
 BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
@@ -39,7 +43,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/un
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
+.PHONY: all bench clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -84,6 +88,15 @@ test-unit: $(UNIT_TESTS) ## the unit tests alone
 
 test-integration: all ## the integration tests alone (TESTS=PATTERN picks some)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run integration
+
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,lag load measure)
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+
+bench: all $(BENCH_TOOLS) ## measure beside Redis, etcd, nginx and others (BENCH=AREA, SCALE=, ROUNDS=)
+	@tests/bench/deps
+	@BUILD=$(abspath $(BUILD)) BENCH='$(BENCH)' SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' tests/bench/run
 
 demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
 	@BUILD=$(abspath $(BUILD)) tests/local/demo
