@@ -1,0 +1,140 @@
+"""The client pod: curl as a user types it, and Python programs that read and write without pause."""
+
+import json
+import pathlib
+import subprocess
+import threading
+
+from kube import CLIENT_IMAGE, Failed, say, shown
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent / "client"
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "client", "labels": {"app": "client", "seedpod.dev/client": "true"}},
+    "spec": {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{
+            "name": "client", "image": CLIENT_IMAGE, "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "infinity"],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }],
+    },
+}
+
+
+class Client:
+    def __init__(self, kube):
+        self.kube = kube
+
+    def start(self):
+        self.kube.run("apply", "-f", "-", input=json.dumps(POD))
+        self.kube.wait("the client pod runs", lambda: self.kube.pod("client")["status"]["phase"] == "Running")
+
+    def _exec(self, *arguments, input=None, timeout=120):
+        command = self.kube.command("exec", "-i", "client", "--", *arguments)
+        return subprocess.run(command, input=input, capture_output=True, timeout=timeout)
+
+    def try_curl(self, *arguments, input=None, quiet=False):
+        """curl in the client pod: (exit code, answer)."""
+        if not quiet:
+            say("client$ curl " + shown(arguments))
+        done = self._exec("curl", "-sS", "--max-time", "30", *arguments, input=input)
+        answer = done.stdout.decode(errors="replace")
+        if not quiet:
+            say((answer.rstrip() or done.stderr.decode().strip() or "(no body)")[:600])
+        return done.returncode, answer
+
+    def curl(self, *arguments, input=None, quiet=False):
+        code, answer = self.try_curl(*arguments, input=input, quiet=quiet)
+        if code != 0:
+            raise Failed(f"curl {shown(arguments)} exited {code}")
+        return answer
+
+    def file(self, path, text):
+        """Write a file in the client pod."""
+        say(f"client$ printf %s {text!r} > {path}")
+        done = self._exec("sh", "-c", f"cat > {path}", input=text.encode())
+        if done.returncode != 0:
+            raise Failed(done.stderr.decode())
+
+    def json(self, url):
+        return json.loads(self.curl("-f", url, quiet=True))
+
+    def position(self, pod, service="seedpod-headless"):
+        return self.json(f"http://{pod}.{service}:9876/v1/position")
+
+    def status(self, pod, service="seedpod-headless"):
+        return self.json(f"http://{pod}.{service}:9877/status")
+
+    def put(self, key, value, to="seedpod"):
+        """Write through a Service, as users do; the change's number."""
+        answer = self.curl("-f", "-L", "-XPUT", "--data-binary", value, "-o", "/dev/null", "-D", "-",
+                           f"http://{to}:9876/v1/kv/{key}", quiet=True)
+        for line in answer.splitlines():
+            if line.lower().startswith("seedpod-seq:"):
+                return int(line.split(":")[1])
+        raise Failed(f"PUT {key} was answered without a number:\n{answer}")
+
+    def python(self, script, *arguments, timeout=600):
+        """Run one of client/'s programs to its end; what it printed as JSON in its last line."""
+        say(f"client$ {script} {shown(arguments)}")
+        source = (SCRIPTS / script).read_text()
+        done = self._exec("python3", "-c", source, *map(str, arguments), timeout=timeout)
+        if done.returncode != 0:
+            raise Failed(f"{script} exited {done.returncode}: {done.stderr.decode()[-800:]}")
+        return json.loads(done.stdout.decode().splitlines()[-1])
+
+    def begin(self, script, *arguments):
+        return Background(self.kube, script, arguments)
+
+
+class Background:
+    """A program in the client pod that runs until it is told to stop; lines go to its standard input."""
+
+    def __init__(self, kube, script, arguments):
+        say(f"client$ {script} {shown(arguments)} &")
+        self.script = script
+        source = (SCRIPTS / script).read_text()
+        command = kube.command("exec", "-i", "client", "--", "python3", "-u", "-c", source, *map(str, arguments))
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True)
+        self.lines, self.error = [], ""
+        self.readers = [threading.Thread(target=self._read, daemon=True),
+                        threading.Thread(target=self._read_error, daemon=True)]
+        for reader in self.readers:
+            reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def _read_error(self):
+        self.error = self.process.stderr.read()
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def stop(self):
+        """End it; what it printed as JSON in its last line."""
+        try:
+            self.tell("stop")
+        except (BrokenPipeError, ValueError):
+            pass
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        for reader in self.readers:
+            reader.join(5)
+        if not self.lines:
+            raise Failed(f"{self.script} said nothing: {self.error[-800:]}")
+        result = json.loads(self.lines[-1])
+        say(f"client: {self.script}: " + ", ".join(f"{k} {v}" for k, v in result.items() if not isinstance(v, list)))
+        for line in result.get("notes", [])[:8]:
+            say("  " + str(line))
+        return result

@@ -1,0 +1,13 @@
+"""Read back what writer.py wrote, from one pod: verify.py HOST PREFIX COUNT"""
+import http.client
+import json
+import sys
+
+host, prefix, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+connection, missing = http.client.HTTPConnection(host, 9876, timeout=10), []
+for n in range(count):
+    connection.request("GET", f"/v1/kv/{prefix}-{n}")
+    answer = connection.getresponse()
+    if answer.read() != f"value {n}".encode():
+        missing.append(n)
+print(json.dumps({"read": count, "missing": missing[:20]}))

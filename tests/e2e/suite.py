@@ -1,0 +1,192 @@
+"""What the cases share: a namespace, a client, and the set as it is deployed for one of them."""
+
+import json
+import pathlib
+import secrets
+import tempfile
+import time
+import traceback
+
+from client import Client
+from kube import DEFAULT_IMAGE, IMAGE, MANIFESTS, STORAGE_CLASS, Failed, Kube, Overlays, check, say
+
+SMOKE, FULL = "smoke", "full"
+CASES = []
+
+
+class Skipped(Exception):
+    """This cluster has no way to show it; the text says why."""
+
+
+def case(part):
+    """A test of the smoke part or of the full one; its first line of documentation is its headline."""
+    def add(function):
+        CASES.append((part, function))
+        return function
+    return add
+
+
+class Suite:
+    def __init__(self):
+        self.namespace = f"seedpod-e2e-{secrets.token_hex(3)}"
+        self.kube = Kube(self.namespace)
+        self.client = Client(self.kube)
+        self.scratch = tempfile.TemporaryDirectory(prefix="seedpod-e2e-")
+        self.overlays = Overlays(self.scratch.name)
+        self.cleanups = []  # run at the end of a case, last one first
+
+    def open(self):
+        say("$ kubectl version")
+        version = json.loads(self.kube.run("version", "-o", "json", quiet=True))
+        say(f"client {version['clientVersion']['gitVersion']}, server {version['serverVersion']['gitVersion']}; "
+            f"image {IMAGE}, storage class {STORAGE_CLASS or '(default)'}")
+        self.version = tuple(int("".join(filter(str.isdigit, version["serverVersion"][k]))) for k in ("major", "minor"))
+        self.base = "base" if self.serves("policy/v1beta1") else "base-1.25"
+        self.kube.run("create", "namespace", self.namespace)
+        self.client.start()
+
+    def close(self):
+        say(f"$ kubectl delete namespace {self.namespace}")
+        self.kube.try_run("delete", "namespace", self.namespace, "--wait=false", quiet=True)
+        try:
+            self.kube.wait_gone("namespace", self.namespace, timeout=180)
+        except Failed as problem:
+            say(problem)
+        self.scratch.cleanup()
+
+    def serves(self, group_version):
+        return group_version in self.kube.run("api-versions", quiet=True).split()
+
+    # --- the set ---
+
+    def deploy(self, replicas=2, ini=None, patches=(), wait=True):
+        """Apply the base as it stands where it will do, else with what differs."""
+        patches = list(patches)
+        if replicas != 2:
+            patches.append(f"apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: seedpod\n"
+                           f"spec:\n  replicas: {replicas}\n")
+        if ini is None and not patches and IMAGE == DEFAULT_IMAGE and not STORAGE_CLASS:
+            directory = MANIFESTS / self.base
+        elif self.base == "base":
+            directory = self.overlays.make(["base"], patches, ini)
+        else:
+            base = self.overlays.with_component("base", "policy-v1")
+            directory = self.overlays.make([base], patches, ini)
+        self.kube.run("apply", "-k", str(directory))
+        if wait:
+            self.kube.wait_ready(replicas)
+
+    def scale(self, replicas, timeout=180):
+        self.kube.run("scale", "sts", "seedpod", f"--replicas={replicas}")
+        self.kube.wait_ready(replicas, timeout=timeout)
+
+    def set_ini(self, text):
+        """Apply the ConfigMap with another seedpod.ini."""
+        say("seedpod.ini: " + "; ".join(line for line in text.splitlines() if line.strip()))
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seedpod"},
+                    "data": {"seedpod.ini": text}}
+        self.kube.run("apply", "-f", "-", input=json.dumps(manifest), show=False)
+
+    def forget_set(self):
+        """Delete the set, its volumes and all that belongs to it."""
+        self.kube.run("delete", "sts,svc,cm,pdb,pods,pvc", "-l", "app.kubernetes.io/name=seedpod", "--wait=false",
+                      "--ignore-not-found", show=False)
+        self.kube.wait_gone("sts,pods,pvc", "-l", "app.kubernetes.io/name=seedpod")
+
+    # --- what the pods hold ---
+
+    def names(self, count):
+        return [f"seedpod-{i}" for i in range(count)]
+
+    def settle(self, seq, names, timeout=60):
+        """Wait until the servers of these pods have change `seq`."""
+        self.kube.wait(f"{', '.join(names)} have change {seq}",
+                       lambda: all(self.client.position(n)["seq"] >= seq for n in names), timeout)
+
+    def equal_digests(self, names, timeout=60):
+        """Wait until all have one position, show it, return it."""
+        def equal():
+            self.positions = [self.client.position(n) for n in names]
+            return len({(p["cluster"], p["epoch"], p["seq"], p["digest"]) for p in self.positions}) == 1
+        self.kube.wait(f"{', '.join(names)} have equal digests", equal, timeout)
+        for name, p in zip(names, self.positions):
+            say(f"  {name}  {p['role']:8}  epoch {p['epoch']}  seq {p['seq']}  keys {p['keys']}  digest {p['digest']}")
+        return self.positions[0]
+
+    def wait_described(self, pod, *fragments, timeout=120):
+        """Wait until `kubectl describe pod` alone holds all of these, and show the lines that do."""
+        def told():
+            self.described = self.kube.run("describe", "pod", pod, quiet=True)
+            return all(f in self.described for f in fragments)
+        self.kube.wait(f"`kubectl describe pod {pod}` says {' and '.join(map(repr, fragments))}", told, timeout)
+        shown = 0
+        for line in self.described.splitlines():
+            if any(f in line for f in fragments) and shown < 6:
+                say("  " + " ".join(line.split())[:400])
+                shown += 1
+
+    def delete_with_volume(self, pod):
+        """Delete a pod and its claim together."""
+        uid = self.kube.pod(pod)["metadata"]["uid"]
+        claim_uid = self.kube.get("pvc", f"data-{pod}")["metadata"]["uid"]
+        self.kube.run("delete", "pvc", f"data-{pod}", "--wait=false")
+        self.kube.run("delete", "pod", pod, "--wait=false")
+
+        def replaced():
+            code, out, _ = self.kube.try_run("get", "pod", pod, "-o", "json", quiet=True)
+            if code != 0 or json.loads(out)["metadata"]["uid"] == uid:
+                return False
+            code, out, _ = self.kube.try_run("get", "pvc", f"data-{pod}", "-o", "json", quiet=True)
+            if code == 0 and json.loads(out)["metadata"]["uid"] != claim_uid:
+                return True
+            if code != 0:
+                # The new pod was made while the old claim was going away: Kubernetes makes a claim with a pod only.
+                say(f"{pod} waits for a claim that went away: delete it once more")
+                self.kube.run("delete", "pod", pod, "--wait=false")
+            return False
+        self.kube.wait(f"{pod} is another pod on another volume", replaced, pause=1)
+
+
+def run(cases):
+    """Run them one after the other in one namespace; the exit code."""
+    suite, passed, failed, skipped, summary = Suite(), 0, 0, 0, []
+    try:
+        suite.open()
+        for function in cases:
+            say()
+            say(f"== {function.__name__}: {function.__doc__.splitlines()[0]}")
+            began = time.monotonic()
+            try:
+                function(suite)
+                passed += 1
+                word = "ok"
+            except Skipped as why:
+                skipped += 1
+                word = f"skip ({why})"
+            except Exception as problem:  # one case's failure must not hide the others' results
+                failed += 1
+                word = "FAIL"
+                say(f"FAIL: {problem}" if isinstance(problem, Failed) else traceback.format_exc())
+            for cleanup in reversed(suite.cleanups):
+                try:
+                    cleanup()
+                except Exception as problem:
+                    say(f"cleaning up: {problem}")
+            suite.cleanups.clear()
+            try:
+                suite.forget_set()
+            except Failed as problem:
+                say(problem)
+            summary.append(f"{word:5} {time.monotonic() - began:6.1f}s  {function.__name__}")
+            say(summary[-1])
+    except Failed as problem:
+        failed += 1
+        say(f"FAIL: {problem}")
+    finally:
+        suite.close()
+    print("\n" + "\n".join(summary))
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed or not passed else 0
+
+
+__all__ = ["CASES", "FULL", "SMOKE", "Failed", "MANIFESTS", "Skipped", "Suite", "case", "check", "pathlib", "run", "say"]
