@@ -120,59 +120,103 @@ write_first_state(struct store *s, MDB_txn *txn)
 	return meta_put(s, txn, &m);
 }
 
-/*
- * A file that is shorter than its last page in use was cut: reading there would end the process with SIGBUS. Pages that
- * were allocated and freed again within one transaction may never have been written, so missing pages that are free are
- * no damage; counting is enough to tell, since the missing ones are the last.
- */
 static int
-check_length(struct store *s, MDB_env *env, struct sp_error *err)
+open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out, struct sp_error *err)
 {
-	MDB_envinfo info;
-	MDB_stat stat;
-	struct stat st;
-	mdb_filehandle_t fd;
-	uint64_t whole;
+	MDB_env *env = NULL;
+	int rc;
 
-	mdb_env_info(env, &info);
-	mdb_env_stat(env, &stat);
-	mdb_env_get_fd(env, &fd);
-	if (fstat(fd, &st) < 0)
-		return sp_error_errno(err, errno, "%s/data.mdb", s->dir);
-	s->page_size = stat.ms_psize;
-	whole = ((uint64_t)info.me_last_pgno + 1) * s->page_size;
-	/* A transaction leaves at most a few such pages; a file that lacks more than a hundredth and 1 MiB was cut. */
-	if ((uint64_t)st.st_size < whole && whole - (uint64_t)st.st_size > (1u << 20) + whole / 100)
-		return sp_error_set(err, SP_EBADDATA,
-		    "%s/data.mdb: is %llu bytes long, but its last page ends at %llu: cut short", s->dir,
-		    (unsigned long long)st.st_size, (unsigned long long)whole);
+	rc = mdb_env_create(&env);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(env, 8);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(env, STORE_READERS_MAX);
+	if (rc == 0 && how != STORE_READONLY)
+		rc = mdb_env_set_mapsize(env, s->map_size);
+	if (rc == 0)
+		rc = mdb_env_open(env, dir, MDB_NOTLS | (how == STORE_READONLY ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
+	if (rc != 0) {
+		mdb_env_close(env);
+		return store_error(err, rc, "%s: open", dir);
+	}
+	*out = env;
 	return 0;
 }
 
-/* Open the databases in an environment that is open, or make them where `create`. */
+/* An empty store in `dir`, on disk. */
 static int
-open_inside(struct store *s, MDB_env *env, enum store_attach how, bool create, struct sp_error *err)
+write_empty(struct store *s, const char *dir, struct sp_error *err)
 {
-	struct meta m;
+	MDB_env *env;
 	MDB_txn *txn;
 	int rc;
 
-	rc = check_length(s, env, err);
+	rc = open_env(s, dir, STORE_CREATE, &env, err);
 	if (rc < 0)
 		return rc;
+	rc = mdb_txn_begin(env, NULL, 0, &txn);
+	if (rc == 0) {
+		rc = open_databases(s, txn, MDB_CREATE);
+		if (rc == 0)
+			rc = write_first_state(s, txn);
+		if (rc == 0)
+			rc = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	mdb_env_close(env);
+	return rc == 0 ? 0 : store_error(err, rc, "%s: create", dir);
+}
+
+/* Make an empty store beside `dir` and move its file in: whenever that is interrupted, there is a whole store or none.
+ */
+static int
+create(struct store *s, struct sp_error *err)
+{
+	char fresh[sizeof(s->dir) + 16], from[sizeof(fresh) + 16], to[sizeof(fresh)];
+	int rc;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", s->dir);
+	snprintf(from, sizeof(from), "%s/data.mdb", fresh);
+	snprintf(to, sizeof(to), "%s/data.mdb", s->dir);
+	rc = file_remove_tree(fresh, err);
+	if (rc == 0)
+		rc = file_make_dirs(fresh, err);
+	if (rc == 0)
+		rc = file_make_dirs(s->dir, err);
+	if (rc == 0)
+		rc = write_empty(s, fresh, err);
+	if (rc == 0 && rename(from, to) < 0)
+		rc = sp_error_errno(err, errno, "%s: create", to);
+	if (rc == 0)
+		rc = file_sync_dir(s->dir, err);
+	if (rc == 0)
+		rc = file_remove_tree(fresh, err);
+	return rc;
+}
+
+/* Open the databases in an environment that is open. */
+static int
+open_inside(struct store *s, MDB_env *env, enum store_attach how, struct sp_error *err)
+{
+	struct meta m;
+	MDB_stat stat;
+	MDB_txn *txn;
+	int rc;
+
+	rc = store_check_length(s, env, err);
+	if (rc < 0)
+		return rc;
+	mdb_env_stat(env, &stat);
+	s->page_size = stat.ms_psize;
 	rc = mdb_txn_begin(env, NULL, how == STORE_READONLY ? MDB_RDONLY : 0, &txn);
 	if (rc != 0)
 		return store_error(err, rc, "%s: open", s->dir);
-	rc = open_databases(s, txn, create ? MDB_CREATE : 0);
-	if (rc == 0 && create)
-		rc = write_first_state(s, txn);
+	rc = open_databases(s, txn, 0);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
-		store_error(err, rc, "%s: not a seedpod store", s->dir);
 		/* A named database that is missing is no «not found» to whoever asked for a store. */
-		if (err != NULL && err->code == SP_ENOTFOUND)
-			err->code = SP_EBADDATA;
-		return err != NULL ? err->code : SP_EBADDATA;
+		return store_error(err, rc == MDB_NOTFOUND ? MDB_INCOMPATIBLE : rc, "%s: not a seedpod store", s->dir);
 	}
 	rc = meta_get(s, txn, &m, err);
 	if (rc < 0) {
@@ -188,32 +232,26 @@ static int
 attach(struct store *s, enum store_attach how, struct sp_error *err)
 {
 	char data[sizeof(s->dir) + 16];
-	MDB_env *env = NULL;
-	bool create;
-	int rc;
+	struct stat st = { .st_size = 0 };
+	MDB_env *env;
+	int rc = 0;
 
 	snprintf(data, sizeof(data), "%s/data.mdb", s->dir);
-	create = !file_exists(data);
-	if (create && how != STORE_CREATE)
-		return sp_error_set(err, SP_ENOTFOUND, "%s: no store", s->dir);
-	if (create && (rc = file_make_dirs(s->dir, err)) < 0)
+	if (stat(data, &st) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return sp_error_errno(err, errno, "%s", data);
+	/* Nothing was ever stored in an empty file, but LMDB would make an environment of its own of it. */
+	if (st.st_size == 0 && how == STORE_CREATE)
+		rc = create(s, err);
+	else if (st.st_mode == 0)
+		rc = sp_error_set(err, SP_ENOTFOUND, "%s: no store", s->dir);
+	else if (st.st_size == 0 || !S_ISREG(st.st_mode))
+		rc = sp_error_set(err, SP_EBADDATA, "%s: not a seedpod store: %s", data,
+		    S_ISREG(st.st_mode) ? "an empty file" : "not a file");
+	if (rc == 0)
+		rc = open_env(s, s->dir, how, &env, err);
+	if (rc < 0)
 		return rc;
-	rc = mdb_env_create(&env);
-	if (rc == 0)
-		rc = mdb_env_set_maxdbs(env, 8);
-	if (rc == 0)
-		rc = mdb_env_set_maxreaders(env, STORE_READERS_MAX);
-	if (rc == 0 && how != STORE_READONLY)
-		rc = mdb_env_set_mapsize(env, s->map_size);
-	if (rc == 0)
-		rc = mdb_env_open(env, s->dir, MDB_NOTLS | (how == STORE_READONLY ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
-	if (rc != 0) {
-		mdb_env_close(env);
-		return store_error(err, rc, "%s: open", s->dir);
-	}
-	rc = open_inside(s, env, how, create, err);
-	if (rc == 0 && create)
-		rc = file_sync_dir(s->dir, err);
+	rc = open_inside(s, env, how, err);
 	if (rc < 0) {
 		mdb_env_close(env);
 		return rc;

@@ -96,6 +96,10 @@ int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *e
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
 void meta_position(const struct meta *m, struct position *out);
 
+/* Whether the file of an environment that was just opened, and not read yet, holds all its pages (store_length.c). 0,
+ * SP_EBADDATA, SP_EIO, SP_ENOMEM. */
+int store_check_length(struct store *s, MDB_env *env, struct sp_error *err);
+
 /* Store a value under the given seq; leave a tombstone under it, also for a key that is not here (it was made and
  * deleted since the last feed). */
 int store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value,

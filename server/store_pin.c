@@ -11,8 +11,7 @@
  * same every time and compresses well. Which they are stands in T's free list, LMDB's database 0 (as mdb_stat -f reads
  * it).
  *
- * The meta page's layout is that of LMDB's data format 1 (lmdb 0.9, mdb.c: MDB_page, MDB_meta); magic and version are
- * checked before anything relies on it.
+ * The meta page's layout is store_layout.h's; magic and version are checked before anything relies on it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,18 +20,10 @@
 #include <unistd.h>
 
 #include "server/store_internal.h"
+#include "server/store_layout.h"
 
-#define META_PAGES      2
-#define META_PGNO_BYTES 8   /* a meta page begins with its own number; then, at these offsets in bytes: */
-#define META_MAGIC      16  /* u32 0xBEEFC0DE */
-#define META_VERSION    20  /* u32 1 */
-#define META_LAST_PG    136 /* the last page in use */
-#define META_TXNID      144 /* the version */
-#define META_END        152
-#define LMDB_MAGIC      0xBEEFC0DEu
-#define LMDB_VERSION    1u
-#define FREE_DBI        0
-#define PIN_TRIES       100 /* versions may pass by while one is being caught */
+#define FREE_DBI  0
+#define PIN_TRIES 100 /* versions may pass by while one is being caught */
 
 struct store_pin {
 	struct store *store;
