@@ -8,8 +8,7 @@ from kube import MANIFESTS, Failed, check, say
 from suite import SMOKE, case
 
 # What a component needs of a cluster: (a version of Kubernetes, an API).
-NEEDS = {"native-sidecar": ((1, 29), None), "policy-v1": ((1, 21), "policy/v1"),
-         "prometheus": (None, "monitoring.coreos.com/v1")}
+NEEDS = {"native-sidecar": ((1, 29), None), "prometheus": (None, "monitoring.coreos.com/v1")}
 
 
 def without_kind(text, kind):
@@ -72,12 +71,9 @@ def manifests_accepted(suite):
     """kubectl apply --dry-run=server takes base, components in all pairs, examples, drop-in; all pods are restricted."""
     kube, overlays = suite.kube, suite.overlays
     c = Check(suite)
-    old = suite.serves("policy/v1beta1")
-    start = "base" if old else overlays.with_component("base", "policy-v1")
+    start = suite.base
     c.take(suite.base, MANIFESTS / suite.base)
     names = sorted(p.name for p in (MANIFESTS / "components").iterdir())
-    if not old:
-        names.remove("policy-v1")
     for pair in itertools.chain([(n,) for n in names], itertools.combinations(names, 2), [tuple(names)]):
         made = start
         for component in pair:
@@ -115,7 +111,7 @@ def production_by_hand(suite):
     """examples/production with its components turned into overlays."""
     overlays = suite.overlays
     source = overlays.root / "examples" / "production"
-    made = "base"
+    made = suite.base
     lines, rest, section = [], [], None
     for line in (source / "kustomization.yaml").read_text().splitlines():
         if not line.startswith(("- ", " ")):
