@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 struct backoff {
-	int64_t first_ms;  /* the longest first wait */
-	int64_t most_ms;   /* the longest wait of all */
-	unsigned tries;	   /* failures since the last success */
-	uint64_t state;	   /* of the pseudo-random numbers */
+	int64_t first_ms; /* the longest first wait */
+	int64_t most_ms;  /* the longest wait of all */
+	unsigned tries;   /* failures since the last success */
+	uint64_t state;   /* of the pseudo-random numbers */
 };
 
 /* Seeds the jitter from the clock and the process id. */

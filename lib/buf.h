@@ -17,10 +17,10 @@
 #include <stddef.h>
 
 struct buf {
-	char *data;	/* the bytes, NUL-terminated */
-	size_t len;	/* bytes in use */
-	size_t size;	/* bytes allocated; 0 while data is the static empty string */
-	size_t limit;	/* the most that len may become */
+	char *data;   /* the bytes, NUL-terminated */
+	size_t len;   /* bytes in use */
+	size_t size;  /* bytes allocated; 0 while data is the static empty string */
+	size_t limit; /* the most that len may become */
 };
 
 void buf_init(struct buf *b, size_t limit_bytes);

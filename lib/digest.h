@@ -16,7 +16,7 @@ struct digest {
 };
 
 #define DIGEST_HEX_SIZE 33 /* 32 hexadecimal digits, most significant first (as xxh128sum prints), and NUL */
-#define DIGEST_BYTES 16	   /* canonical big-endian form */
+#define DIGEST_BYTES    16 /* canonical big-endian form */
 
 /* XXH3-128 of `len` bytes. */
 struct digest digest_of(const void *data, size_t len);

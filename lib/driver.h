@@ -29,9 +29,9 @@ struct driver_ops {
 	/* A snapshot tarball (docs/api.md) of the local store into `sink`. */
 	int (*snapshot)(struct driver *d, driver_sink sink, void *arg, struct sp_error *err);
 
-	/* Apply one checked feed, all of it or nothing, and tell the position after. SP_EGAP: it does not begin where the
-	 * store stands. SP_EDIGEST: the content after it is not the leader's; nothing was applied. SP_EDIVERGED: another
-	 * cluster or history. SP_ENOSPACE, SP_EAGAIN, SP_EUNAVAIL. */
+	/* Apply one checked feed, all of it or nothing, and tell the position after. SP_EGAP: it does not begin where
+	 * the store stands. SP_EDIGEST: the content after it is not the leader's; nothing was applied. SP_EDIVERGED:
+	 * another cluster or history. SP_ENOSPACE, SP_EAGAIN, SP_EUNAVAIL. */
 	int (*apply)(struct driver *d, const void *feed, size_t len, struct position *after, struct sp_error *err);
 
 	/* Recompute the digest from the content itself, at the cost of reading all of it. */

@@ -8,9 +8,9 @@
  *	listener_free(l, grace_ms);				// waits for what is under way, then closes
  *
  * For each request the owner's `handle` is called on one of the listener's threads, once the whole body is in memory.
- * It must answer (request_reply…) or call request_suspend(), keep the pointer, and have any thread call request_resume()
- * later: then `handle` is called again, on a listener's thread, with the same request and its `state`. A handler never
- * blocks: the thread serves many connections.
+ * It must answer (request_reply…) or call request_suspend(), keep the pointer, and have any thread call
+ *request_resume() later: then `handle` is called again, on a listener's thread, with the same request and its `state`.
+ *A handler never blocks: the thread serves many connections.
  *
  * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory for all requests
  * together (503 with Retry-After), `connection_limit`, an idle timeout.
@@ -30,8 +30,8 @@ struct listener;
 struct request;
 
 struct listener_options {
-	const char *address;	   /* «0.0.0.0:9876», «[::]:9876», or «unix:/path» (mode 0600, a stale socket is replaced) */
-	unsigned threads;	   /* 0: one a core */
+	const char *address; /* «0.0.0.0:9876», «[::]:9876», or «unix:/path» (mode 0600, a stale socket is replaced) */
+	unsigned threads;          /* 0: one a core */
 	unsigned connection_limit; /* 0: 4096 */
 	size_t body_budget_bytes;  /* 0: 256 MiB */
 	unsigned idle_timeout_s;   /* 0: 60 */
@@ -70,18 +70,19 @@ unsigned listener_connections(const struct listener *l);
 /* --- The request. All strings live as long as the request. --- */
 
 const char *request_method(const struct request *rq);
-const char *request_path(const struct request *rq);  /* raw: percent-encoding as it came, no query */
+const char *request_path(const struct request *rq);   /* raw: percent-encoding as it came, no query */
 const char *request_target(const struct request *rq); /* path and query as they came */
 
 /* The header's value, or NULL. Any case. */
 const char *request_header(const struct request *rq, const char *name);
 
 /*
- * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for «?name» without a value), or -1 where it is absent, or SP_EBADDATA's value
- * -2 where it is badly encoded or does not fit. As in HTML forms, «+» in a query is a space.
+ * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for «?name» without a value), or -1
+ * where it is absent, or SP_EBADDATA's value -2 where it is badly encoded or does not fit. As in HTML forms, «+» in a
+ * query is a space.
  */
 #define REQUEST_QUERY_ABSENT (-1)
-#define REQUEST_QUERY_BAD (-2)
+#define REQUEST_QUERY_BAD    (-2)
 int request_query(const struct request *rq, const char *name, char *out, size_t size);
 
 const void *request_body(const struct request *rq, size_t *len);
@@ -106,8 +107,8 @@ void request_reply(struct request *rq, unsigned status, const char *type, const 
 /* The body is taken over: the buffer is empty afterwards. */
 void request_reply_buf(struct request *rq, unsigned status, const char *type, struct buf *body);
 
-/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only where the length is unknown), or -1 to
- * break the connection. On a listener's thread; must not block for long. */
+/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only where the length is unknown), or -1
+ * to break the connection. On a listener's thread; must not block for long. */
 typedef int64_t (*request_source)(void *arg, uint64_t offset, char *out, size_t max);
 
 #define REQUEST_LENGTH_UNKNOWN UINT64_MAX /* chunked */

@@ -31,12 +31,12 @@ struct log_field {
 	} value;
 };
 
-#define LOG_STR(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_STR, .value.str = (v) })
-#define LOG_U64(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_U64, .value.u64 = (v) })
-#define LOG_I64(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_I64, .value.i64 = (v) })
-#define LOG_F64(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_F64, .value.f64 = (v) })
+#define LOG_STR(k, v)  ((struct log_field){ .key = (k), .type = LOG_FIELD_STR, .value.str = (v) })
+#define LOG_U64(k, v)  ((struct log_field){ .key = (k), .type = LOG_FIELD_U64, .value.u64 = (v) })
+#define LOG_I64(k, v)  ((struct log_field){ .key = (k), .type = LOG_FIELD_I64, .value.i64 = (v) })
+#define LOG_F64(k, v)  ((struct log_field){ .key = (k), .type = LOG_FIELD_F64, .value.f64 = (v) })
 #define LOG_BOOL(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_BOOL, .value.boolean = (v) })
-#define LOG_END ((struct log_field){ .key = 0 })
+#define LOG_END        ((struct log_field){ .key = 0 })
 
 /* `program` is kept by reference; call before the first thread starts. Before it, lines say «seedpod». */
 void log_setup(const char *program, enum log_level level, enum log_format format);
@@ -49,8 +49,8 @@ void log_configure(enum log_level level, enum log_format format);
 void log_write(enum log_level level, const char *msg, ...);
 
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__, LOG_END)
-#define log_info(...) log_write(LOG_INFO, __VA_ARGS__, LOG_END)
-#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, LOG_END)
+#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__, LOG_END)
+#define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__, LOG_END)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, LOG_END)
 
 #endif

@@ -16,27 +16,27 @@
 
 /* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
  * text says so), SP_EBADDATA where the answer is no position. */
-int peer_position(struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out,
-    struct sp_error *err);
+int peer_position(
+    struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 
 /* What came of asking one of several peers. */
 struct peer_answer {
-	bool reached;	 /* it spoke HTTP, whatever it said */
-	bool has_store;	 /* position is filled */
+	bool reached;   /* it spoke HTTP, whatever it said */
+	bool has_store; /* position is filled */
 	struct position position;
 	struct sp_error err; /* the reason where has_store is false */
 };
 
 /* Ask n peers at once; answers[i] belongs to urls[i]. Fails only when out of memory. */
-int peer_positions(const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms,
-    struct sp_error *err);
+int peer_positions(
+    const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms, struct sp_error *err);
 
 struct peer_changes_options {
 	uint64_t since;
-	const char *cluster;   /* sent along, so that the leader can refuse a stranger; NULL: not */
-	uint64_t epoch;	       /* of the change `since`, likewise */
-	int64_t wait_ms;       /* how long the leader may hold its answer when there is nothing new */
-	size_t batch_bytes;    /* about how much to send at once (one value may be larger) */
+	const char *cluster; /* sent along, so that the leader can refuse a stranger; NULL: not */
+	uint64_t epoch;      /* of the change `since`, likewise */
+	int64_t wait_ms;     /* how long the leader may hold its answer when there is nothing new */
+	size_t batch_bytes;  /* about how much to send at once (one value may be larger) */
 };
 
 /*

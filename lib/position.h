@@ -17,8 +17,8 @@
 #include "lib/error.h"
 
 #define POSITION_CLUSTER_SIZE 37 /* a UUID as text, and NUL */
-#define POSITION_HISTORY_MAX 64	 /* epochs kept; older ones are forgotten, and a store of one is seeded again */
-#define POSITION_URL_MAX 512
+#define POSITION_HISTORY_MAX  64 /* epochs kept; older ones are forgotten, and a store of one is seeded again */
+#define POSITION_URL_MAX      512
 
 enum role { ROLE_FOLLOWER, ROLE_LEADER };
 
@@ -29,27 +29,27 @@ struct epoch_start {
 };
 
 struct position {
-	char cluster[POSITION_CLUSTER_SIZE];	/* "" where nothing was ever stored */
+	char cluster[POSITION_CLUSTER_SIZE]; /* "" where nothing was ever stored */
 	uint64_t epoch;
 	uint64_t seq;
 	struct digest digest;
-	uint64_t keys;		/* live records */
-	uint64_t horizon;	/* changes since a number below this one cannot be told any more */
-	bool consistent;	/* the content is a cut of the leader's history, not a catch-up half applied */
-	bool writable;		/* writes are stored at present (volume not full, store open) */
+	uint64_t keys;    /* live records */
+	uint64_t horizon; /* changes since a number below this one cannot be told any more */
+	bool consistent;  /* the content is a cut of the leader's history, not a catch-up half applied */
+	bool writable;    /* writes are stored at present (volume not full, store open) */
 	enum role role;
-	char leader[POSITION_URL_MAX];	/* the leader's base URL; "" where it is not known */
-	char mode[8];			/* static, raft or chain */
+	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
+	char mode[8];                  /* static, raft or chain */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX]; /* oldest first; the last is the present epoch */
 };
 
 /* How a follower's store stands to a leader's. */
 enum relation {
-	RELATION_SAME,		/* equal position, equal digest */
-	RELATION_BEHIND,	/* in the leader's history, at or above the horizon: the feed leads on from there */
+	RELATION_SAME,          /* equal position, equal digest */
+	RELATION_BEHIND,        /* in the leader's history, at or above the horizon: the feed leads on from there */
 	RELATION_BELOW_HORIZON, /* in the leader's history, but the feed does not reach back so far */
-	RELATION_DIVERGED,	/* holds changes that the leader's history does not, or equal position and another digest */
+	RELATION_DIVERGED, /* holds changes that the leader's history does not, or equal position and another digest */
 	RELATION_OTHER_CLUSTER,
 };
 

@@ -1,8 +1,8 @@
 /*
  * Tar archives (owner of archive.h): headers for a stream whose data is sent from elsewhere, and a reader that pulls.
  *
- * Nothing here opens a file by a name from an archive: the caller compares each member with what it allows and writes to
- * files that it chose itself. The reader refuses anything but plain files with plain relative names.
+ * Nothing here opens a file by a name from an archive: the caller compares each member with what it allows and writes
+ * to files that it chose itself. The reader refuses anything but plain files with plain relative names.
  */
 #ifndef LIB_TAR_H_
 #define LIB_TAR_H_
@@ -13,11 +13,11 @@
 #include "lib/buf.h"
 #include "lib/error.h"
 
-#define TAR_BLOCK 512
+#define TAR_BLOCK    512
 #define TAR_NAME_MAX 256 /* bytes of a member's name, with NUL */
 
-/* Append the header block(s) of a plain file of `size_bytes` (mode 0600, owner 0, a pax header where ustar cannot say the
- * size). The same arguments give the same bytes. mtime in seconds since 1970. */
+/* Append the header block(s) of a plain file of `size_bytes` (mode 0600, owner 0, a pax header where ustar cannot say
+ * the size). The same arguments give the same bytes. mtime in seconds since 1970. */
 int tar_write_header(struct buf *out, const char *name, uint64_t size_bytes, int64_t mtime, struct sp_error *err);
 
 /* Zero bytes that follow a member's data, to the next block. */
@@ -48,7 +48,8 @@ void tar_reader_free(struct tar_reader *r);
  */
 int tar_reader_next(struct tar_reader *r, struct tar_member *out, struct sp_error *err);
 
-/* The next piece of the present member's data: 1 with *data, *len (valid until the next call), 0 at its end, or an error. */
+/* The next piece of the present member's data: 1 with *data, *len (valid until the next call), 0 at its end, or an
+ * error. */
 int tar_reader_data(struct tar_reader *r, const void **data, size_t *len, struct sp_error *err);
 
 #endif

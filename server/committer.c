@@ -9,13 +9,14 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-#define QUEUE_MAX       65536 /* jobs that may wait */
-#define GROUP_MAX       4096  /* jobs in one transaction, so that none waits long for the others */
-#define ASYNC_WINDOW_MS 10    /* how long an asynchronous commit may be put off */
+#define QUEUE_MAX     65536 /* jobs that may wait */
+#define GROUP_MAX     4096  /* jobs in one transaction, so that none waits long for the others */
+#define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
 	struct committer_options o;
 	pthread_t thread;
+	int64_t sync_at_ms; /* monotonic; 0: all is on disk. The writer's own */
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -152,6 +153,8 @@ count_commit(struct committer *c, const struct position *position)
 	pthread_mutex_lock(&c->lock);
 	c->stats.commits++;
 	pthread_mutex_unlock(&c->lock);
+	if (c->o.async && c->sync_at_ms == 0)
+		c->sync_at_ms = clock_mono_ms() + SYNC_EVERY_MS;
 	if (c->o.committed != NULL)
 		c->o.committed(position, c->o.arg);
 }
@@ -185,74 +188,28 @@ handle_group(struct committer *c, struct commit_job *jobs)
 	}
 }
 
-/* A map that runs full within a window would cost what was answered in it: grow it well before. */
+/* durability = async: what was committed since is on its way to the disk at this time at the latest. */
 static void
-make_room(struct committer *c)
+sync_now(struct committer *c)
 {
 	struct sp_error err;
-	uint64_t map, file;
 
-	store_sizes(c->o.store, &map, &file);
-	if (map > 0 && file > map / 4 * 3 && store_grow(c->o.store, &err) < 0)
-		log_warn("the store's map cannot grow", LOG_STR("error", err.text));
+	c->sync_at_ms = 0;
+	if (store_sync(c->o.store, &err) == SP_EIO)
+		fail_stop(&err);
 }
 
-/*
- * durability = async: answer each job as soon as its change is made, and commit when the window is over. What was
- * answered but not committed is lost with the process; a commit that fails is reported and drops at most that window's
- * changes.
- */
+/* Wait for jobs, and for the time to sync. With the lock held. */
 static void
-handle_async(struct committer *c, struct commit_job *jobs)
+wait_for_work(struct committer *c)
 {
-	int64_t deadline = clock_mono_ms() + ASYNC_WINDOW_MS;
-	struct position position;
-	struct sp_error err = { 0 };
-	struct store_txn *txn;
-	struct timespec until;
-	int rc;
+	struct timespec until = { .tv_sec = (time_t)(c->sync_at_ms / 1000),
+		.tv_nsec = (long)(c->sync_at_ms % 1000) * 1000000 };
 
-	make_room(c);
-	rc = store_txn_begin(c->o.store, &txn, &err);
-	if (rc < 0) {
-		finish_all(c, jobs, rc, &err);
-		return;
-	}
-	while (jobs != NULL) {
-		rc = run_jobs(jobs, txn, &err);
-		if (rc < 0)
-			break;
-		finish_all(c, jobs, 0, NULL);
-		pthread_mutex_lock(&c->lock);
-		while (c->first == NULL && !c->stopping && clock_mono_ms() < deadline) {
-			clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_nsec += 1000000;
-			if (until.tv_nsec >= 1000000000) {
-				until.tv_sec++;
-				until.tv_nsec -= 1000000000;
-			}
-			pthread_cond_timedwait(&c->wake, &c->lock, &until);
-		}
-		jobs = clock_mono_ms() < deadline && c->first != NULL && !c->first->alone ? take_group(c) : NULL;
-		pthread_mutex_unlock(&c->lock);
-	}
-	if (rc < 0) {
-		/* Keep what the earlier jobs did, where it can be kept: the one that failed gets a transaction of its
-		 * own. */
-		log_warn("an asynchronous commit was cut short; changes of up to its window are lost",
-		    LOG_STR("error", err.text));
-		store_txn_abort(txn);
-		handle_group(c, jobs);
-		return;
-	}
-	store_txn_position(txn, &position);
-	rc = store_txn_commit(txn, &err);
-	if (rc == 0)
-		count_commit(c, &position);
-	else if (rc == SP_EIO)
-		fail_stop(&err);
+	if (c->sync_at_ms == 0)
+		pthread_cond_wait(&c->wake, &c->lock);
 	else
-		log_error("acknowledged asynchronous writes are lost", LOG_STR("error", err.text));
+		pthread_cond_timedwait(&c->wake, &c->lock, &until);
 }
 
 static void *
@@ -263,17 +220,20 @@ writer(void *arg)
 
 	for (;;) {
 		pthread_mutex_lock(&c->lock);
-		while (c->first == NULL && !c->stopping)
-			pthread_cond_wait(&c->wake, &c->lock);
+		while (c->first == NULL && !c->stopping && (c->sync_at_ms == 0 || clock_mono_ms() < c->sync_at_ms))
+			wait_for_work(c);
 		jobs = take_group(c);
 		pthread_mutex_unlock(&c->lock);
-		if (jobs == NULL)
-			return NULL;
-		if (c->o.async && !jobs->alone)
-			handle_async(c, jobs);
-		else
+		if (jobs == NULL && c->stopping)
+			break;
+		if (jobs != NULL)
 			handle_group(c, jobs);
+		if (c->sync_at_ms != 0 && clock_mono_ms() >= c->sync_at_ms)
+			sync_now(c);
 	}
+	if (c->sync_at_ms != 0)
+		sync_now(c);
+	return NULL;
 }
 
 struct committer *
@@ -305,15 +265,25 @@ committer_new(const struct committer_options *o, struct sp_error *err)
 }
 
 void
+committer_stop(struct committer *c)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&c->lock);
+	stopped = c->stopping;
+	c->stopping = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	if (!stopped)
+		pthread_join(c->thread, NULL);
+}
+
+void
 committer_free(struct committer *c)
 {
 	if (c == NULL)
 		return;
-	pthread_mutex_lock(&c->lock);
-	c->stopping = true;
-	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
-	pthread_join(c->thread, NULL);
+	committer_stop(c);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	free(c);

@@ -4,7 +4,8 @@
  *
  *	struct committer *c = committer_new(&options, &err);
  *	committer_submit(c, &job);	// any thread; job.done(&job) comes later on the writer thread
- *	committer_free(c);		// finishes what was submitted
+ *	committer_stop(c);		// finishes what was submitted
+ *	committer_free(c);
  */
 #ifndef SERVER_COMMITTER_H_
 #define SERVER_COMMITTER_H_
@@ -26,7 +27,8 @@ struct commit_job {
 	 */
 	int (*run)(struct commit_job *job, struct store_txn *txn);
 
-	/* The job is on disk (code 0) or failed (code, err). On the writer thread: must be quick, and may free the job.
+	/* The job is committed, and on disk unless async (code 0), or failed (code, err). On the writer thread: must be
+	 * quick, and may free the job.
 	 */
 	void (*done)(struct commit_job *job);
 
@@ -38,7 +40,7 @@ struct commit_job {
 
 struct committer_options {
 	struct store *store;
-	bool async; /* durability = async: answer when the change is made, commit within some milliseconds */
+	bool async; /* durability = async: the store syncs later (store_options), here at least every second */
 
 	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
 	void (*committed)(const struct position *now, void *arg);
@@ -46,6 +48,9 @@ struct committer_options {
 };
 
 struct committer *committer_new(const struct committer_options *o, struct sp_error *err);
+
+/* Finish what was submitted and take nothing more; submitting and the figures still answer. Once. */
+void committer_stop(struct committer *c);
 void committer_free(struct committer *c);
 
 /* 0, or SP_EAGAIN where too many jobs wait already (done() is then not called). Any thread. */

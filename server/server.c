@@ -16,6 +16,7 @@
 #include "server/committer.h"
 #include "server/http.h"
 #include "server/repl_static.h"
+#include "server/unsynced.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
 #define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less */
@@ -91,6 +92,24 @@ attach_store(struct server *s, struct sp_error *err)
 	return rc;
 }
 
+/* Before anything relies on a store that was open with durability = async when the machine went down, all of it is
+ * read. */
+static int
+settle_unsynced(struct server *s, struct sp_error *err)
+{
+	const char *dir = s->conf.server_data_dir;
+	struct digest found;
+	int rc;
+
+	if (unsynced_in_doubt(dir)) {
+		log_warn("the machine went down with writes on their way to the disk: verifying the store");
+		rc = store_verify(s->api.store, &found, err);
+		if (rc < 0 && rc != SP_ENOTFOUND)
+			return sp_error_wrap(err, "the machine went down with writes on their way to the disk");
+	}
+	return s->conf.server_durability == CONF_DURABILITY_ASYNC ? unsynced_mark(dir, err) : unsynced_clear(dir, err);
+}
+
 /*
  * A data directory that still has the snapshot's seedpod.json beside its store was unpacked by hand (a backup): whoever
  * leads on from it writes another history than the donor did, so it begins an epoch of its own.
@@ -140,6 +159,19 @@ enter_role(struct server *s, struct sp_error *err)
 	return 0;
 }
 
+/* Close the store, all of it on disk, and give the data directory away. */
+static void
+close_store(struct server *s)
+{
+	struct sp_error err;
+
+	store_detach(s->api.store);
+	if (unsynced_clear(s->conf.server_data_dir, &err) < 0)
+		log_warn("the next start will verify the store", LOG_STR("error", err.text));
+	close(s->data_lock);
+	s->data_lock = -1;
+}
+
 static int
 release_store(void *arg, struct sp_error *err)
 {
@@ -150,9 +182,7 @@ release_store(void *arg, struct sp_error *err)
 	pthread_mutex_lock(&s->state_lock);
 	if (s->data_lock >= 0) {
 		snapshots_drop(s->api.snapshots);
-		store_detach(s->api.store);
-		close(s->data_lock);
-		s->data_lock = -1;
+		close_store(s);
 		log_info("store released");
 	}
 	pthread_mutex_unlock(&s->state_lock);
@@ -170,6 +200,8 @@ open_store(void *arg, struct sp_error *err)
 		rc = take_data_lock(s, err);
 		if (rc == 0)
 			rc = attach_store(s, err);
+		if (rc == 0)
+			rc = settle_unsynced(s, err);
 		if (rc == 0)
 			rc = enter_role(s, err);
 		if (rc < 0 && s->data_lock >= 0) {
@@ -379,16 +411,18 @@ server_stop(struct server *s)
 	drain(s->network, deadline);
 	drain(s->control, deadline);
 	/* Answers all that is queued, so that no suspended request is left for the listeners to trip over. */
-	committer_free(s->api.committer);
+	if (s->api.committer != NULL)
+		committer_stop(s->api.committer);
 	listener_free(s->network, 1000);
 	listener_free(s->control, 1000);
+	committer_free(s->api.committer);
 	snapshots_free(s->api.snapshots);
 	waiters_free(s->api.waiters);
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
-	store_free(s->api.store);
 	if (s->data_lock >= 0)
-		close(s->data_lock);
+		close_store(s);
+	store_free(s->api.store);
 	pthread_mutex_destroy(&s->state_lock);
 	free(s);
 }

@@ -15,7 +15,7 @@
 #include "lib/tar.h"
 #include "server/snapshot_internal.h"
 
-#define SHARE_MS 5000 /* a snapshot this young serves whoever asks next */
+#define SHARE_MS 5000 /* while others are served from it, a snapshot this young serves whoever comes next */
 #define HELD_MAX 8    /* so many at once; then the newest serves whatever its age */
 #define AGE_MAX_MS                                                                                                     \
 	(6 * 3600 * 1000LL)   /* a pinned version keeps the store's file growing: no reader may keep it for ever */
@@ -290,34 +290,75 @@ snapshots_count(struct snapshots *l)
 	return n;
 }
 
-/* With the lock held. */
+/* The snapshot with that id. With the lock held. */
 static struct snapshot *
-find_shared(struct snapshots *l, const char *id)
+find_id(struct snapshots *l, const char *id)
+{
+	for (struct snapshot *s = l->first; s != NULL; s = s->next)
+		if (!s->dropped && strcmp(s->id, id) == 0)
+			return s;
+	return NULL;
+}
+
+/*
+ * One that serves a new reader as well as a fresh one would: it shows the present, or others are being served from it
+ * right now and it is young. Whoever asks after its own write, with nobody else about, gets that write. With the lock
+ * held.
+ */
+static struct snapshot *
+find_shared(struct snapshots *l)
 {
 	int64_t now = clock_mono_ms();
+	struct position p;
 
+	if (store_position(l->store, &p, NULL) < 0)
+		return NULL;
 	for (struct snapshot *s = l->first; s != NULL; s = s->next) {
+		const struct position *held = store_pin_position(s->pin);
+
 		if (s->dropped)
 			continue;
-		if (id != NULL ? strcmp(s->id, id) == 0 : now - s->created_ms < SHARE_MS || l->count >= HELD_MAX)
+		if (held->seq == p.seq && held->epoch == p.epoch && held->consistent == p.consistent)
+			return s;
+		if (s->refs > 0 && (now - s->created_ms < SHARE_MS || l->count >= HELD_MAX))
 			return s;
 	}
 	return NULL;
 }
 
+/* Take the oldest that nobody reads off the list, where there are too many. With the lock held; the caller frees it. */
+static struct snapshot *
+take_oldest(struct snapshots *l)
+{
+	struct snapshot **oldest = NULL, *s;
+
+	for (struct snapshot **at = &l->first; *at != NULL; at = &(*at)->next)
+		if ((*at)->refs == 0)
+			oldest = at;
+	if (l->count < HELD_MAX || oldest == NULL)
+		return NULL;
+	s = *oldest;
+	*oldest = s->next;
+	s->next = NULL;
+	l->count--;
+	return s;
+}
+
 int
 snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, struct sp_error *err)
 {
-	struct snapshot *s;
+	struct snapshot *s, *gone = NULL;
 	int rc = 0;
 
 	/* Making one is a matter of milliseconds; whoever asks at the same time is to share it. */
 	pthread_mutex_lock(&l->lock);
-	s = find_shared(l, id);
-	if (s == NULL && id != NULL)
+	s = id != NULL ? find_id(l, id) : find_shared(l);
+	if (s == NULL && id != NULL) {
 		rc = sp_error_set(err, SP_ENOTFOUND, "no snapshot %s is held", id);
-	else if (s == NULL)
+	} else if (s == NULL) {
+		gone = take_oldest(l);
 		rc = snapshot_new(l, &s, err);
+	}
 	if (rc == 0) {
 		if (s->refs == 0 && s->used_ms == 0) {
 			s->next = l->first;
@@ -329,6 +370,7 @@ snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, st
 		*out = s;
 	}
 	pthread_mutex_unlock(&l->lock);
+	free_all(gone);
 	return rc;
 }
 

@@ -70,6 +70,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	}
 	memcpy(s->dir, o->dir, strlen(o->dir) + 1);
 	s->map_size = o->map_size;
+	s->sync_later = o->sync_later;
 	/* Without this, a stream of readers keeps whoever wants to grow the map waiting for ever. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -123,6 +124,7 @@ write_first_state(struct store *s, MDB_txn *txn)
 static int
 open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out, struct sp_error *err)
 {
+	unsigned flags = MDB_NOTLS;
 	MDB_env *env = NULL;
 	int rc;
 
@@ -133,8 +135,12 @@ open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out,
 		rc = mdb_env_set_maxreaders(env, STORE_READERS_MAX);
 	if (rc == 0 && how != STORE_READONLY)
 		rc = mdb_env_set_mapsize(env, s->map_size);
+	if (how == STORE_READONLY)
+		flags |= MDB_RDONLY | MDB_NOLOCK;
+	if (how == STORE_EXISTING && s->sync_later)
+		flags |= MDB_NOSYNC;
 	if (rc == 0)
-		rc = mdb_env_open(env, dir, MDB_NOTLS | (how == STORE_READONLY ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
+		rc = mdb_env_open(env, dir, flags, 0600);
 	if (rc != 0) {
 		mdb_env_close(env);
 		return store_error(err, rc, "%s: open", dir);
@@ -248,7 +254,7 @@ attach(struct store *s, enum store_attach how, struct sp_error *err)
 		rc = sp_error_set(err, SP_EBADDATA, "%s: not a seedpod store: %s", data,
 		    S_ISREG(st.st_mode) ? "an empty file" : "not a file");
 	if (rc == 0)
-		rc = open_env(s, s->dir, how, &env, err);
+		rc = open_env(s, s->dir, how == STORE_READONLY ? how : STORE_EXISTING, &env, err);
 	if (rc < 0)
 		return rc;
 	rc = open_inside(s, env, how, err);
@@ -282,11 +288,27 @@ store_detach(struct store *s)
 	if (s->env != NULL) {
 		store_pins_kill(s);
 		store_pool_drain(s);
+		if (s->sync_later)
+			mdb_env_sync(s->env, 1);
 		mdb_env_close(s->env);
 		s->env = NULL;
 	}
 	pthread_rwlock_unlock(&s->env_lock);
 	pthread_mutex_unlock(&s->write_lock);
+}
+
+int
+store_sync(struct store *s, struct sp_error *err)
+{
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&s->env_lock);
+	if (s->env == NULL)
+		rc = sp_error_set(err, SP_EAGAIN, "the store is released");
+	else if (s->sync_later && (rc = mdb_env_sync(s->env, 1)) != 0)
+		rc = store_error(err, rc, "sync");
+	pthread_rwlock_unlock(&s->env_lock);
+	return rc;
 }
 
 int

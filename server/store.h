@@ -35,6 +35,7 @@ struct store_txn;
 struct store_options {
 	const char *dir;   /* data_dir/store; copied */
 	uint64_t map_size; /* bytes of address space to begin with */
+	bool sync_later;   /* a commit is on disk only after store_sync(): see there */
 };
 
 struct store *store_new(const struct store_options *o, struct sp_error *err);
@@ -104,6 +105,14 @@ int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *er
  */
 int store_txn_commit(struct store_txn *t, struct sp_error *err);
 void store_txn_abort(struct store_txn *t);
+
+/*
+ * With sync_later: put all that was committed on disk. Until then a commit survives the end of the process but not that
+ * of the machine; worse, a machine that goes down in between may leave pages written in another order than they were
+ * committed in, so the store must then be verified before it is used (unsynced.h). 0, SP_EIO as store_txn_commit(),
+ * SP_EAGAIN.
+ */
+int store_sync(struct store *s, struct sp_error *err);
 
 /* Whether a step failed in a way that spoilt the whole transaction (map or volume full, I/O), and with what code. */
 int store_txn_broken(const struct store_txn *t);

@@ -51,6 +51,7 @@ struct store_view {
 struct store {
 	char dir[4096];
 	uint64_t map_size;
+	bool sync_later;
 
 	/* Views hold it for reading; attach, detach and grow for writing. */
 	pthread_rwlock_t env_lock;

@@ -146,13 +146,18 @@ int
 store_pin_new(struct store *s, struct store_pin **out, struct sp_error *err)
 {
 	struct store_pin *p = calloc(1, sizeof(*p));
+	pthread_rwlockattr_t attr;
 	int rc;
 
 	if (p == NULL)
 		return sp_error_set(err, SP_ENOMEM, "pin the store");
 	p->store = s;
 	p->fd = -1;
-	pthread_rwlock_init(&p->lock, NULL);
+	/* Without this, readers that keep coming keep the store from being released. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&p->lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	pthread_rwlock_rdlock(&s->env_lock);
 	if (s->env == NULL)
 		rc = s->known ? sp_error_set(err, SP_EAGAIN, "the store is released for reseeding")
@@ -315,7 +320,7 @@ store_pin_read(struct store_pin *p, uint64_t offset, void *out, size_t len, stru
 {
 	int rc;
 
-	if (offset + len > store_pin_size(p))
+	if (len > store_pin_size(p) || offset > store_pin_size(p) - len)
 		return sp_error_set(err, SP_EINTERNAL, "read beyond the image");
 	pthread_rwlock_rdlock(&p->lock);
 	if (p->txn == NULL)

@@ -1,0 +1,20 @@
+/*
+ * durability = async: a mark in the data directory that says «writes may be on their way to the disk», with the
+ * machine's boot id. A process that dies leaves them to the kernel, which writes them all the same; only when the
+ * machine itself has gone down since is the store in doubt.
+ */
+#ifndef SERVER_UNSYNCED_H_
+#define SERVER_UNSYNCED_H_
+
+#include <stdbool.h>
+
+#include "lib/error.h"
+
+/* Whether a mark is there that another boot of the machine has left: verify the store before using it. */
+bool unsynced_in_doubt(const char *data_dir);
+
+/* Leave the mark, on disk when this returns; and take it away, once all is on disk. */
+int unsynced_mark(const char *data_dir, struct sp_error *err);
+int unsynced_clear(const char *data_dir, struct sp_error *err);
+
+#endif
