@@ -206,6 +206,24 @@ check_key(size_t key_len, struct sp_error *err)
 	return 0;
 }
 
+/*
+ * Make room for a record in kv; `place` says how large it is and is given its address. LMDB halves a page that is full;
+ * only a new key that is told to be the last of all leaves the full page as it is. So keys that arrive in order fill
+ * their pages, which makes the store, its snapshots and each commit smaller. Where a new key is not the last, LMDB
+ * finds out before it changes anything.
+ */
+static int
+reserve(struct store_txn *t, MDB_val *key, bool is_new, MDB_val *place)
+{
+	int rc = MDB_KEYEXIST;
+
+	if (is_new)
+		rc = mdb_put(t->txn, t->store->kv, key, place, MDB_RESERVE | MDB_APPEND);
+	if (rc == MDB_KEYEXIST)
+		rc = mdb_put(t->txn, t->store->kv, key, place, MDB_RESERVE);
+	return rc;
+}
+
 int
 store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
     struct sp_error *err)
@@ -213,18 +231,20 @@ store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len,
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
 	MDB_val v = { .mv_size = RECORD_HEADER_BYTES + value_len };
 	struct record_header old, new = { .seq = seq };
+	bool is_new;
 	int rc;
 
 	rc = check_key(key_len, err);
 	if (rc < 0)
 		return rc;
 	rc = find(t, &k, &old, err);
+	is_new = rc == 0;
 	if (rc == 1)
 		rc = forget_old(t, &old, err);
 	if (rc < 0)
 		return rc;
 	new.hash = digest_of_record(key, key_len, seq, value, value_len);
-	rc = mdb_put(t->txn, t->store->kv, &k, &v, MDB_RESERVE);
+	rc = reserve(t, &k, is_new, &v);
 	if (rc != 0)
 		return spoil(t, rc, err);
 	record_header_pack(&new, v.mv_data);
