@@ -32,7 +32,7 @@ snapshot_init(struct snapshot *s, size_t data_bytes)
 }
 
 void
-snapshot_release(struct snapshot *s)
+snapshot_maker_release(struct snapshot *s)
 {
 	buf_release(&s->manifest);
 	buf_release(&s->data);

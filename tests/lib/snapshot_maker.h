@@ -4,7 +4,7 @@
  *	struct snapshot s;
  *	snapshot_init(&s, 5000);			// a right one, of 5000 bytes of data
  *	snapshot_pack(&s, &tar);			// manifest, data, sums, end
- *	snapshot_release(&s);
+ *	snapshot_maker_release(&s);
  */
 #ifndef TESTS_LIB_SNAPSHOT_MAKER_H_
 #define TESTS_LIB_SNAPSHOT_MAKER_H_
@@ -22,7 +22,7 @@ struct snapshot {
 };
 
 void snapshot_init(struct snapshot *s, size_t data_bytes);
-void snapshot_release(struct snapshot *s);
+void snapshot_maker_release(struct snapshot *s);
 
 /* Write manifest and sums again, after a change of position or data. */
 void snapshot_seal(struct snapshot *s);

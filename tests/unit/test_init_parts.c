@@ -193,7 +193,7 @@ START_TEST(sums_check__right_ones_pass_and_any_other_byte_fails)
 	}
 	buf_adds(&s.sums, "\n");
 	ck_assert_int_eq(check_sums(&s, s.sums.data, s.sums.len), SP_EBADDATA);
-	snapshot_release(&s);
+	snapshot_maker_release(&s);
 }
 END_TEST
 
@@ -213,7 +213,7 @@ START_TEST(sums_check__says_which_hash_and_what_was_found)
 	s.manifest.data[3] ^= 1;
 	ck_assert_int_eq(check_sums(&s, s.sums.data, s.sums.len), SP_EBADDATA);
 	ck_assert_ptr_nonnull(strstr(err.text, "seedpod.json is not"));
-	snapshot_release(&s);
+	snapshot_maker_release(&s);
 }
 END_TEST
 
@@ -228,7 +228,7 @@ START_TEST(manifest_parse__reads_a_right_one)
 	ck_assert_str_eq(m.donor, "store-0");
 	ck_assert_str_eq(m.position.cluster, SNAPSHOT_CLUSTER);
 	ck_assert_uint_eq(m.position.seq, 200);
-	snapshot_release(&s);
+	snapshot_maker_release(&s);
 }
 END_TEST
 

@@ -98,7 +98,7 @@ static void
 tear_down(void)
 {
 	donor_release(&donor);
-	snapshot_release(&snapshot);
+	snapshot_maker_release(&snapshot);
 	file_remove_tree(dir, NULL);
 }
 
