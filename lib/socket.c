@@ -83,6 +83,9 @@ listen_tcp(const char *address, int *fd, unsigned *bound_port, struct sp_error *
 	if (rc == 0)
 		rc = getsockname(*fd, (struct sockaddr *)&bound, &bound_len);
 	freeaddrinfo(found);
+	/* A port that another process has is a mistake of the configuration, not of a disk. */
+	if (rc < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
+		return sp_error_set(err, SP_ECONF, "listen on %s: %s", address, strerror(errno));
 	if (rc < 0)
 		return sp_error_errno(err, errno, "listen on %s", address);
 	*bound_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port

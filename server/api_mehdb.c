@@ -20,6 +20,7 @@ api_set(struct call *c)
 			api_error(c, &c->batch.err);
 			return;
 		}
+		atomic_fetch_add(&c->api->counters.writes, 1);
 		api_seq_headers(c, c->batch.seq);
 		request_reply(c->rq, 200, API_TEXT, WRITE_COMPLETED, strlen(WRITE_COMPLETED));
 		return;
@@ -148,7 +149,7 @@ api_keys(struct call *c)
 	rc = fill_piece(l, &err);
 	if (rc < 0) {
 		free_keys(l);
-		api_error(c, &err);
+		api_problem(c, rc == SP_ENOTFOUND ? 503 : api_status(rc), sp_code_name(rc), err.text);
 	} else if (l->ended) {
 		request_reply_buf(c->rq, 200, API_JSON, &l->piece);
 		free_keys(l);

@@ -91,7 +91,8 @@ reply_changes(struct call *c, struct store_view *view, const struct changes_quer
 	struct buf body;
 	int rc;
 
-	buf_init(&body, FEED_BYTES_MAX);
+	/* Escapes make JSON up to six times as long; what it holds is bounded all the same. */
+	buf_init(&body, q->ndjson ? 2 * (size_t)FEED_BYTES_MAX : FEED_BYTES_MAX);
 	rc = changes_write(view, q, &body, &cost, &err);
 	atomic_fetch_add(&n->changes_requests, 1);
 	atomic_fetch_add(&n->changes_records_read, cost.records);

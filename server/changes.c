@@ -28,7 +28,7 @@ changes_check(const struct position *here, const struct changes_query *q, struct
 	switch (position_relate(here, &asker, why, sizeof(why))) {
 	case RELATION_DIVERGED:
 	case RELATION_OTHER_CLUSTER:
-		return sp_error_set(err, SP_EDIVERGED, "%s", why);
+		return sp_error_set(err, SP_EDIVERGED, "to whoever asks: %s", why);
 	default:
 		return 0;
 	}

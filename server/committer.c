@@ -34,7 +34,7 @@ fail_stop(const struct sp_error *err)
 {
 	log_error(
 	    "the store cannot be written; stopping, because what is on disk is not known", LOG_STR("error", err->text));
-	_exit(sp_code_exit(SP_EIO));
+	_exit(sp_code_exit(err->code));
 }
 
 static void
@@ -168,7 +168,8 @@ handle_group(struct committer *c, struct commit_job *jobs)
 	int rc;
 
 	rc = commit_group(c, jobs, &position, &err);
-	if (rc == SP_EIO)
+	/* A volume that became read-only will not heal under us either. */
+	if (rc == SP_EIO || rc == SP_EPERM)
 		fail_stop(&err);
 	if (rc == 0) {
 		count_commit(c, &position);

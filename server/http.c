@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONTROL_THREADS 2 /* one may be in a release or a promotion while the other still says the position */
+#define CONTROL_THREADS 4 /* some may be in a release, a promotion or a digest while another says the position */
 
 struct route {
 	const char *method; /* GET also answers HEAD */
@@ -123,10 +123,11 @@ decode_key(struct call *c, const struct route *r, const char *path)
 	return true;
 }
 
+/* The mehdb API speaks plain text; /v1 and the control socket speak problem+json. */
 static bool
-is_native(const char *path)
+answers_plainly(const struct face *face, const char *path)
 {
-	return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0;
+	return face->routes == network_routes && strncmp(path, "/v1/", 4) != 0 && strcmp(path, "/v1") != 0;
 }
 
 static void
@@ -143,7 +144,7 @@ begin(struct face *face, struct request *rq)
 	}
 	c->api = face->api;
 	c->rq = rq;
-	c->plain = face->routes == network_routes && !is_native(path);
+	c->plain = answers_plainly(face, path);
 	buf_init(&c->arena, 0);
 	request_set_state(rq, c);
 	r = find_route(face, request_method(rq), path, allow, sizeof(allow));
@@ -199,7 +200,7 @@ static void
 refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
 	struct face *face = arg;
-	struct call c = { .api = face->api, .rq = rq, .plain = !is_native(request_path(rq)) };
+	struct call c = { .api = face->api, .rq = rq, .plain = answers_plainly(face, request_path(rq)) };
 
 	api_problem(&c, status, status == 413 ? "SP_ETOOBIG" : "SP_EAGAIN", detail);
 }

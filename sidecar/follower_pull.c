@@ -17,7 +17,8 @@
 static size_t
 feed_limit(const struct conf *c)
 {
-	uint64_t limit = c->sync_batch_bytes + c->server_max_value + FEED_SLACK_BYTES;
+	/* Not max_value: the store may hold larger ones from when it was set higher. */
+	uint64_t limit = c->sync_batch_bytes + FEED_VALUE_MAX + FEED_SLACK_BYTES;
 
 	return limit < FEED_BYTES_MAX ? (size_t)limit : FEED_BYTES_MAX;
 }
