@@ -4,6 +4,7 @@
 #   BUILD=DIR        where everything built goes          (build; build-<sanitizers> with SANITIZE)
 #   SANITIZE=LIST    address,undefined or thread
 #   DEV=1            warnings are errors
+#   V=1              show the commands
 #   CC, CFLAGS, LDFLAGS, PREFIX (/usr/local), DESTDIR     as everywhere
 #   PODS=N           how many pods `make up` starts       (3)
 #   TESTS=PATTERN    which integration tests run          (all)
@@ -41,6 +42,8 @@ ARCHIVES := $(foreach a,server init sidecar conf lib,$(BUILD)/lib$(a).a)
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,tests/lib))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/unit))
 
+quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
+
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
 .PHONY: all bench clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
@@ -48,17 +51,17 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/un
 all: $(BINARIES) ## build the three programs
 
 $(BUILD)/seedpod-%: $(BUILD)/obj/%/main.o $(BUILD)/lib%.a $(BUILD)/libconf.a $(BUILD)/liblib.a
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 define archive
 $(BUILD)/lib$(1).a: $(call parts,$(1))
-	rm -f $$@ && ar rcs $$@ $$^
+	$$(call quiet,AR)rm -f $$@ && ar rcs $$@ $$^
 endef
 $(foreach a,server init sidecar conf lib,$(eval $(call archive,$(a))))
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call quiet,CC)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Everything is built again when the flags change.
 $(BUILD)/flags: FORCE
@@ -68,12 +71,12 @@ $(BUILD)/flags: FORCE
 
 # What several tests share (tests/lib).
 $(BUILD)/libtests.a: $(TEST_HELPERS)
-	rm -f $@ && ar rcs $@ $^
+	$(call quiet,AR)rm -f $@ && ar rcs $@ $^
 
 # A unit test is one Check program; of the archives it takes only the objects that it calls.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtests.a $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
+	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -92,7 +95,7 @@ test-integration: all ## the integration tests alone (TESTS=PATTERN picks some)
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,lag load measure)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
 
 bench: all $(BENCH_TOOLS) ## measure beside Redis, etcd, nginx and others (BENCH=AREA, SCALE=, ROUNDS=)
 	@tests/bench/deps
