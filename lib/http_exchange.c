@@ -335,6 +335,7 @@ set_up(struct http_exchange *x, const struct http_manner *manner, const struct h
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* a cluster's proxy is not for its own pods */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "seedpod/" SEEDPOD_VERSION);
+	curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* a pod that comes back has another address */
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a name server's thread */
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)manner->connect_timeout_ms);
