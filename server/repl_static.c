@@ -52,6 +52,17 @@ check_condition(const struct repl_batch *b, struct store_txn *txn, struct sp_err
 	return 0;
 }
 
+/* Before the first change: what fails after it would leave half of it in the transaction. */
+static int
+check_keys(const struct repl_batch *b, struct sp_error *err)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (b->ops[i].key_len == 0 || b->ops[i].key_len > STORE_KEY_MAX)
+			return sp_error_set(err, SP_ETOOBIG, "a key has 1 to %d bytes, number %zu of this batch has %zu",
+			    STORE_KEY_MAX, i + 1, b->ops[i].key_len);
+	return 0;
+}
+
 static int
 run_batch(struct commit_job *job, struct store_txn *txn)
 {
@@ -61,7 +72,9 @@ run_batch(struct commit_job *job, struct store_txn *txn)
 
 	if (atomic_load(&j->owner->role) != ROLE_LEADER)
 		return sp_error_set(&job->err, SP_EAGAIN, "this pod does not lead any more");
-	rc = check_condition(b, txn, &job->err);
+	rc = check_keys(b, &job->err);
+	if (rc == 0)
+		rc = check_condition(b, txn, &job->err);
 	/* A batch whose deletes find nothing changes nothing: its seq is the present one. */
 	b->seq = store_txn_last_seq(txn);
 	for (size_t i = 0; rc == 0 && i < b->count; i++) {
