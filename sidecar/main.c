@@ -12,6 +12,7 @@
 #include "lib/http.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/resident.h"
 #include "lib/version.h"
 #include "sidecar/container.h"
 #include "sidecar/pages.h"
@@ -22,6 +23,7 @@
 #define WATCH_TIMEOUT_MS 5000
 #define STOP_MS          1500 /* what the loops have to end in after a signal */
 #define PATH_SIZE        1024
+#define SETTLED_MS       3000 /* after this the sidecar does what it will do all its life */
 
 enum { OPTION_PROBE, OPTION_LINGER, OPTION_END };
 
@@ -56,6 +58,9 @@ struct sidecar {
 	struct reload *reload;
 	struct pages pages;
 	struct listener *listener;
+
+	/* The watch's thread alone. */
+	int64_t settled_ms; /* when to trim; 0: done */
 };
 
 static void
@@ -81,6 +86,10 @@ tick(void *arg, int64_t now_ms)
 	struct sidecar *sc = arg;
 
 	sync_guard(sc->sync, now_ms);
+	if (sc->settled_ms != 0 && now_ms >= sc->settled_ms) {
+		resident_trim();
+		sc->settled_ms = 0;
+	}
 }
 
 static int
@@ -136,6 +145,7 @@ start(struct sidecar *sc, struct sp_error *err)
 		.arg = &sc->pages };
 	int rc;
 
+	sc->settled_ms = clock_mono_ms() + SETTLED_MS;
 	sc->state = state_new(&sc->cli.conf, clock_mono_ms());
 	rc = start_sync(sc, err);
 	if (rc < 0)

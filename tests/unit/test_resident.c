@@ -1,0 +1,62 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/digest.h"
+#include "lib/resident.h"
+#include "tests/lib/suite.h"
+
+/* Resident memory of this process that belongs to files, in KiB. */
+static long
+resident_of_files_kib(void)
+{
+	char line[256];
+	long kib = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		if (strncmp(line, "RssFile:", 8) == 0)
+			kib = strtol(line + 8, NULL, 10);
+	fclose(f);
+	return kib;
+}
+
+START_TEST(resident_trim__lets_go_of_pages_of_files)
+{
+	long before = resident_of_files_kib();
+
+	resident_trim();
+	ck_assert_int_lt(resident_of_files_kib(), before);
+}
+END_TEST
+
+START_TEST(resident_trim__changes_nothing_that_the_program_sees)
+{
+	static const char constant[] = "in a read-only segment";
+	static char variable[] = "in one that is written";
+	struct digest before = digest_of(constant, sizeof(constant)), after;
+	char *heap = malloc(1 << 20);
+
+	ck_assert_ptr_nonnull(heap);
+	memset(heap, 'h', 1 << 20);
+	variable[0] = 'I';
+	for (int i = 0; i < 3; i++)
+		resident_trim();
+	after = digest_of(constant, sizeof(constant));
+	ck_assert(digest_equal(before, after));
+	ck_assert_str_eq(variable, "In one that is written");
+	for (size_t i = 0; i < 1 << 20; i++)
+		ck_assert_int_eq(heap[i], 'h');
+	free(heap);
+}
+END_TEST
+
+int
+main(void)
+{
+	const TTest *tests[] = { resident_trim__lets_go_of_pages_of_files,
+		resident_trim__changes_nothing_that_the_program_sees };
+
+	return suite_run("resident", tests, sizeof(tests) / sizeof(tests[0]), 10);
+}
