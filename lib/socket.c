@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,8 +14,11 @@ static int
 listen_unix(const char *path, int *fd, struct sp_error *err)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct stat st;
 	mode_t old;
 
+	if (path[0] == '\0')
+		return sp_error_set(err, SP_ECONF, "listen on a Unix socket without a path");
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return sp_error_set(
 		    err, SP_ECONF, "listen on %s: the path is longer than %zu bytes", path, sizeof(sa.sun_path) - 1);
@@ -22,8 +26,10 @@ listen_unix(const char *path, int *fd, struct sp_error *err)
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
 		return sp_error_errno(err, errno, "listen on %s", path);
-	/* The data directory's lock says who may serve, so a socket that is still there is a dead process's. */
-	unlink(path);
+	/* The data directory's lock says who may serve, so a socket that is still there is a dead process's.
+	 * Anything else is somebody's, and stays. */
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(path);
 	old = umask(0177);
 	if (bind(*fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(*fd, 128) < 0) {
 		sp_error_errno(err, errno, "listen on %s", path);
@@ -41,7 +47,9 @@ split_address(const char *address, char *host, size_t host_size, const char **po
 	const char *colon = strrchr(address, ':');
 	size_t len;
 
-	if (colon == NULL || colon[1] == '\0')
+	/* The resolver takes numbers that are no ports, and names of services that depend on the machine. */
+	if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+	    strtoul(colon + 1, NULL, 10) > 65535)
 		return -1;
 	len = (size_t)(colon - address);
 	if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
