@@ -72,6 +72,9 @@ refuse_later(struct request *rq, unsigned status, const char *detail)
 	rq->refusal = status;
 	rq->refusal_detail = detail;
 	buf_release(&rq->body);
+	/* What it held is the others' from here on, not only once it is drained. */
+	atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	rq->budgeted = 0;
 }
 
 /* Take `more` bytes of body memory out of the budget that all requests share. */
