@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "lib/backoff.h"
+#include "tests/lib/suite.h"
 
 START_TEST(backoff_next__doubles_within_half_and_whole)
 {
@@ -83,20 +84,13 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("backoff");
-	TCase *tests = tcase_create("backoff");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		backoff_next__doubles_within_half_and_whole,
+		backoff_reset__starts_again,
+		backoff_next__spreads_over_its_range,
+		backoff_init__two_do_not_draw_the_same,
+		backoff_next__extremes_do_not_overflow,
+	};
 
-	tcase_add_test(tests, backoff_next__doubles_within_half_and_whole);
-	tcase_add_test(tests, backoff_reset__starts_again);
-	tcase_add_test(tests, backoff_next__spreads_over_its_range);
-	tcase_add_test(tests, backoff_init__two_do_not_draw_the_same);
-	tcase_add_test(tests, backoff_next__extremes_do_not_overflow);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run("backoff", tests, sizeof(tests) / sizeof(tests[0]), 30);
 }

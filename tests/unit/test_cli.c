@@ -9,6 +9,7 @@
 
 #include "conf/cli.h"
 #include "lib/file.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
 #define GOES_ON (-1)
@@ -242,29 +243,20 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("cli");
-	TCase *tests = tcase_create("cli");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		cli_help__is_formatted,
+		cli_help__long_option_gets_a_line_of_its_own,
+		cli_version__names_the_program,
+		cli_check__good_file,
+		cli_check__bad_file_is_78_with_every_mistake,
+		cli_print__parses_again,
+		cli_parse__goes_on_with_the_configuration,
+		cli_config__from_the_environment,
+		cli_config__missing_file_is_78,
+		cli_config__that_never_settles_is_75,
+		cli_offline__loads_no_configuration,
+		cli_usage__mistakes_are_64_with_a_hint,
+	};
 
-	tcase_add_checked_fixture(tests, setup, teardown);
-	tcase_set_timeout(tests, 30);
-	tcase_add_test(tests, cli_help__is_formatted);
-	tcase_add_test(tests, cli_help__long_option_gets_a_line_of_its_own);
-	tcase_add_test(tests, cli_version__names_the_program);
-	tcase_add_test(tests, cli_check__good_file);
-	tcase_add_test(tests, cli_check__bad_file_is_78_with_every_mistake);
-	tcase_add_test(tests, cli_print__parses_again);
-	tcase_add_test(tests, cli_parse__goes_on_with_the_configuration);
-	tcase_add_test(tests, cli_config__from_the_environment);
-	tcase_add_test(tests, cli_config__missing_file_is_78);
-	tcase_add_test(tests, cli_config__that_never_settles_is_75);
-	tcase_add_test(tests, cli_offline__loads_no_configuration);
-	tcase_add_test(tests, cli_usage__mistakes_are_64_with_a_hint);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("cli", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
 }

@@ -9,6 +9,7 @@
 #include "conf/reload.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
 /* How long a change may take to be in force: a contract. */
@@ -343,28 +344,19 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("conf_reload");
-	TCase *tests = tcase_create("conf_reload");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		reload__swapped_volume_is_in_force_within_two_seconds,
+		reload__broken_file_is_refused_whole,
+		reload__file_repaired_to_the_one_in_force,
+		reload__keys_that_need_a_restart_are_told,
+		reload__missing_for_a_moment_is_no_failure,
+		reload__missing_for_long_is_told_and_mends,
+		reload__plain_file_replaced_or_written_in_place,
+		reload__change_before_the_watch_began,
+		reload__touched_file_is_no_change,
+		reload__comment_alone_is_acknowledged,
+		reload_free__is_prompt_and_takes_null,
+	};
 
-	tcase_add_checked_fixture(tests, setup, teardown);
-	tcase_set_timeout(tests, 60);
-	tcase_add_test(tests, reload__swapped_volume_is_in_force_within_two_seconds);
-	tcase_add_test(tests, reload__broken_file_is_refused_whole);
-	tcase_add_test(tests, reload__file_repaired_to_the_one_in_force);
-	tcase_add_test(tests, reload__keys_that_need_a_restart_are_told);
-	tcase_add_test(tests, reload__missing_for_a_moment_is_no_failure);
-	tcase_add_test(tests, reload__missing_for_long_is_told_and_mends);
-	tcase_add_test(tests, reload__plain_file_replaced_or_written_in_place);
-	tcase_add_test(tests, reload__change_before_the_watch_began);
-	tcase_add_test(tests, reload__touched_file_is_no_change);
-	tcase_add_test(tests, reload__comment_alone_is_acknowledged);
-	tcase_add_test(tests, reload_free__is_prompt_and_takes_null);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("conf_reload", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/error.h"
+#include "tests/lib/suite.h"
 
 START_TEST(error_set__formats_and_returns_the_code)
 {
@@ -102,22 +103,15 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("error");
-	TCase *tests = tcase_create("error");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		error_set__formats_and_returns_the_code,
+		error_set__without_an_error_to_fill,
+		error_errno__picks_the_code,
+		error_wrap__reads_from_the_outside_in,
+		error_text__is_cut_at_its_size,
+		error_codes__have_names_texts_and_exit_codes,
+		error_exit__is_the_contract,
+	};
 
-	tcase_add_test(tests, error_set__formats_and_returns_the_code);
-	tcase_add_test(tests, error_set__without_an_error_to_fill);
-	tcase_add_test(tests, error_errno__picks_the_code);
-	tcase_add_test(tests, error_wrap__reads_from_the_outside_in);
-	tcase_add_test(tests, error_text__is_cut_at_its_size);
-	tcase_add_test(tests, error_codes__have_names_texts_and_exit_codes);
-	tcase_add_test(tests, error_exit__is_the_contract);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run("error", tests, sizeof(tests) / sizeof(tests[0]), 30);
 }

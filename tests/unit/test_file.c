@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/file.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
 static char dir[TEMPDIR_MAX];
@@ -350,37 +351,29 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("file");
-	TCase *tests = tcase_create("file");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		file_join__puts_one_slash_between,
+		file_read_all__appends,
+		file_read_all__too_large_names_the_limit,
+		file_read_all__missing_or_a_directory,
+		file_write_atomic__replaces_whole_and_sets_the_mode,
+		file_write_atomic__failure_leaves_no_trace,
+		file_write_atomic__full_volume,
+		file_write_full__through_short_writes,
+		file_sync_dir__missing_or_not_a_directory,
+		file_rename_sync__moves_directories_and_files,
+		file_rename_sync__relative_path,
+		file_make_dirs__makes_parents_and_accepts_existing,
+		file_make_dirs__file_in_the_way,
+		file_remove_tree__removes_everything_in_it,
+		file_remove_tree__does_not_follow_links,
+		file_remove_tree__too_deep_is_refused,
+		file_remove_tree__stops_at_a_mount,
+		file_free_bytes__of_a_path,
+		file_lock__excludes_until_closed,
+		file_lock__dies_with_its_process,
+		file_lock__cannot_be_made,
+	};
 
-	tcase_add_checked_fixture(tests, setup, teardown);
-	tcase_add_test(tests, file_join__puts_one_slash_between);
-	tcase_add_test(tests, file_read_all__appends);
-	tcase_add_test(tests, file_read_all__too_large_names_the_limit);
-	tcase_add_test(tests, file_read_all__missing_or_a_directory);
-	tcase_add_test(tests, file_write_atomic__replaces_whole_and_sets_the_mode);
-	tcase_add_test(tests, file_write_atomic__failure_leaves_no_trace);
-	tcase_add_test(tests, file_write_atomic__full_volume);
-	tcase_add_test(tests, file_write_full__through_short_writes);
-	tcase_add_test(tests, file_sync_dir__missing_or_not_a_directory);
-	tcase_add_test(tests, file_rename_sync__moves_directories_and_files);
-	tcase_add_test(tests, file_rename_sync__relative_path);
-	tcase_add_test(tests, file_make_dirs__makes_parents_and_accepts_existing);
-	tcase_add_test(tests, file_make_dirs__file_in_the_way);
-	tcase_add_test(tests, file_remove_tree__removes_everything_in_it);
-	tcase_add_test(tests, file_remove_tree__does_not_follow_links);
-	tcase_add_test(tests, file_remove_tree__too_deep_is_refused);
-	tcase_add_test(tests, file_remove_tree__stops_at_a_mount);
-	tcase_add_test(tests, file_free_bytes__of_a_path);
-	tcase_add_test(tests, file_lock__excludes_until_closed);
-	tcase_add_test(tests, file_lock__dies_with_its_process);
-	tcase_add_test(tests, file_lock__cannot_be_made);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("file", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
 }

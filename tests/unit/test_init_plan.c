@@ -1,5 +1,6 @@
 /* Every row of the table in which init decides, and the edges between the rows. */
 #include "init/plan.h"
+#include "tests/lib/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -432,38 +433,31 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("init_plan");
-	TCase *tc = tcase_create("plan");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		plan_leader__with_store_starts,
+		plan_leader__with_store_behind_a_peer_starts_and_warns,
+		plan_leader__with_damaged_store_refuses_whatever_is_configured,
+		plan_leader__empty_waits_out_the_grace_then_creates,
+		plan_leader__alone_in_the_world_creates_at_once,
+		plan_leader__empty_restores_from_the_most_advanced,
+		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,
+		plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace,
+		plan_leader__empty_with_peers_of_two_clusters_refuses,
+		plan_leader__bad_snapshot_is_replaced_only_by_an_equal_one,
+		plan_follower__empty_is_seeded_from_the_leader,
+		plan_follower__empty_is_seeded_from_the_freshest_follower,
+		plan_follower__equally_fresh_donors_are_spread_by_ordinal,
+		plan_follower__unfit_followers_do_not_donate,
+		plan_follower__after_bad_data_the_leader_is_asked_and_after_that_nobody,
+		plan_follower__in_the_leaders_history_starts,
+		plan_follower__at_the_horizon_starts_below_it_is_seeded,
+		plan_follower__far_behind_is_seeded_by_the_ratio,
+		plan_follower__diverged_refuses_unless_told_to_reseed,
+		plan_follower__replaces_what_is_not_equal_where_asked_to,
+		plan_follower__damaged_refuses_unless_told_to_reseed,
+		plan_follower__without_a_leader_starts_on_its_store,
+		plan_follower__without_a_leader_and_empty_waits,
+	};
 
-	tcase_add_test(tc, plan_leader__with_store_starts);
-	tcase_add_test(tc, plan_leader__with_store_behind_a_peer_starts_and_warns);
-	tcase_add_test(tc, plan_leader__with_damaged_store_refuses_whatever_is_configured);
-	tcase_add_test(tc, plan_leader__empty_waits_out_the_grace_then_creates);
-	tcase_add_test(tc, plan_leader__alone_in_the_world_creates_at_once);
-	tcase_add_test(tc, plan_leader__empty_restores_from_the_most_advanced);
-	tcase_add_test(tc, plan_leader__empty_prefers_a_clean_cut_at_the_same_place);
-	tcase_add_test(tc, plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace);
-	tcase_add_test(tc, plan_leader__empty_with_peers_of_two_clusters_refuses);
-	tcase_add_test(tc, plan_leader__bad_snapshot_is_replaced_only_by_an_equal_one);
-	tcase_add_test(tc, plan_follower__empty_is_seeded_from_the_leader);
-	tcase_add_test(tc, plan_follower__empty_is_seeded_from_the_freshest_follower);
-	tcase_add_test(tc, plan_follower__equally_fresh_donors_are_spread_by_ordinal);
-	tcase_add_test(tc, plan_follower__unfit_followers_do_not_donate);
-	tcase_add_test(tc, plan_follower__after_bad_data_the_leader_is_asked_and_after_that_nobody);
-	tcase_add_test(tc, plan_follower__in_the_leaders_history_starts);
-	tcase_add_test(tc, plan_follower__at_the_horizon_starts_below_it_is_seeded);
-	tcase_add_test(tc, plan_follower__far_behind_is_seeded_by_the_ratio);
-	tcase_add_test(tc, plan_follower__diverged_refuses_unless_told_to_reseed);
-	tcase_add_test(tc, plan_follower__replaces_what_is_not_equal_where_asked_to);
-	tcase_add_test(tc, plan_follower__damaged_refuses_unless_told_to_reseed);
-	tcase_add_test(tc, plan_follower__without_a_leader_starts_on_its_store);
-	tcase_add_test(tc, plan_follower__without_a_leader_and_empty_waits);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return suite_run("init_plan", tests, sizeof(tests) / sizeof(tests[0]), 30);
 }

@@ -1,5 +1,6 @@
 /* Lag: measured on this side, and never zero because nobody speaks. */
 #include "sidecar/lag.h"
+#include "tests/lib/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -93,24 +94,16 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("lag");
-	TCase *tc = tcase_create("lag");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		lag_start__leader_never_heard_grows_from_the_start,
+		lag_equal__is_zero_while_the_leader_is_heard_in_time,
+		lag_equal__grows_when_the_leader_falls_silent,
+		lag_behind__counts_from_when_it_was_first_learnt,
+		lag_behind__the_oldest_change_not_yet_here_counts,
+		lag_behind__silence_does_not_hide_it,
+		lag_behind__more_marks_than_room_never_tell_too_little,
+		lag_leader_goes_back__old_marks_are_forgotten,
+	};
 
-	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_add_test(tc, lag_start__leader_never_heard_grows_from_the_start);
-	tcase_add_test(tc, lag_equal__is_zero_while_the_leader_is_heard_in_time);
-	tcase_add_test(tc, lag_equal__grows_when_the_leader_falls_silent);
-	tcase_add_test(tc, lag_behind__counts_from_when_it_was_first_learnt);
-	tcase_add_test(tc, lag_behind__the_oldest_change_not_yet_here_counts);
-	tcase_add_test(tc, lag_behind__silence_does_not_hide_it);
-	tcase_add_test(tc, lag_behind__more_marks_than_room_never_tell_too_little);
-	tcase_add_test(tc, lag_leader_goes_back__old_marks_are_forgotten);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("lag", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, NULL);
 }

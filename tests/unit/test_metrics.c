@@ -5,6 +5,7 @@
 
 #include "lib/error.h"
 #include "lib/metrics.h"
+#include "tests/lib/suite.h"
 
 static struct buf out;
 
@@ -101,22 +102,14 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("metrics");
-	TCase *tests = tcase_create("metrics");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		metrics_single__is_help_type_and_sample,
+		metrics_head__escapes_help,
+		metrics_value__numbers_are_shown_shortly_and_exactly,
+		metrics_value__not_a_number_and_infinite,
+		metrics_label__escapes_and_parts_with_commas,
+		metrics__full_buffer_keeps_its_content,
+	};
 
-	tcase_add_checked_fixture(tests, setup, teardown);
-	tcase_add_test(tests, metrics_single__is_help_type_and_sample);
-	tcase_add_test(tests, metrics_head__escapes_help);
-	tcase_add_test(tests, metrics_value__numbers_are_shown_shortly_and_exactly);
-	tcase_add_test(tests, metrics_value__not_a_number_and_infinite);
-	tcase_add_test(tests, metrics_label__escapes_and_parts_with_commas);
-	tcase_add_test(tests, metrics__full_buffer_keeps_its_content);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("metrics", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
 }

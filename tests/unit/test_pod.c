@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/pod.h"
+#include "tests/lib/suite.h"
 
 static struct pod
 mystore_2(void)
@@ -143,24 +144,17 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("pod");
-	TCase *tests = tcase_create("pod");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		pod_parse_name__splits_at_the_last_dash,
+		pod_parse_name__refuses_what_has_no_ordinal,
+		pod_parse_name__refuses_a_name_too_long,
+		pod_expand__fills_every_word,
+		pod_expand__for_another_ordinal,
+		pod_expand__unknown_word_is_named,
+		pod_expand__unclosed_brace,
+		pod_expand__word_without_value,
+		pod_expand__result_must_fit,
+	};
 
-	tcase_add_test(tests, pod_parse_name__splits_at_the_last_dash);
-	tcase_add_test(tests, pod_parse_name__refuses_what_has_no_ordinal);
-	tcase_add_test(tests, pod_parse_name__refuses_a_name_too_long);
-	tcase_add_test(tests, pod_expand__fills_every_word);
-	tcase_add_test(tests, pod_expand__for_another_ordinal);
-	tcase_add_test(tests, pod_expand__unknown_word_is_named);
-	tcase_add_test(tests, pod_expand__unclosed_brace);
-	tcase_add_test(tests, pod_expand__word_without_value);
-	tcase_add_test(tests, pod_expand__result_must_fit);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run("pod", tests, sizeof(tests) / sizeof(tests[0]), 30);
 }

@@ -1,5 +1,6 @@
 /* Readiness: facts in, checks out, and a hysteresis that does not hide what is wrong. */
 #include "sidecar/readiness.h"
+#include "tests/lib/suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -242,29 +243,22 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("readiness");
-	TCase *tc = tcase_create("readiness");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		readiness_follower__proven_and_near_is_good,
+		readiness_server__that_does_not_answer_is_bad_and_nothing_else_is_said,
+		readiness_seeding__is_bad,
+		readiness_leader__needs_no_proof_but_must_take_writes,
+		readiness_proof__missing_is_bad_and_says_what_it_waits_for,
+		readiness_diverged__is_bad_and_says_expected_and_found,
+		readiness_lag__above_limit_is_poor_above_half_marginal,
+		readiness_lag_changes__looked_at_only_when_limited,
+		readiness_leader_lost__serve_stays_good_and_says_so,
+		readiness_leader_lost__unready_is_poor,
+		readiness_hysteresis__short_excess_is_forgiven,
+		readiness_hysteresis__lasting_excess_turns_unready_until_half_the_limit,
+		readiness_hysteresis__what_is_bad_turns_unready_at_once,
+		readiness_limit__is_short,
+	};
 
-	tcase_add_test(tc, readiness_follower__proven_and_near_is_good);
-	tcase_add_test(tc, readiness_server__that_does_not_answer_is_bad_and_nothing_else_is_said);
-	tcase_add_test(tc, readiness_seeding__is_bad);
-	tcase_add_test(tc, readiness_leader__needs_no_proof_but_must_take_writes);
-	tcase_add_test(tc, readiness_proof__missing_is_bad_and_says_what_it_waits_for);
-	tcase_add_test(tc, readiness_diverged__is_bad_and_says_expected_and_found);
-	tcase_add_test(tc, readiness_lag__above_limit_is_poor_above_half_marginal);
-	tcase_add_test(tc, readiness_lag_changes__looked_at_only_when_limited);
-	tcase_add_test(tc, readiness_leader_lost__serve_stays_good_and_says_so);
-	tcase_add_test(tc, readiness_leader_lost__unready_is_poor);
-	tcase_add_test(tc, readiness_hysteresis__short_excess_is_forgiven);
-	tcase_add_test(tc, readiness_hysteresis__lasting_excess_turns_unready_until_half_the_limit);
-	tcase_add_test(tc, readiness_hysteresis__what_is_bad_turns_unready_at_once);
-	tcase_add_test(tc, readiness_limit__is_short);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run("readiness", tests, sizeof(tests) / sizeof(tests[0]), 30);
 }

@@ -11,6 +11,7 @@
 #include "lib/http.h"
 #include "sidecar/metrics_page.h"
 #include "sidecar/view.h"
+#include "tests/lib/suite.h"
 
 static struct conf conf;
 static struct pages pages;
@@ -202,23 +203,15 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("sidecar pages");
-	TCase *tc = tcase_create("sidecar pages");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		pages_readyz__tells_why_not,
+		pages_readyz__tells_each_check,
+		pages_livez__asks_the_loops_alone,
+		pages_methods__head_is_get_without_body_others_are_405,
+		pages_status__is_json_with_everything,
+		pages_metrics__has_every_name_and_the_servers_after_it,
+		pages_metrics__names_of_our_own_are_not_adopted,
+	};
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, pages_readyz__tells_why_not);
-	tcase_add_test(tc, pages_readyz__tells_each_check);
-	tcase_add_test(tc, pages_livez__asks_the_loops_alone);
-	tcase_add_test(tc, pages_methods__head_is_get_without_body_others_are_405);
-	tcase_add_test(tc, pages_status__is_json_with_everything);
-	tcase_add_test(tc, pages_metrics__has_every_name_and_the_servers_after_it);
-	tcase_add_test(tc, pages_metrics__names_of_our_own_are_not_adopted);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("sidecar pages", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
 }

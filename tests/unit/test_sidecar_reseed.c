@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "tests/lib/suite.h"
 
 static bool
 go_on(void *arg)
@@ -91,20 +92,12 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("sidecar reseed");
-	TCase *tc = tcase_create("sidecar reseed");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		reseed_child__exit_codes_are_told_by_name,
+		reseed_child__program_that_is_not_there,
+		reseed_child__is_ended_when_told,
+		reseed_child__that_does_not_listen_is_killed,
+	};
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, reseed_child__exit_codes_are_told_by_name);
-	tcase_add_test(tc, reseed_child__program_that_is_not_there);
-	tcase_add_test(tc, reseed_child__is_ended_when_told);
-	tcase_add_test(tc, reseed_child__that_does_not_listen_is_killed);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run("sidecar reseed", tests, sizeof(tests) / sizeof(tests[0]), 60);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sidecar/view.h"
+#include "tests/lib/suite.h"
 
 static struct conf conf;
 static struct state *state;
@@ -221,27 +222,19 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("sidecar state");
-	TCase *tc = tcase_create("sidecar state");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		state_start__is_starting_and_not_ready,
+		state_well__is_ready_until_the_server_is_silent,
+		state_life__same_store_keeps_the_proof,
+		state_life__whatever_may_be_another_store_drops_the_proof,
+		state_ticket__overtaken_answer_is_not_taken,
+		state_prove__needs_the_target_a_whole_cut_and_the_same_life,
+		state_leader__silence_makes_stale_after_what_was_planned,
+		state_leader__loss_turns_unready_where_that_is_configured,
+		state_leader__bad_answers_let_the_lag_grow_but_are_contact,
+		state_diverged__is_unready_at_once_and_a_reseed_ends_it,
+		state_live__while_each_loop_keeps_its_own_deadline,
+	};
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, state_start__is_starting_and_not_ready);
-	tcase_add_test(tc, state_well__is_ready_until_the_server_is_silent);
-	tcase_add_test(tc, state_life__same_store_keeps_the_proof);
-	tcase_add_test(tc, state_life__whatever_may_be_another_store_drops_the_proof);
-	tcase_add_test(tc, state_ticket__overtaken_answer_is_not_taken);
-	tcase_add_test(tc, state_prove__needs_the_target_a_whole_cut_and_the_same_life);
-	tcase_add_test(tc, state_leader__silence_makes_stale_after_what_was_planned);
-	tcase_add_test(tc, state_leader__loss_turns_unready_where_that_is_configured);
-	tcase_add_test(tc, state_leader__bad_answers_let_the_lag_grow_but_are_contact);
-	tcase_add_test(tc, state_diverged__is_unready_at_once_and_a_reseed_ends_it);
-	tcase_add_test(tc, state_live__while_each_loop_keeps_its_own_deadline);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("sidecar state", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
 }

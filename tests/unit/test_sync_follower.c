@@ -9,6 +9,7 @@
 #include "lib/clock.h"
 #include "lib/http.h"
 #include "sidecar/view.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/toy_leader.h"
 #include "tests/lib/toy_store.h"
 
@@ -561,43 +562,34 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("sync follower");
-	TCase *tc = tcase_create("sync follower");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		sync_catch_up__one_feed_brings_everything_and_proves_it,
+		sync_catch_up__more_is_followed_at_once_and_proves_only_at_the_cut,
+		sync_equal__is_proven_without_an_apply,
+		sync_stream__waits_half_the_lag_limit_and_gets_a_change_meanwhile,
+		sync_poll__does_not_wait_and_asks_every_interval,
+		sync_poll__drains_until_the_cut,
+		sync_digest__mismatch_at_a_cut_halts_and_is_reported,
+		sync_digest__mismatch_at_an_equal_seq_halts_without_an_apply,
+		sync_digest__mismatch_reseeds_where_that_is_configured,
+		sync_diverged__own_history_halts_and_goes_on_when_the_leader_fits,
+		sync_diverged__other_cluster_halts,
+		sync_diverged__reseeds_as_soon_as_the_configuration_says_so,
+		sync_refused__as_a_stranger_halts,
+		sync_horizon__position_below_it_reseeds,
+		sync_horizon__refused_feed_reseeds,
+		sync_no_store__is_seeded,
+		sync_reseed__failure_is_reported_and_tried_again_later,
+		sync_released__store_left_behind_is_finished_not_forced,
+		sync_gap__reads_its_own_position_again_and_goes_on,
+		sync_errors__each_has_its_reason,
+		sync_leader_silent__lag_grows_and_ends_when_it_returns,
+		sync_leader_silent__is_not_ready_before_it_was_ever_heard,
+		sync_server_away__is_proven_anew,
+		sync_peer__that_does_not_lead_is_not_followed,
+		sync_leading__asks_nobody,
+		sync_epoch__a_new_one_without_changes_is_taken_over,
+	};
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, sync_catch_up__one_feed_brings_everything_and_proves_it);
-	tcase_add_test(tc, sync_catch_up__more_is_followed_at_once_and_proves_only_at_the_cut);
-	tcase_add_test(tc, sync_equal__is_proven_without_an_apply);
-	tcase_add_test(tc, sync_stream__waits_half_the_lag_limit_and_gets_a_change_meanwhile);
-	tcase_add_test(tc, sync_poll__does_not_wait_and_asks_every_interval);
-	tcase_add_test(tc, sync_poll__drains_until_the_cut);
-	tcase_add_test(tc, sync_digest__mismatch_at_a_cut_halts_and_is_reported);
-	tcase_add_test(tc, sync_digest__mismatch_at_an_equal_seq_halts_without_an_apply);
-	tcase_add_test(tc, sync_digest__mismatch_reseeds_where_that_is_configured);
-	tcase_add_test(tc, sync_diverged__own_history_halts_and_goes_on_when_the_leader_fits);
-	tcase_add_test(tc, sync_diverged__other_cluster_halts);
-	tcase_add_test(tc, sync_diverged__reseeds_as_soon_as_the_configuration_says_so);
-	tcase_add_test(tc, sync_refused__as_a_stranger_halts);
-	tcase_add_test(tc, sync_horizon__position_below_it_reseeds);
-	tcase_add_test(tc, sync_horizon__refused_feed_reseeds);
-	tcase_add_test(tc, sync_no_store__is_seeded);
-	tcase_add_test(tc, sync_reseed__failure_is_reported_and_tried_again_later);
-	tcase_add_test(tc, sync_released__store_left_behind_is_finished_not_forced);
-	tcase_add_test(tc, sync_gap__reads_its_own_position_again_and_goes_on);
-	tcase_add_test(tc, sync_errors__each_has_its_reason);
-	tcase_add_test(tc, sync_leader_silent__lag_grows_and_ends_when_it_returns);
-	tcase_add_test(tc, sync_leader_silent__is_not_ready_before_it_was_ever_heard);
-	tcase_add_test(tc, sync_server_away__is_proven_anew);
-	tcase_add_test(tc, sync_peer__that_does_not_lead_is_not_followed);
-	tcase_add_test(tc, sync_leading__asks_nobody);
-	tcase_add_test(tc, sync_epoch__a_new_one_without_changes_is_taken_over);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("sync follower", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
 }

@@ -11,6 +11,7 @@
 #include "lib/http.h"
 #include "sidecar/view.h"
 #include "sidecar/watch.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/toy_leader.h"
 #include "tests/lib/toy_store.h"
 
@@ -317,26 +318,17 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("sync loop");
-	TCase *tc = tcase_create("sync loop");
-	SRunner *sr;
-	int failed;
+	const TTest *tests[] = {
+		sync_loop__streams_changes_as_they_come,
+		sync_loop__changed_interval_is_in_force_at_once,
+		sync_loop__changed_mode_ends_a_long_poll,
+		sync_loop__stops_within_a_long_poll,
+		sync_loop__stop_ends_a_reseed,
+		sync_loop__leader_that_goes_and_returns,
+		sync_loop__silent_leader_is_noticed,
+		watch_server__that_goes_and_returns_is_proven_anew,
+		watch_files__brings_metrics_and_seed,
+	};
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, sync_loop__streams_changes_as_they_come);
-	tcase_add_test(tc, sync_loop__changed_interval_is_in_force_at_once);
-	tcase_add_test(tc, sync_loop__changed_mode_ends_a_long_poll);
-	tcase_add_test(tc, sync_loop__stops_within_a_long_poll);
-	tcase_add_test(tc, sync_loop__stop_ends_a_reseed);
-	tcase_add_test(tc, sync_loop__leader_that_goes_and_returns);
-	tcase_add_test(tc, sync_loop__silent_leader_is_noticed);
-	tcase_add_test(tc, watch_server__that_goes_and_returns_is_proven_anew);
-	tcase_add_test(tc, watch_files__brings_metrics_and_seed);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("sync loop", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
 }
