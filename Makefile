@@ -12,6 +12,11 @@
 #                    small growth)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
 #   ROUNDS=N         its rounds                           (5)
+#   IMAGE=REF        what `make image` makes, `make e2e` runs   (localhost/seedpod:VERSION)
+#   IMAGE_ARGS=…     more for the image's build, such as --build-arg DEBIAN_MIRROR=URL   (this machine's own mirror)
+#   CONTAINER_TOOL   builds images                        (podman, buildah or docker, whichever is there)
+#   STORAGE_CLASS    of the volumes in `make e2e`         (the cluster's default)
+#   CASES=…          what of it: smoke, full or names     (full)
 
 comma := ,
 BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
@@ -46,7 +51,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean demo deps docs down help install lint lint-includes test test-integration test-unit uninstall up
+.PHONY: all bench clean demo deps docs down e2e e2e-client help image install lint lint-includes test test-integration test-unit uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -113,6 +118,25 @@ down: ## end what `make up` started
 docs: $(BUILD)/tests/write_schema ## write again what follows from the schema: sample, table, man page
 	@conf/write-docs $(BUILD)/tests/write_schema
 
+# The machine's own mirror of Debian, where it is not the public one.
+DEBIAN_MIRROR := $(shell sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*debian\)\/\? .*/\2/p' /etc/apt/sources.list \
+	/etc/apt/sources.list.d/*.sources 2>/dev/null | grep 'debian/\?$$' | grep -v '//deb.debian.org/' | head -n 1)
+IMAGE ?= localhost/seedpod:$(VERSION)
+IMAGE_ARGS ?= --network=host $(if $(DEBIAN_MIRROR),--build-arg DEBIAN_MIRROR=$(DEBIAN_MIRROR))
+CONTAINER_TOOL ?= $(firstword $(foreach t,podman buildah docker,$(if $(shell command -v $(t)),$(t))) podman)
+IMAGE_BUILD = $(CONTAINER_TOOL) $(if $(filter buildah,$(notdir $(CONTAINER_TOOL))),bud,build) $(IMAGE_ARGS)
+CASES ?= full
+
+image: ## build the container image IMAGE
+	$(IMAGE_BUILD) -f Containerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) .
+
+e2e-client: ## build the image with curl that the end-to-end suite runs as its client
+	$(IMAGE_BUILD) -t localhost/seedpod-e2e-client:1 -f tests/e2e/client/Containerfile tests/e2e/client
+
+e2e: ## the end-to-end suite against the cluster that KUBECONFIG names (CASES=smoke for the short part)
+	@IMAGE='$(IMAGE)' STORAGE_CLASS='$(STORAGE_CLASS)' tests/e2e/run $(CASES)
+
 lint: lint-includes ## formatting, clang-tidy, cppcheck, headers alone, include rules
 	@tests/lint
 
@@ -138,5 +162,5 @@ clean: ## remove what was built
 
 help: ## this list
 	@echo 'seedpod $(VERSION). Targets:'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo 'Knobs are described at the top of the Makefile.'

@@ -31,10 +31,10 @@ def live_configuration(suite):
     suite.set_ini(INI.format(interval="3s", max_lag="42s"))
 
     def acknowledged():
-        states = [client.status(n) for n in names]
-        hashes = {s["config"]["hash"] for s in states}
-        return len(hashes) == 1 and old not in hashes and states
-    states = kube.wait("both pods acknowledge another hash in /status", acknowledged, 150)
+        hashes = {client.status(n)["config"]["hash"] for n in names}
+        return len(hashes) == 1 and old not in hashes
+    kube.wait("both pods acknowledge another hash in /status", acknowledged, 150)
+    states = [client.status(n) for n in names]
     new = states[0]["config"]["hash"]
     lag = [c["text"] for c in states[1]["checks"] if c["name"] == "lag"][0]
     say(f"configuration {new} in force; seedpod-1: {lag}")

@@ -26,10 +26,10 @@ def leader_deleted_under_writers(suite):
             + " ".join(arguments))
         keys = client.position("seedpod-0")["keys"]
         kube.wait("the writers go on", lambda keys=keys: client.position("seedpod-0")["keys"] > keys + 200)
-    for name, writer in writers.items():
-        result = writer.stop()
+    results = {name: writer.stop() for name, writer in writers.items()}
+    suite.equal_digests(suite.names(2))
+    for name, result in results.items():
         say(f"recovery: {name}: nothing acknowledged for {result['longest_pause_s']} s at the longest")
-        suite.equal_digests(suite.names(2))
         for pod in suite.names(2):
             read = client.python("verify.py", f"{pod}.seedpod-headless", name, result["acknowledged"])
             say(f"{pod}: {read}")

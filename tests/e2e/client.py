@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import threading
+import time
 
 from kube import CLIENT_IMAGE, Failed, say, shown
 
@@ -49,7 +50,13 @@ class Client:
         return done.returncode, answer
 
     def curl(self, *arguments, input=None, quiet=False):
-        code, answer = self.try_curl(*arguments, input=input, quiet=quiet)
+        """curl's answer. Where the network or the name server gave none (6, 7, 28), it is tried again, out loud."""
+        for _ in range(4):
+            code, answer = self.try_curl(*arguments, input=input, quiet=quiet)
+            if code not in (6, 7, 28):
+                break
+            say(f"client: curl exited {code} (no name, no connection or no answer): once more")
+            time.sleep(1)
         if code != 0:
             raise Failed(f"curl {shown(arguments)} exited {code}")
         return answer

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MANIFESTS = ROOT / "manifests"
-DEFAULT_IMAGE = "localhost/seedpod:0.1.0"
+DEFAULT_IMAGE = re.search(r"image: (\S+)", (MANIFESTS / "core" / "statefulset.yaml").read_text())[1]
 IMAGE = os.environ.get("IMAGE") or DEFAULT_IMAGE
 CLIENT_IMAGE = os.environ.get("CLIENT_IMAGE") or "localhost/seedpod-e2e-client:1"
 STORAGE_CLASS = os.environ.get("STORAGE_CLASS", "")
@@ -47,6 +48,7 @@ KUBECTL = find_kubectl()
 
 
 def shown(arguments):
+    arguments = [str(a) for a in arguments]
     return " ".join(a if a and all(c.isalnum() or c in "-_./:=,@{}%+" for c in a) else repr(a) for a in arguments)
 
 
@@ -91,15 +93,14 @@ class Kube:
         return self.get("pod", name)
 
     def wait(self, what, condition, timeout=120, pause=0.25):
-        """Wait until condition() is true; what it returned. Says how long it took."""
+        """Wait until condition() is true; how many seconds that took, which it also says."""
         say(f"… {what}")
         began, last = time.monotonic(), ""
         while True:
             try:
-                value = condition()
-                if value:
+                if condition():
                     say(f"  after {time.monotonic() - began:.1f} s")
-                    return value
+                    return time.monotonic() - began
             except (Failed, KeyError, json.JSONDecodeError) as problem:
                 last = f" (last: {problem})"
             if time.monotonic() - began > timeout * SLOW:

@@ -105,7 +105,10 @@ class Suite:
         def equal():
             self.positions = [self.client.position(n) for n in names]
             return len({(p["cluster"], p["epoch"], p["seq"], p["digest"]) for p in self.positions}) == 1
-        self.kube.wait(f"{', '.join(names)} have equal digests", equal, timeout)
+        took = self.kube.wait(f"{', '.join(names)} have equal digests", equal, timeout)
+        if took > 10:
+            for name in names:
+                say(f"that was long; {name}'s sidecar:\n{self.kube.logs(name, 'sidecar', '--tail=6')}")
         for name, p in zip(names, self.positions):
             say(f"  {name}  {p['role']:8}  epoch {p['epoch']}  seq {p['seq']}  keys {p['keys']}  digest {p['digest']}")
         return self.positions[0]
