@@ -8,12 +8,13 @@
  *	store_free(s);
  *
  * Four named databases: `kv` (key -> header with seq, flags and the record's hash, then the value), `by_seq` (seq ->
- *key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
- *them without a search) and `meta` (the position, written in the same transaction as the data).
+ * key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
+ * them without a search) and `meta` (the position, written in the same transaction as the data).
  *
  * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
- *be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
- *waits). The store knows nothing of replication: who may write, and when, is decided above it.
+ * be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
+ * waits). A thread has a view or a transaction, never both: whoever closes the store waits for either in turn. The
+ * store knows nothing of replication: who may write, and when, is decided above it.
  */
 #ifndef SERVER_STORE_H_
 #define SERVER_STORE_H_

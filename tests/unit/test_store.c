@@ -145,8 +145,18 @@ START_TEST(store_txn__keys_out_of_bounds_do_no_harm)
 }
 END_TEST
 
+static void *
+see_the_first_state(void *arg)
+{
+	test_store_expect(arg, "a", "1");
+	test_store_expect(arg, "b", NULL);
+	ck_assert_uint_eq(test_store_position(arg).seq, 1);
+	return NULL;
+}
+
 START_TEST(store_txn__is_seen_whole_or_not_at_all)
 {
+	pthread_t thread;
 	struct store_txn *t;
 	struct position p;
 	uint64_t seq;
@@ -160,9 +170,9 @@ START_TEST(store_txn__is_seen_whole_or_not_at_all)
 	store_txn_position(t, &p);
 	ck_assert_uint_eq(p.seq, 3);
 	ck_assert_uint_eq(p.keys, 2);
-	test_store_expect(store, "a", "1");
-	test_store_expect(store, "b", NULL);
-	ck_assert_uint_eq(test_store_position(store).seq, 1);
+	/* Others see none of it. */
+	ck_assert_int_eq(pthread_create(&thread, NULL, see_the_first_state, store), 0);
+	pthread_join(thread, NULL);
 	store_txn_abort(t);
 	store_txn_abort(NULL);
 	test_store_expect(store, "a", "1");
@@ -172,16 +182,25 @@ START_TEST(store_txn__is_seen_whole_or_not_at_all)
 }
 END_TEST
 
+static void *
+put_and_delete(void *arg)
+{
+	test_store_put(arg, "a", "2");
+	test_store_delete(arg, "a");
+	return NULL;
+}
+
 START_TEST(store_view__stays_what_it_was)
 {
+	pthread_t thread;
 	struct store_record r;
 	struct store_view *v;
 	struct position p;
 
 	test_store_put(store, "a", "1");
 	ck_assert_int_eq(store_view_begin(store, &v, &err), 0);
-	test_store_put(store, "a", "2");
-	test_store_delete(store, "a");
+	ck_assert_int_eq(pthread_create(&thread, NULL, put_and_delete, store), 0);
+	pthread_join(thread, NULL);
 	ck_assert_int_eq(store_view_get(v, "a", 1, &r, &err), 0);
 	ck_assert_mem_eq(r.value, "1", 1);
 	ck_assert_int_eq(store_view_position(v, &p, &err), 0);
