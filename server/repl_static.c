@@ -10,7 +10,8 @@
 struct repl_static {
 	struct repl repl;
 	struct committer *committer;
-	atomic_int role; /* enum role */
+	pthread_mutex_t role_lock; /* one change of role at a time */
+	atomic_int role;           /* enum role */
 	char self_url[POSITION_URL_MAX];
 	char leader_url[POSITION_URL_MAX];
 };
@@ -58,8 +59,9 @@ check_keys(const struct repl_batch *b, struct sp_error *err)
 {
 	for (size_t i = 0; i < b->count; i++)
 		if (b->ops[i].key_len == 0 || b->ops[i].key_len > STORE_KEY_MAX)
-			return sp_error_set(err, SP_ETOOBIG, "a key has 1 to %d bytes, number %zu of this batch has %zu",
-			    STORE_KEY_MAX, i + 1, b->ops[i].key_len);
+			return sp_error_set(err, SP_ETOOBIG,
+			    "a key has 1 to %d bytes, number %zu of this batch has %zu", STORE_KEY_MAX, i + 1,
+			    b->ops[i].key_len);
 	return 0;
 }
 
@@ -170,6 +172,7 @@ static_apply(struct repl *r, struct repl_feed *f, struct sp_error *err)
 
 struct role_job {
 	struct commit_job job; /* first */
+	struct repl_static *owner;
 	enum role role;
 	bool began; /* a new epoch */
 	struct position after;
@@ -195,6 +198,9 @@ role_done(struct commit_job *job)
 {
 	struct role_job *j = (struct role_job *)job;
 
+	/* Here, before the writer takes its next job: a feed that waits behind a promotion must not undo it. */
+	if (job->code == 0)
+		atomic_store(&j->owner->role, (int)j->role);
 	pthread_mutex_lock(&j->lock);
 	j->done = true;
 	pthread_cond_signal(&j->wake);
@@ -204,7 +210,7 @@ role_done(struct commit_job *job)
 static int
 bring_into_role(struct repl_static *r, enum role role, struct sp_error *err)
 {
-	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true }, .role = role };
+	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true }, .owner = r, .role = role };
 	int rc;
 
 	pthread_mutex_init(&j.lock, NULL);
@@ -230,19 +236,20 @@ bring_into_role(struct repl_static *r, enum role role, struct sp_error *err)
 static int
 static_set_role(struct repl *r, enum role role, struct sp_error *err)
 {
-	int before = atomic_load(&of(r)->role);
-	int rc;
+	int before, rc;
 
+	pthread_mutex_lock(&of(r)->role_lock);
 	/* Handing over: stop taking writes first, so that none comes after the mark in the store. Taking over: mark
 	 * first. */
+	before = atomic_load(&of(r)->role);
 	if (role == ROLE_FOLLOWER)
 		atomic_store(&of(r)->role, ROLE_FOLLOWER);
 	rc = bring_into_role(of(r), role, err);
-	if (rc < 0) {
+	if (rc < 0)
 		atomic_store(&of(r)->role, before);
+	pthread_mutex_unlock(&of(r)->role_lock);
+	if (rc < 0)
 		return rc;
-	}
-	atomic_store(&of(r)->role, (int)role);
 	log_info("role set", LOG_STR("role", role_name(role)));
 	return 0;
 }
@@ -250,7 +257,12 @@ static_set_role(struct repl *r, enum role role, struct sp_error *err)
 static int
 static_attached(struct repl *r, struct sp_error *err)
 {
-	return bring_into_role(of(r), (enum role)atomic_load(&of(r)->role), err);
+	int rc;
+
+	pthread_mutex_lock(&of(r)->role_lock);
+	rc = bring_into_role(of(r), (enum role)atomic_load(&of(r)->role), err);
+	pthread_mutex_unlock(&of(r)->role_lock);
+	return rc;
 }
 
 static enum role
@@ -270,6 +282,7 @@ static_leader(struct repl *r, char *out, size_t size)
 static void
 static_free(struct repl *r)
 {
+	pthread_mutex_destroy(&of(r)->role_lock);
 	free(of(r));
 }
 
@@ -295,6 +308,7 @@ repl_static_new(const struct repl_static_options *o, struct sp_error *err)
 	}
 	r->repl.ops = &static_ops;
 	r->committer = o->committer;
+	pthread_mutex_init(&r->role_lock, NULL);
 	atomic_store(&r->role, o->leads ? ROLE_LEADER : ROLE_FOLLOWER);
 	snprintf(r->self_url, sizeof(r->self_url), "%s", o->self_url);
 	/* A pod that was demoted by hand knows no other leader than the configured one, which may have been itself. */
