@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/utf8.h"
+
 static const struct {
 	int code;
 	int exit_code;
@@ -47,6 +49,7 @@ sp_error_set(struct sp_error *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	utf8_repair(err->text);
 	return code;
 }
 
@@ -64,6 +67,7 @@ sp_error_errno(struct sp_error *err, int errnum, const char *fmt, ...)
 	va_end(ap);
 	used = strlen(err->text);
 	snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(errnum));
+	utf8_repair(err->text);
 	return err->code;
 }
 
@@ -84,6 +88,7 @@ sp_error_wrap(struct sp_error *err, const char *fmt, ...)
 	snprintf(err->text, sizeof(err->text), "%.*s", (int)sizeof(err->text) - 3, before);
 	used = strlen(err->text);
 	snprintf(err->text + used, sizeof(err->text) - used, ": %s", inner);
+	utf8_repair(err->text);
 	return err->code;
 }
 

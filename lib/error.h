@@ -54,12 +54,14 @@ enum sp_code {
 
 struct sp_error {
 	int code;                     /* 0, or the SP_E… code of the first failure */
-	char text[SP_ERROR_TEXT_MAX]; /* the story so far, always terminated */
+	char text[SP_ERROR_TEXT_MAX]; /* the story so far, always terminated, and UTF-8: see sp_error_set() */
 };
 
 /*
  * Set `err` to `code` with a formatted text, whatever it held before. `err` may be NULL: then only the
- * code comes back. Returns `code`, so that `return sp_error_set(…)` reads well.
+ * code comes back. Returns `code`, so that `return sp_error_set(…)` reads well. Texts that a peer or a file brought
+ * may hold any bytes, and a text that is cut may be cut within a character; as the story is told in JSON, which takes
+ * UTF-8 alone, each byte that is none becomes «?».
  */
 int sp_error_set(struct sp_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/utf8.h"
 
 #define LINE_MAX_BYTES 8192
 
@@ -46,32 +47,12 @@ room(const struct line *l)
 	return sizeof(l->text) - 2 - l->len;
 }
 
-/* The bytes of the UTF-8 character (RFC 3629) at `text`; 0 where there is none. */
-static size_t
-utf8_length(const unsigned char *text)
-{
-	size_t n = 0;
-
-	if (text[0] < 0x80)
-		return 1;
-	if (text[0] >= 0xc2 && text[0] < 0xf5)
-		n = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-	for (size_t i = 1; i < n; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	/* What is longer than it need be, the surrogates, and what lies beyond Unicode. */
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
-	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90))
-		return 0;
-	return n;
-}
-
 /* One character as it stands within quotes; how many bytes of `text` it took. */
 static size_t
 escape(const char *text, char out[8], size_t *len)
 {
 	unsigned char c = (unsigned char)*text;
-	size_t n = utf8_length((const unsigned char *)text);
+	size_t n = utf8_length(text);
 
 	if (n == 0)
 		*len = (size_t)snprintf(out, 8, "\\ufffd"); /* bytes that no JSON parser would take */
@@ -115,7 +96,7 @@ is_plain(const char *text)
 	if (*text == '\0')
 		return false;
 	for (; *text != '\0'; text += n) {
-		n = utf8_length((const unsigned char *)text);
+		n = utf8_length(text);
 		if (n == 0 || (unsigned char)*text <= ' ' || *text == 0x7f || strchr("=\"\\", *text) != NULL)
 			return false;
 	}

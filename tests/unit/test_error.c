@@ -73,6 +73,28 @@ START_TEST(error_text__is_cut_at_its_size)
 }
 END_TEST
 
+START_TEST(error_text__is_utf8_whatever_went_in)
+{
+	struct sp_error err = { 0 };
+	char lots[2 * SP_ERROR_TEXT_MAX];
+
+	sp_error_set(&err, SP_EBADDATA, "peer said %s", "\xff\xfe caf\xc3\xa9 \xe2\x82");
+	ck_assert_str_eq(err.text, "peer said ?? caf\xc3\xa9 ??");
+	sp_error_wrap(&err, "from %s", "\xc0\xaf");
+	ck_assert_str_eq(err.text, "from ??: peer said ?? caf\xc3\xa9 ??");
+	sp_error_errno(&err, ENOENT, "open \xed\xa0\x80");
+	ck_assert_str_eq(err.text, "open ???: No such file or directory");
+
+	/* Cut in the midst of a character of two bytes. */
+	for (size_t i = 0; i + 1 < sizeof(lots); i += 2)
+		memcpy(lots + i, "\xc3\xa9", 2);
+	lots[sizeof(lots) - 1] = '\0';
+	sp_error_set(&err, SP_EIO, "%s", lots);
+	ck_assert_uint_eq(strlen(err.text), SP_ERROR_TEXT_MAX - 1);
+	ck_assert_str_eq(err.text + SP_ERROR_TEXT_MAX - 4, "\xc3\xa9?");
+}
+END_TEST
+
 START_TEST(error_codes__have_names_texts_and_exit_codes)
 {
 	ck_assert_str_eq(sp_code_name(SP_EHORIZON), "SP_EHORIZON");
@@ -109,6 +131,7 @@ main(void)
 		error_errno__picks_the_code,
 		error_wrap__reads_from_the_outside_in,
 		error_text__is_cut_at_its_size,
+		error_text__is_utf8_whatever_went_in,
 		error_codes__have_names_texts_and_exit_codes,
 		error_exit__is_the_contract,
 	};
