@@ -299,6 +299,43 @@ START_TEST(repl_static__taking_over_begins_an_epoch)
 }
 END_TEST
 
+/* A feed that waits for the writer while a promotion is being written: sent from within the promotion's commit, so that
+ * it is the very next job. */
+static struct repl_feed late_feed;
+
+static void
+send_late_feed(const struct position *now, void *arg)
+{
+	struct sp_error why;
+
+	(void)arg;
+	if (now->epoch == 2 && late_feed.done == NULL) {
+		late_feed.done = feed_done;
+		ck_assert_int_eq(repl->ops->apply(repl, &late_feed, &why), 0);
+	}
+}
+
+START_TEST(repl_static__a_feed_behind_a_promotion_does_not_undo_it)
+{
+	struct committer_options o = { .store = store, .committed = send_late_feed };
+	struct buf feed;
+
+	committer_free(committer);
+	committer = committer_new(&o, &err);
+	ck_assert_ptr_nonnull(committer);
+	start(false);
+	make_feed(&feed, true);
+	late_feed = (struct repl_feed){ .data = feed.data, .len = feed.len, .arg = dir };
+	ck_assert_int_eq(feed_check(feed.data, feed.len, &late_feed.info, &err), 0);
+	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_LEADER, &err), 0);
+	wait_one();
+	ck_assert_int_eq(late_feed.code, SP_EDIVERGED);
+	ck_assert_uint_eq(test_store_position(store).epoch, 2);
+	ck_assert_uint_eq(test_store_position(store).seq, 0);
+	buf_release(&feed);
+}
+END_TEST
+
 /* A leader by configuration that was demoted knows of no other leader. */
 START_TEST(repl_static__a_demoted_leader_names_nobody)
 {
@@ -368,6 +405,7 @@ main(void)
 		repl_static__a_follower_applies_feeds,
 		repl_static__a_leader_takes_no_feed,
 		repl_static__taking_over_begins_an_epoch,
+		repl_static__a_feed_behind_a_promotion_does_not_undo_it,
 		repl_static__a_demoted_leader_names_nobody,
 		repl_static__leading_on_from_a_followers_store_begins_an_epoch,
 		repl_static__a_role_that_cannot_be_written_is_not_taken,
