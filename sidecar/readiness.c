@@ -141,7 +141,8 @@ readiness_check(const struct readiness_facts *f, struct readiness *out)
 	else if (f->writable)
 		check(out, "writes", READINESS_GOOD, "writes accepted (leader)");
 	else
-		check(out, "writes", READINESS_BAD, "writes not accepted (leader): the store takes none at present");
+		check(out, "writes", READINESS_BAD,
+		    "writes not accepted (leader): the volume or the map is full, or the server stops");
 }
 
 /* Let the checks agree with the answer: a [-] stands under «ready» as little as all [+] under «not ready». */

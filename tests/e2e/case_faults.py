@@ -4,7 +4,7 @@ import json
 
 from client import POD
 from kube import check, say
-from suite import FULL, Skipped, case
+from suite import FULL, case
 
 INI = """[pod]
 service = seedpod-headless
@@ -92,49 +92,42 @@ def corrupt_volume(suite):
     suite.equal_digests(suite.names(2))
 
 
+# A container's /dev/shm is a file system of 64 MiB that all containers of a pod share: a small volume that every cluster
+# has and that needs no rights. The claim's volume is mounted inside of it, for the pod that is to have room.
+ROOM_FOR_0 = """apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: seedpod
+spec:
+  template:
+    spec:
+      initContainers:
+      - name: init
+        volumeMounts: [{name: data, mountPath: /dev/shm/0}]
+      containers:
+      - name: server
+        volumeMounts: [{name: data, mountPath: /dev/shm/0}]
+      - name: sidecar
+        volumeMounts: [{name: data, mountPath: /dev/shm/0}]
+"""
+
+
 @case(FULL)
 def full_volume(suite):
-    """A full volume: of a follower that is to be seeded, and of the leader while it is written to."""
+    """A full volume: of the leader while it is written to, and of a follower that is to be seeded."""
     kube = suite.kube
-    path = f"/tmp/{suite.namespace}-small"
-    on_node = "nsenter -t 1 -m -- "
-
-    def node_pod(name, script):
-        pod = helper(name, script, privileged=True, runAsUser=0)
-        pod["spec"]["hostPID"] = True
-        return pod
-    mounts = "".join(f"{on_node}mkdir -p {path}-{i}; {on_node}mount -t tmpfs -o size=24m,mode=0777 small {path}-{i}; "
-                     for i in (0, 1))
-    unmounts = "".join(f"{on_node}umount -l {path}-{i}; {on_node}rmdir {path}-{i}; " for i in (0, 1))
-    suite.cleanups.append(lambda: run_helper(suite, node_pod("unmount", unmounts)))
-    suite.cleanups.append(lambda: (suite.forget_set(), kube.run(
-        "delete", "pv", "-l", f"seedpod-e2e={suite.namespace}", "--wait=false", show=False)))
-    done, log = run_helper(suite, node_pod("mount", mounts))
-    if not done:
-        raise Skipped(f"this cluster lets nobody mount a small volume on its node: {log.strip()[-200:]}")
-    for i in (0, 1):
-        claim = f"data-seedpod-{i}"
-        volume = f"{suite.namespace}-small-{i}"
-        kube.run("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "PersistentVolume",
-             "metadata": {"name": volume, "labels": {"seedpod-e2e": suite.namespace}},
-             "spec": {"capacity": {"storage": "24Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": volume,
-                      "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": f"{path}-{i}"}}},
-            {"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-             "metadata": {"name": claim, "labels": {"app.kubernetes.io/name": "seedpod"}},
-             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": volume,
-                      "resources": {"requests": {"storage": "24Mi"}}}}]}))
-    suite.deploy(replicas=1, ini=ini())
-    loaded = suite.client.python("loader.py", "seedpod-write", 32)
-    say(f"32 MiB to a volume of 24 MiB: {loaded['status']} {loaded['answer']}")
+    small = ini() + "\n[server]\ndata_dir = /dev/shm/{place}\n"
+    suite.deploy(replicas=1, ini=small.replace("{place}", "store"))
+    loaded = suite.client.python("loader.py", "seedpod-write", 96)
+    say(f"96 MiB to a volume of 64 MiB: {loaded['status']} {loaded['answer']}")
     check(loaded["status"] == 507, f"writing to a full volume was answered {loaded['status']}")
-    suite.wait_described("seedpod-0", "Readiness probe failed: writes not accepted", timeout=60)
+    suite.wait_described("seedpod-0", "Readiness probe failed: writes not accepted", "is full", timeout=60)
+    check(suite.client.curl("-f", "-o", "/dev/null", "-w", "%{http_code}",
+                            "http://seedpod-0.seedpod-headless:9876/v1/kv/load-0") == "200", "it reads no more")
+    suite.forget_set()
 
-    # The follower's volume is smaller than the leader's store: something else lies on it.
-    run_helper(suite, node_pod("filler", f"{on_node}dd if=/dev/zero of={path}-1/other bs=1M count=20"))
-    suite.client.curl("-XDELETE", "http://seedpod-write:9876/v1/kv/load-0")
-    kube.run("patch", "sts", "seedpod", "-p", json.dumps({"spec": {"podManagementPolicy": "OrderedReady"}}), show=False)
-    kube.wait("seedpod-0 is Ready again after a deletion", lambda: kube.get("sts", "seedpod")["status"].get(
-        "readyReplicas") == 1, 60)
+    suite.deploy(replicas=1, ini=small.replace("{place}", "{ordinal}"), patches=[ROOM_FOR_0])
+    loaded = suite.client.python("loader.py", "seedpod-write", 96)
+    check(loaded["status"] == 200, f"loading was answered {loaded}")
     kube.run("scale", "sts", "seedpod", "--replicas=2")
     suite.wait_described("seedpod-1", "Exit Code:    73", "free", timeout=180)
