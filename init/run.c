@@ -143,6 +143,7 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 		    .zstd = conf->bootstrap_compression == CONF_COMPRESSION_ZSTD },
 		.donor = r->plan.donor->name,
 		.cluster = r->plan.donor->answer.position.cluster,
+		.own_history = r->plan.action == PLAN_RESTORE,
 		.check = r->o->check,
 		.check_arg = r->o->check_arg,
 	};

@@ -125,11 +125,31 @@ step_check(struct seed *s, struct sp_error *err)
 	    s->report->expected, s->report->found);
 }
 
+/*
+ * A donor that leads at present (somebody promoted it) wrote its epoch itself, and so does its image say: a server that
+ * led on from that would write into the same epoch. Where the snapshot's description lies beside the store, as after a
+ * backup was unpacked, it begins another one. Written before the commit: without a store it means nothing.
+ */
+static int
+leave_origin(struct seed *s, struct sp_error *err)
+{
+	char *text = position_to_json(&s->checked);
+	int rc;
+
+	if (text == NULL)
+		return sp_error_set(err, SP_ENOMEM, "describe the new store: out of memory");
+	rc = file_write_atomic(s->o->volume->origin, text, strlen(text), 0600, err);
+	free(text);
+	return rc;
+}
+
 static int
 step_swap(struct seed *s, struct sp_error *err)
 {
 	int rc;
 
+	if (s->o->own_history && (rc = leave_origin(s, err)) < 0)
+		return rc;
 	if ((rc = volume_commit(s->o->volume, err)) < 0)
 		return rc;
 	return volume_swap(s->o->volume, err);

@@ -6,6 +6,7 @@
 #ifndef INIT_SEED_H_
 #define INIT_SEED_H_
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "init/download.h"
@@ -22,6 +23,7 @@ struct seed_options {
 	struct download_options download; /* base_url: the donor's */
 	const char *donor;                /* its name */
 	const char *cluster;              /* what the snapshot must be of */
+	bool own_history; /* whoever wrote the image, the server that leads on from it begins an epoch of its own */
 	seed_check check;
 	void *check_arg;
 };

@@ -21,6 +21,7 @@ volume_init(struct volume *v, const char *data_dir, struct sp_error *err)
 		{ v->ready, "store.ready" },
 		{ v->old, "store.old" },
 		{ v->seed_record, "seed.json" },
+		{ v->origin, "seedpod.json" },
 	};
 	int rc;
 

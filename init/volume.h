@@ -8,6 +8,8 @@
  *	data_dir/store.ready		a new store, complete, verified and on disk: that it exists is the commit
  *	data_dir/store.old		the former store, until the swap is done
  *	data_dir/seed.json		what the last seed cost, for the sidecar's metrics
+ *	data_dir/seedpod.json		of a restored leader: has the server begin an epoch of its own, and is renamed
+ *by it
  *
  * A swap is: rename incoming to ready (the commit), store to old, ready to store, delete old; each rename followed by
  *an fsync of data_dir. volume_recover() brings whatever an earlier life left to a state with at most `store`: forward
@@ -40,7 +42,8 @@ struct volume {
 	char ready[VOLUME_PATH_MAX];
 	char old[VOLUME_PATH_MAX];
 	char seed_record[VOLUME_PATH_MAX];
-	int lock_fd; /* -1 while it is not locked */
+	char origin[VOLUME_PATH_MAX]; /* seedpod.json */
+	int lock_fd;                  /* -1 while it is not locked */
 };
 
 /* What is there. */
