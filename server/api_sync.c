@@ -118,6 +118,11 @@ api_changes(struct call *c)
 
 	if (!read_changes_query(c, &q, &wait_ms))
 		return;
+	/* A sidecar takes what it is given here for the leader's; one that was demoted must not go on as if it led. */
+	if (!q.ndjson && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
+		api_problem(c, 503, "no_leader", "this pod does not lead");
+		return;
+	}
 	rc = store_view_begin(c->api->store, &view, &err);
 	if (rc < 0) {
 		api_problem(c, 503, sp_code_name(rc), err.text);
@@ -212,8 +217,8 @@ api_snapshot(struct call *c)
 		api_error(c, &err);
 		return;
 	}
-	log_info("snapshot begins", LOG_STR("id", id_len > 0 ? id : ""), LOG_U64("offset", offset),
-	    LOG_U64("bytes", length), LOG_BOOL("zstd", zstd));
+	log_info("snapshot begins", LOG_STR("id", snapshot_id(s)), LOG_U64("offset", offset), LOG_U64("bytes", length),
+	    LOG_BOOL("zstd", zstd));
 	if (zstd)
 		request_add_header(c->rq, "Content-Encoding", "zstd");
 	request_reply_stream(c->rq, 200, "application/x-tar", zstd ? REQUEST_LENGTH_UNKNOWN : length - offset,

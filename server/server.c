@@ -107,15 +107,34 @@ settle_unsynced(struct server *s, struct sp_error *err)
 		if (rc < 0 && rc != SP_ENOTFOUND)
 			return sp_error_wrap(err, "the machine went down with writes on their way to the disk");
 	}
-	return s->conf.server_durability == CONF_DURABILITY_ASYNC ? unsynced_mark(dir, err) : unsynced_clear(dir, err);
+	if (s->conf.server_durability == CONF_DURABILITY_ASYNC)
+		return unsynced_mark(dir, err);
+	/* A process that was killed since has left its last commits to the kernel. */
+	rc = store_sync(s->api.store, err);
+	return rc == 0 || rc == SP_EAGAIN ? unsynced_clear(dir, err) : rc;
 }
 
 /*
- * A data directory that still has the snapshot's seedpod.json beside its store was unpacked by hand (a backup): whoever
- * leads on from it writes another history than the donor did, so it begins an epoch of its own.
+ * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup), or restored by
+ * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
  */
 static int
-note_unpacked_snapshot(struct server *s, struct sp_error *err)
+leave_donors_history(struct server *s, struct sp_error *err)
+{
+	struct repl *repl = s->api.repl;
+	int rc;
+
+	if (repl->ops->role(repl) != ROLE_LEADER || !data_exists(s, "seedpod.json"))
+		return 0;
+	log_info("the store was unpacked from a snapshot", LOG_STR("data_dir", s->conf.server_data_dir));
+	/* The image may be a leader's; only a follower's begins an epoch when it is led on. */
+	rc = repl->ops->set_role(repl, ROLE_FOLLOWER, err);
+	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
+}
+
+/* It is told once. */
+static int
+put_description_away(struct server *s, struct sp_error *err)
 {
 	char from[PATH_BYTES], to[PATH_BYTES];
 	int rc;
@@ -125,12 +144,6 @@ note_unpacked_snapshot(struct server *s, struct sp_error *err)
 	rc = data_path(s, "seedpod.json", from, err);
 	if (rc == 0)
 		rc = data_path(s, "seedpod.json.used", to, err);
-	if (rc == 0 && s->api.repl->ops->role(s->api.repl) == ROLE_LEADER) {
-		log_info("the store was unpacked from a snapshot", LOG_STR("description", from));
-		rc = s->api.repl->ops->set_role(s->api.repl, ROLE_FOLLOWER, err);
-		if (rc == 0)
-			rc = s->api.repl->ops->set_role(s->api.repl, ROLE_LEADER, err);
-	}
 	return rc == 0 ? file_rename_sync(from, to, err) : rc;
 }
 
@@ -142,11 +155,14 @@ enter_role(struct server *s, struct sp_error *err)
 	struct position p;
 	int rc;
 
-	rc = s->api.repl->ops->attached(s->api.repl, err);
+	/* First, so that a follower's image begins one epoch and not two. */
+	rc = leave_donors_history(s, err);
+	if (rc == 0)
+		rc = s->api.repl->ops->attached(s->api.repl, err);
 	if (rc == SP_ENOTFOUND)
 		return 0;
 	if (rc == 0)
-		rc = note_unpacked_snapshot(s, err);
+		rc = put_description_away(s, err);
 	if (rc == 0)
 		rc = store_position(s->api.store, &p, err);
 	if (rc < 0)
@@ -165,8 +181,9 @@ close_store(struct server *s)
 {
 	struct sp_error err;
 
-	store_detach(s->api.store);
-	if (unsynced_clear(s->conf.server_data_dir, &err) < 0)
+	if (store_detach(s->api.store) < 0)
+		log_error("the last writes could not be put on disk", LOG_STR("data_dir", s->conf.server_data_dir));
+	else if (unsynced_clear(s->conf.server_data_dir, &err) < 0)
 		log_warn("the next start will verify the store", LOG_STR("error", err.text));
 	close(s->data_lock);
 	s->data_lock = -1;
@@ -183,6 +200,8 @@ release_store(void *arg, struct sp_error *err)
 	if (s->data_lock >= 0) {
 		snapshots_drop(s->api.snapshots);
 		close_store(s);
+		/* One that was begun in between is of the closed store too. */
+		snapshots_drop(s->api.snapshots);
 		log_info("store released");
 	}
 	pthread_mutex_unlock(&s->state_lock);
@@ -300,10 +319,9 @@ make_parts(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
 	char dir[PATH_BYTES];
-	struct store_options store = { .dir = dir, .map_size = c->server_map_size };
-	struct committer_options writer = {
-		.async = c->server_durability == CONF_DURABILITY_ASYNC, .committed = committed, .arg = s
-	};
+	bool async = c->server_durability == CONF_DURABILITY_ASYNC;
+	struct store_options store = { .dir = dir, .map_size = c->server_map_size, .sync_later = async };
+	struct committer_options writer = { .async = async, .committed = committed, .arg = s };
 	int rc;
 
 	rc = conf_store_dir(c, dir, sizeof(dir), err);

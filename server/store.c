@@ -174,6 +174,16 @@ write_empty(struct store *s, const char *dir, struct sp_error *err)
 	return rc == 0 ? 0 : store_error(err, rc, "%s: create", dir);
 }
 
+/* That the directory is there must be on disk before anything is answered from what it holds. */
+static int
+sync_parent(const char *dir, struct sp_error *err)
+{
+	char path[sizeof(((struct store *)0)->dir) + 4];
+
+	snprintf(path, sizeof(path), "%s/..", dir);
+	return file_sync_dir(path, err);
+}
+
 /* Make an empty store beside `dir` and move its file in: whenever that is interrupted, there is a whole store or none.
  */
 static int
@@ -190,6 +200,8 @@ create(struct store *s, struct sp_error *err)
 		rc = file_make_dirs(fresh, err);
 	if (rc == 0)
 		rc = file_make_dirs(s->dir, err);
+	if (rc == 0)
+		rc = sync_parent(s->dir, err);
 	if (rc == 0)
 		rc = write_empty(s, fresh, err);
 	if (rc == 0 && rename(from, to) < 0)
@@ -280,21 +292,24 @@ store_attach(struct store *s, enum store_attach how, struct sp_error *err)
 	return rc;
 }
 
-void
+int
 store_detach(struct store *s)
 {
+	int rc = 0;
+
 	pthread_mutex_lock(&s->write_lock);
 	pthread_rwlock_wrlock(&s->env_lock);
 	if (s->env != NULL) {
 		store_pins_kill(s);
 		store_pool_drain(s);
-		if (s->sync_later)
-			mdb_env_sync(s->env, 1);
+		if (s->sync_later && mdb_env_sync(s->env, 1) != 0)
+			rc = SP_EIO;
 		mdb_env_close(s->env);
 		s->env = NULL;
 	}
 	pthread_rwlock_unlock(&s->env_lock);
 	pthread_mutex_unlock(&s->write_lock);
+	return rc;
 }
 
 int
@@ -305,7 +320,7 @@ store_sync(struct store *s, struct sp_error *err)
 	pthread_rwlock_rdlock(&s->env_lock);
 	if (s->env == NULL)
 		rc = sp_error_set(err, SP_EAGAIN, "the store is released");
-	else if (s->sync_later && (rc = mdb_env_sync(s->env, 1)) != 0)
+	else if ((rc = mdb_env_sync(s->env, 1)) != 0)
 		rc = store_error(err, rc, "sync");
 	pthread_rwlock_unlock(&s->env_lock);
 	return rc;

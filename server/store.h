@@ -52,8 +52,9 @@ enum store_attach {
  * SP_EIO, SP_ENOSPACE. Attaching twice is SP_EINTERNAL. */
 int store_attach(struct store *s, enum store_attach how, struct sp_error *err);
 
-/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. */
-void store_detach(struct store *s);
+/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. 0, or SP_EIO where,
+ * with sync_later, the last commits could not be put on disk: the store is closed all the same. */
+int store_detach(struct store *s);
 
 /* --- Reading --- */
 
@@ -108,10 +109,10 @@ int store_txn_commit(struct store_txn *t, struct sp_error *err);
 void store_txn_abort(struct store_txn *t);
 
 /*
- * With sync_later: put all that was committed on disk. Until then a commit survives the end of the process but not that
- * of the machine; worse, a machine that goes down in between may leave pages written in another order than they were
- * committed in, so the store must then be verified before it is used (unsynced.h). 0, SP_EIO as store_txn_commit(),
- * SP_EAGAIN.
+ * Put all that was committed on disk, which only with sync_later is not there yet. Until then a commit survives the end
+ * of the process but not that of the machine; worse, a machine that goes down in between may leave pages written in
+ * another order than they were committed in, so the store must then be verified before it is used (unsynced.h). 0,
+ * SP_EIO as store_txn_commit(), SP_EAGAIN.
  */
 int store_sync(struct store *s, struct sp_error *err);
 

@@ -1,0 +1,153 @@
+/* durability = sync and async, as the disk sees them: how often a whole server asks for its writes to be put there. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "lib/http.h"
+#include "server/server.h"
+#include "tests/lib/suite.h"
+#include "tests/lib/tempdir.h"
+
+#define WRITES 50
+
+static char dir[TEMPDIR_MAX];
+static struct conf conf;
+static struct sp_error err;
+static atomic_uint syncs;
+
+/* In place of the C library's, also for LMDB. */
+int fdatasync(int fd);
+int
+fdatasync(int fd)
+{
+	atomic_fetch_add(&syncs, 1);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* A server alone in its pod, on a loopback address of this process's own. */
+static struct server *
+start(const char *durability)
+{
+	char text[3 * TEMPDIR_MAX + 512], path[TEMPDIR_MAX + 16];
+	unsigned pid = (unsigned)getpid();
+	struct server *s = NULL;
+
+	snprintf(path, sizeof(path), "%s/seedpod.ini", dir);
+	snprintf(text, sizeof(text),
+	    "[pod]\nname = store-0\npeer_url = http://127.%u.%u.{ordinal}:9876\n[server]\nlisten = 127.%u.%u.0:9876\n"
+	    "control_socket = %s/control.sock\ndata_dir = %s/data\ndurability = %s\n[log]\nlevel = error\n",
+	    100 + (pid >> 8 & 0x3f), pid & 0xff, 100 + (pid >> 8 & 0x3f), pid & 0xff, dir, dir, durability);
+	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
+	ck_assert_msg(conf_load(path, &conf, &err) == 0, "%s", err.text);
+	ck_assert_msg(server_start(&conf, path, &s, &err) == 0, "%s", err.text);
+	return s;
+}
+
+static void
+write_keys(void)
+{
+	struct http_client *c = http_client_new(&(struct http_client_options){ .stall_timeout_ms = 10000 }, &err);
+	struct http_reply reply;
+	char url[CONF_TEXT_MAX + 64];
+
+	http_reply_init(&reply, 4096);
+	for (int i = 0; i < WRITES; i++) {
+		snprintf(url, sizeof(url), "http://%s/v1/kv/key-%d", conf.server_listen, i);
+		ck_assert_msg(http_call(c,
+				  &(struct http_request_out){
+				      .method = "PUT", .url = url, .body = "v", .body_len = 1, .timeout_ms = 10000 },
+				  &reply, &err) == 0,
+		    "%s", err.text);
+		ck_assert_int_eq(reply.status, 204);
+	}
+	http_reply_release(&reply);
+	http_client_free(c);
+}
+
+static bool
+marked(void)
+{
+	char path[TEMPDIR_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/data/unsynced", dir);
+	return file_exists(path);
+}
+
+START_TEST(durability__with_sync_each_write_is_put_on_disk)
+{
+	struct server *s = start("sync");
+	unsigned before = atomic_load(&syncs);
+
+	write_keys();
+	ck_assert_uint_ge(atomic_load(&syncs) - before, WRITES);
+	ck_assert(!marked());
+	server_stop(s);
+}
+END_TEST
+
+START_TEST(durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end)
+{
+	struct server *s = start("async");
+	unsigned before = atomic_load(&syncs);
+
+	write_keys();
+	/* Once a second at most; that these writes took a minute is not to be feared. */
+	ck_assert_uint_lt(atomic_load(&syncs) - before, WRITES);
+	ck_assert(marked());
+	before = atomic_load(&syncs);
+	server_stop(s);
+	ck_assert_uint_gt(atomic_load(&syncs), before);
+	ck_assert(!marked());
+}
+END_TEST
+
+/* What a process with async left to the kernel is put on disk before the mark that tells of it goes. */
+START_TEST(durability__after_async_sync_begins_with_all_on_disk)
+{
+	char path[TEMPDIR_MAX + 32];
+	struct server *s = start("async");
+	struct buf mark;
+	unsigned before;
+
+	buf_init(&mark, 1024);
+	snprintf(path, sizeof(path), "%s/data/unsynced", dir);
+	ck_assert_int_eq(file_read_all(path, &mark, &err), 0);
+	server_stop(s);
+	ck_assert_int_eq(file_write_atomic(path, mark.data, mark.len, 0600, &err), 0);
+	buf_release(&mark);
+	before = atomic_load(&syncs);
+	s = start("sync");
+	ck_assert_uint_gt(atomic_load(&syncs), before);
+	ck_assert(!marked());
+	server_stop(s);
+}
+END_TEST
+
+static void
+setup(void)
+{
+	tempdir_make(dir);
+}
+
+static void
+teardown(void)
+{
+	tempdir_remove(dir);
+}
+
+int
+main(void)
+{
+	const TTest *tests[] = {
+		durability__with_sync_each_write_is_put_on_disk,
+		durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end,
+		durability__after_async_sync_begins_with_all_on_disk,
+	};
+
+	if (http_setup(&err) < 0)
+		return 1;
+	return suite_run_fixture("durability", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
+}
