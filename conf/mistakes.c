@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/utf8.h"
+
 /* Room that the report keeps for its last line, «… and 4294967295 more». */
 #define MORE_LINE_MAX 32
 
@@ -32,6 +34,7 @@ add(struct mistakes *m, unsigned order, const char *before, const char *fmt, va_
 	snprintf(mistake->text, sizeof(mistake->text), "%s: ", before);
 	used = strlen(mistake->text);
 	vsnprintf(mistake->text + used, sizeof(mistake->text) - used, fmt, ap);
+	utf8_repair(mistake->text);
 }
 
 void
