@@ -44,6 +44,9 @@ struct committer_options {
 
 	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
 	void (*committed)(const struct position *now, void *arg);
+
+	/* The process ends after this, because what is on disk is not known. On the writer thread. May be NULL. */
+	void (*failing)(void *arg);
 	void *arg;
 };
 

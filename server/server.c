@@ -175,16 +175,28 @@ enter_role(struct server *s, struct sp_error *err)
 	return 0;
 }
 
+/* With async, the commits before the failed sync may have left the store in any state. */
+static void
+failing(void *arg)
+{
+	struct server *s = arg;
+
+	if (s->conf.server_durability == CONF_DURABILITY_ASYNC)
+		unsynced_mark_failed(s->conf.server_data_dir);
+}
+
 /* Close the store, all of it on disk, and give the data directory away. */
 static void
 close_store(struct server *s)
 {
 	struct sp_error err;
 
-	if (store_detach(s->api.store) < 0)
+	if (store_detach(s->api.store) < 0) {
 		log_error("the last writes could not be put on disk", LOG_STR("data_dir", s->conf.server_data_dir));
-	else if (unsynced_clear(s->conf.server_data_dir, &err) < 0)
+		failing(s);
+	} else if (unsynced_clear(s->conf.server_data_dir, &err) < 0) {
 		log_warn("the next start will verify the store", LOG_STR("error", err.text));
+	}
 	close(s->data_lock);
 	s->data_lock = -1;
 }
@@ -321,7 +333,7 @@ make_parts(struct server *s, struct sp_error *err)
 	char dir[PATH_BYTES];
 	bool async = c->server_durability == CONF_DURABILITY_ASYNC;
 	struct store_options store = { .dir = dir, .map_size = c->server_map_size, .sync_later = async };
-	struct committer_options writer = { .async = async, .committed = committed, .arg = s };
+	struct committer_options writer = { .async = async, .committed = committed, .failing = failing, .arg = s };
 	int rc;
 
 	rc = conf_store_dir(c, dir, sizeof(dir), err);

@@ -54,6 +54,16 @@ unsynced_mark(const char *data_dir, struct sp_error *err)
 	return rc;
 }
 
+void
+unsynced_mark_failed(const char *data_dir)
+{
+	static const char no_boot[] = "a sync failed\n";
+	char path[PATH_BYTES];
+
+	if (file_join(path, sizeof(path), data_dir, MARK, NULL) == 0)
+		(void)file_write_atomic(path, no_boot, strlen(no_boot), 0600, NULL);
+}
+
 int
 unsynced_clear(const char *data_dir, struct sp_error *err)
 {

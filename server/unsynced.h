@@ -13,6 +13,9 @@
 /* Whether a mark is there that another boot of the machine has left: verify the store before using it. */
 bool unsynced_in_doubt(const char *data_dir);
 
+/* Leave a mark that is in doubt whatever happens to the machine: a sync has failed. What can be done is done. */
+void unsynced_mark_failed(const char *data_dir);
+
 /* Leave the mark, on disk when this returns; and take it away, once all is on disk. */
 int unsynced_mark(const char *data_dir, struct sp_error *err);
 int unsynced_clear(const char *data_dir, struct sp_error *err);

@@ -1,13 +1,16 @@
 /* durability = sync and async, as the disk sees them: how often a whole server asks for its writes to be put there. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/file.h"
 #include "lib/http.h"
 #include "server/server.h"
+#include "server/unsynced.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -17,6 +20,7 @@ static char dir[TEMPDIR_MAX];
 static struct conf conf;
 static struct sp_error err;
 static atomic_uint syncs;
+static atomic_bool disk_fails;
 
 /* In place of the C library's, also for LMDB. */
 int fdatasync(int fd);
@@ -24,6 +28,10 @@ int
 fdatasync(int fd)
 {
 	atomic_fetch_add(&syncs, 1);
+	if (atomic_load(&disk_fails)) {
+		errno = EIO;
+		return -1;
+	}
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -126,6 +134,31 @@ START_TEST(durability__after_async_sync_begins_with_all_on_disk)
 }
 END_TEST
 
+/* The machine stays up, and yet what was committed before is not to be relied upon. */
+START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified)
+{
+	char path[TEMPDIR_MAX + 32];
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		start("async");
+		atomic_store(&disk_fails, true);
+		write_keys();
+		for (;;)
+			pause();
+	}
+	ck_assert_int_gt(child, 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), sp_code_exit(SP_EIO));
+	snprintf(path, sizeof(path), "%s/data", dir);
+	ck_assert(marked() && unsynced_in_doubt(path));
+	server_stop(start("async"));
+	ck_assert(!marked());
+}
+END_TEST
+
 static void
 setup(void)
 {
@@ -145,6 +178,7 @@ main(void)
 		durability__with_sync_each_write_is_put_on_disk,
 		durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end,
 		durability__after_async_sync_begins_with_all_on_disk,
+		durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified,
 	};
 
 	if (http_setup(&err) < 0)
