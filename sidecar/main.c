@@ -238,7 +238,7 @@ main(int argc, char **argv)
 	/* Few threads that allocate little: one arena keeps the idle pod small. */
 	mallopt(M_ARENA_MAX, 1);
 	sc.cli.program = "seedpod-sidecar";
-	sc.cli.summary = "Keep a follower's store equal to its leader's, and say whether the pod is ready.";
+	sc.cli.summary = "Keeps a follower's store equal to its leader's, and says whether the pod is ready.";
 	sc.cli.after_help = after_help;
 	sc.cli.options = options;
 	exit_code = cli_parse(&sc.cli, argc, argv);
