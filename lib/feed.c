@@ -13,6 +13,9 @@ static const char magic[8] = { 'S', 'P', 'F', 'E', 'E', 'D', '1', '\n' };
 #define MORE_BYTES   (1 + 8)
 #define END_BYTES    (1 + 4 + DIGEST_BYTES)
 
+/* JSON's whole numbers end here (as jansson reads them): a position beyond could be told to nobody. */
+#define NUMBER_MAX ((uint64_t)INT64_MAX)
+
 static void
 store_le(unsigned char *out, uint64_t value, int bytes)
 {
@@ -201,6 +204,22 @@ scan_record(struct scan *s, struct feed_info *f)
 	return 0;
 }
 
+/* Epoch and seq at the close bound all epochs and seqs before them. */
+static int
+check_present(const struct scan *s, const struct feed_info *f)
+{
+	uint64_t begun = f->history[f->history_count - 1].since;
+
+	if (f->epoch > NUMBER_MAX || f->seq > NUMBER_MAX)
+		return sp_error_set(s->err, SP_EBADDATA, "feed: epoch %llu seq %llu; at most %llu is allowed",
+		    (unsigned long long)f->epoch, (unsigned long long)f->seq, (unsigned long long)NUMBER_MAX);
+	if (begun > f->seq)
+		return sp_error_set(s->err, SP_EBADDATA,
+		    "feed: its epoch began after seq %llu, beyond the leader's last change at seq %llu",
+		    (unsigned long long)begun, (unsigned long long)f->seq);
+	return 0;
+}
+
 static int
 scan_close(struct scan *s, struct feed_info *f)
 {
@@ -226,7 +245,7 @@ scan_close(struct scan *s, struct feed_info *f)
 		    "feed: its cut at seq %llu lies before its last record at seq %llu", (unsigned long long)f->seq,
 		    (unsigned long long)f->last_seq);
 	s->at += f->cut ? CUT_BYTES : MORE_BYTES;
-	return 0;
+	return check_present(s, f);
 }
 
 static int

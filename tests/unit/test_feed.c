@@ -337,6 +337,45 @@ START_TEST(feed_check__a_cut_before_the_last_record_is_refused)
 }
 END_TEST
 
+/* A store that took these could tell its position to nobody, or would stand before its own epoch. */
+START_TEST(feed_check__numbers_that_no_position_can_have_are_refused)
+{
+	struct position p = leader;
+	struct feed_info info;
+
+	p.seq = (uint64_t)INT64_MAX + 1;
+	begin_feed(10);
+	feed_write_cut(&feed, &p);
+	feed_write_end(&feed, 0);
+	assert_refused(SP_EBADDATA, "at most 9223372036854775807");
+
+	p = leader;
+	p.epoch = p.history[1].epoch = UINT64_MAX;
+	buf_init(&feed, 1 << 20);
+	feed_write_header(&feed, &p, 10);
+	close_feed(0);
+	assert_refused(SP_EBADDATA, "at most 9223372036854775807");
+
+	p = leader;
+	p.history[1].since = leader.seq + 1;
+	buf_init(&feed, 1 << 20);
+	feed_write_header(&feed, &p, 10);
+	close_feed(0);
+	assert_refused(SP_EBADDATA, "began after seq 21");
+
+	/* The largest of all, in an epoch that has written nothing yet. */
+	p = leader;
+	p.epoch = p.history[1].epoch = p.seq = p.history[1].since = INT64_MAX;
+	buf_init(&feed, 1 << 20);
+	feed_write_header(&feed, &p, 10);
+	feed_write_cut(&feed, &p);
+	feed_write_end(&feed, 0);
+	ck_assert_int_eq(check(&info, NULL), 0);
+	ck_assert_uint_eq(info.seq, INT64_MAX);
+	buf_release(&feed);
+}
+END_TEST
+
 START_TEST(feed_check__wrong_entries_are_refused)
 {
 	begin_feed(10);
@@ -407,6 +446,7 @@ main(void)
 		feed_check__keys_have_1_to_480_bytes,
 		feed_check__a_value_longer_than_the_feed_is_cut_short,
 		feed_check__a_cut_before_the_last_record_is_refused,
+		feed_check__numbers_that_no_position_can_have_are_refused,
 		feed_check__wrong_entries_are_refused,
 		feed_check__another_number_of_records_is_refused,
 		feed_write__past_the_limit_is_toobig_and_adds_nothing,
