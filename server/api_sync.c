@@ -70,6 +70,15 @@ read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
 	       api_query_duration(c, "wait", WAIT_MAX_MS, wait_ms);
 }
 
+/* ?from=leader: the answer is of use only where this pod leads. */
+static bool
+asks_leader(const struct call *c)
+{
+	char from[16];
+
+	return request_query(c->rq, "from", from, sizeof(from)) > 0 && strcmp(from, "leader") == 0;
+}
+
 /* With nothing to tell, wait for the next change once. True when the request was laid aside. */
 static bool
 wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
@@ -118,8 +127,9 @@ api_changes(struct call *c)
 
 	if (!read_changes_query(c, &q, &wait_ms))
 		return;
-	/* A sidecar takes what it is given here for the leader's; one that was demoted must not go on as if it led. */
-	if (!q.ndjson && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
+	/* A sidecar takes what it is given for the leader's, and says so; a pod that was demoted must not go on as if
+	 * it led. */
+	if (asks_leader(c) && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
 		api_problem(c, 503, "no_leader", "this pod does not lead");
 		return;
 	}

@@ -146,7 +146,8 @@ START_TEST(peer_changes__asks_and_maps_refusals)
 	ck_assert_str_eq(feed.data, "SPFEED1");
 	ck_assert(
 	    strncmp(script.request,
-		"GET /v1/changes?since=9&bytes=4096&wait=1500ms&cluster=" CLUSTER "&epoch=3 HTTP/1.1\r\n", 95) == 0);
+		"GET /v1/changes?from=leader&since=9&bytes=4096&wait=1500ms&cluster=" CLUSTER "&epoch=3 HTTP/1.1\r\n",
+		107) == 0);
 	ck_assert_ptr_nonnull(strstr(script.request, "Accept: " FEED_CONTENT_TYPE "\r\n"));
 	ck_assert_int_eq(changes(410, "text/plain", "gone", &feed), SP_EHORIZON);
 	ck_assert_uint_eq(feed.len, 0);
