@@ -11,23 +11,15 @@ COUNT = 1000000
 SIZE = 1000
 
 
-def sync_all(bench):
-    """Nothing of one round's writing is left for the next one."""
-    os.sync()
-
-
-def init_environment(pod):
-    return pod.init.environment()
-
-
-def seed(bench, pod):
-    """Run init on an empty volume: what measure says."""
+def seed(bench, pod, synced=True):
+    """Run init on an empty volume: what measure says. `synced`: with nothing else left to be written to disk."""
     shutil.rmtree(pod.data_dir, ignore_errors=True)
     pod.data_dir.mkdir()
     pod.init.termination_log.parent.mkdir(parents=True, exist_ok=True)
     pod.init.log_path.parent.mkdir(parents=True, exist_ok=True)
-    sync_all(bench)
-    return bench.command(bench.build / "seedpod-init", "--config", pod.set.config_path, env=init_environment(pod),
+    if synced:
+        os.sync()
+    return bench.command(bench.build / "seedpod-init", "--config", pod.set.config_path, env=pod.init.environment(),
                          cwd=pod.dir)
 
 
@@ -54,7 +46,7 @@ def run(bench):
             def measure():
                 shutil.rmtree(target, ignore_errors=True)
                 target.mkdir()
-                sync_all(bench)
+                os.sync()
                 return bench.shell(script.format(target=target, store=leader.store_dir))["wall"]
             return measure
 
@@ -65,11 +57,9 @@ def run(bench):
                 "nginx": copying("curl -sS -o {target}/data.mdb http://%s/data.mdb; sync {target}/data.mdb" % nginx),
                 "mdb_copy": copying("mdb_copy {store} {target}; sync {target}/data.mdb"),
                 "tar|nc": copying(
-                    "nc -N -l %s 7000 <{target}/fifo & mkfifo {target}/fifo 2>/dev/null; :" % nc) if False else copying(
-                    "nc -l -p 7000 -s %s >/dev/null 2>&1 & kill $! 2>/dev/null; "
                     "(nc -l %s 7000 | tar -x -C {target}) & receiver=$!; "
                     "until tar -c -C {store} data.mdb | nc -N %s 7000 2>/dev/null; do :; done; "
-                    "wait $receiver; sync {target}/data.mdb" % (nc, nc, nc)),
+                    "wait $receiver; sync {target}/data.mdb" % (nc, nc)),
                 "rsync": copying("rsync -a %s {target}/; sync {target}/data.mdb" % rsyncd),
             }
             got = bench.interleave(measures)
@@ -105,7 +95,7 @@ def redis_full_sync(bench, count):
 
         def measure():
             with peers.Redis(bench, 116, durable=False, options=options) as replica:
-                sync_all(bench)
+                os.sync()
                 began = time.monotonic()
                 replica.ask("REPLICAOF", leader.host, str(leader.port))
                 replica.wait_synced()

@@ -179,9 +179,8 @@ class Bench:
         """Run and measure a command: {"wall", "user", "system", "peak_kib", "exit"}."""
         read, write = os.pipe()
         try:
-            # measure speaks on descriptor 3; dup2 in between, because pass_fds keeps numbers as they are.
-            shell = ["sh", "-c", f'exec "$0" "$@" 3>&{write}', self.tool("measure"), *map(str, argv)]
-            done = subprocess.run(shell, pass_fds=[write], capture_output=True, timeout=timeout, env=env, cwd=cwd)
+            done = subprocess.run([self.tool("measure"), str(write), *map(str, argv)], pass_fds=[write],
+                                  capture_output=True, timeout=timeout, env=env, cwd=cwd)
         except subprocess.TimeoutExpired:
             raise BenchError(f"{argv[0]}: still running after {timeout} s") from None
         finally:
@@ -191,7 +190,7 @@ class Bench:
         result = json.loads(text) if text else {"exit": done.returncode}
         if check and result["exit"] != 0:
             raise BenchError(f"{' '.join(map(str, argv))}: exit {result['exit']}: {done.stderr.decode()[-600:]}")
-        result["stdout"] = done.stdout
+        result["stdout"], result["err"] = done.stdout, done.stderr.decode(errors="replace")
         return result
 
     def shell(self, script, **options):

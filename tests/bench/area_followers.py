@@ -1,0 +1,75 @@
+"""Target 2: two followers seeded at once, and what a seeding costs those who write to the leader meanwhile."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+import requests
+from area_seeding import seed
+from harness import median
+
+COUNT = 1000000
+SIZE = 1000
+RATE = 2000
+SECONDS = 5
+
+
+def together(bench, followers):
+    """Seed all of them at the same time: the seconds until the last one is done."""
+    threads = [threading.Thread(target=seed, args=(bench, pod)) for pod in followers]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - began
+
+
+def p99_ms(bench, leader, requests_file, seeding=None):
+    """p99 of paced PUTs at the leader, while `seeding` is repeated beside them."""
+    seconds = max(2, SECONDS * min(1, bench.scale))
+    load = bench.start_load(f"{leader.ip}:9876", "http", 16, requests_file, int(RATE * seconds), seconds + 20, RATE)
+    try:
+        while seeding and load.poll() is None:
+            seeding()
+        return json.loads(load.communicate(timeout=60)[0])["p99_us"] / 1000
+    finally:
+        load.kill()
+        load.wait()
+
+
+def run(bench):
+    names = requests.keys(20000, 20000)
+    puts = requests.write(bench.work / "followers.put", requests.seedpod_puts(names, 100))
+    pods = bench.pods("followers")
+    # The volumes of followers on other nodes are no part of the leader's disk: in memory they stand in for those.
+    elsewhere = bench.pods("elsewhere", where=pathlib.Path(tempfile.mkdtemp(prefix="seedpod-bench-", dir="/dev/shm")))
+    try:
+        leader = bench.serve(pods.add())
+        bench.fill(leader, bench.n(COUNT, 1000), SIZE)
+        followers = [pods.add(), pods.add()]
+        remote = [elsewhere.add(), elsewhere.add()][1]
+        got = bench.interleave({"one": lambda: together(bench, followers[:1]),
+                                "two": lambda: together(bench, followers)})
+        bench.compare("two followers at once, to one alone", got["two"], got["one"], "<= 1.3", "s", "one follower",
+                      note="the processor's two cores are shared by the server and two inits")
+        both = [2 * x for x in got["one"]]
+        bench.compare("two followers at once, to one after the other", got["two"], both, None, "s", "one, then the other")
+        got = bench.interleave({
+            "without": lambda: p99_ms(bench, leader, puts),
+            "same disk": lambda: p99_ms(bench, leader, puts, lambda: seed(bench, followers[0], synced=False)),
+            "elsewhere": lambda: p99_ms(bench, leader, puts, lambda: seed(bench, remote, synced=False))})
+        bench.compare(f"p99 of {RATE} PUT/s during a seeding, volume elsewhere", got["elsewhere"], got["without"],
+                      "<= 2.0", "ms", "without a seeding")
+        bench.compare(f"p99 of {RATE} PUT/s during a seeding, same disk", got["same disk"], got["without"], "<= 2.0", "ms",
+                      "without a seeding")
+    finally:
+        pods.close()
+        elsewhere.close()
+        shutil.rmtree(pods.root, ignore_errors=True)
+        shutil.rmtree(elsewhere.root.parent, ignore_errors=True)
