@@ -26,6 +26,18 @@ adopt_history(struct meta *m, const struct feed_info *info, uint64_t epoch)
 		m->history[m->history_count++] = info->history[i];
 }
 
+/* Whether our last change is one of the leader's: written in an epoch that it knows, not before that began nor after it
+ * ended. The leader looks at this before it makes a feed; but a store must not take another's word for it. */
+static bool
+in_history(const struct meta *m, const struct feed_info *info)
+{
+	for (size_t i = 0; i < info->history_count; i++)
+		if (info->history[i].epoch == m->epoch)
+			return m->seq >= info->history[i].since &&
+			       m->seq <= (i + 1 < info->history_count ? info->history[i + 1].since : info->seq);
+	return false;
+}
+
 /* At a cut: the content must now be the leader's. */
 static int
 check_cut(struct store_txn *t, const struct feed_info *info, struct sp_error *err)
@@ -60,6 +72,12 @@ store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct 
 	if (info->since < info->horizon)
 		return sp_error_set(err, SP_EGAP, "the feed begins after seq %llu, below its horizon %llu",
 		    (unsigned long long)info->since, (unsigned long long)info->horizon);
+	if (!in_history(&t->meta, info))
+		return sp_error_set(err, SP_EDIVERGED,
+		    "this store is at epoch %llu seq %llu, which is not in the feed's history (now epoch %llu seq "
+		    "%llu)",
+		    (unsigned long long)t->meta.epoch, (unsigned long long)t->meta.seq, (unsigned long long)info->epoch,
+		    (unsigned long long)info->seq);
 	while (feed_next(feed, len, &cursor, &r) == 1) {
 		rc = r.is_delete ? store_delete_at(t, r.seq, r.key, r.key_len, err)
 				 : store_put_at(t, r.seq, r.key, r.key_len, r.value, r.value_len, err);

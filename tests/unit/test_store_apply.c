@@ -222,6 +222,43 @@ START_TEST(store_apply__another_cluster_is_refused)
 }
 END_TEST
 
+/* It led for a while, and what it wrote then is no part of the leader's history, though the numbers fit. */
+START_TEST(store_apply__a_feed_that_does_not_know_our_epoch_is_refused)
+{
+	struct position before, after;
+
+	test_store_lead(follower);
+	test_store_put(follower, "d", "ours");
+	test_store_follow(follower);
+	before = test_store_position(follower);
+	test_store_put(leader, "d", "theirs");
+	test_store_put(leader, "e", "5");
+	ck_assert_int_eq(apply(4, 1), SP_EDIVERGED);
+	ck_assert_ptr_nonnull(strstr(err.text, "epoch 2 seq 4"));
+	after = test_store_position(follower);
+	ck_assert_uint_eq(after.epoch, before.epoch);
+	ck_assert_uint_eq(after.seq, before.seq);
+	test_store_expect(follower, "d", "ours");
+}
+END_TEST
+
+/* The epoch of that number began further on: it is another's, or the number was made up. */
+START_TEST(store_apply__a_feed_whose_epoch_began_beyond_us_is_refused)
+{
+	struct position p = test_store_position(leader);
+	struct buf feed;
+
+	p.history[0].since = p.seq + 1;
+	p.seq += 2;
+	buf_init(&feed, 1 << 20);
+	ck_assert_int_eq(feed_write_header(&feed, &p, 3), 0);
+	ck_assert_int_eq(feed_write_more(&feed, p.seq), 0);
+	ck_assert_int_eq(feed_write_end(&feed, 0), 0);
+	ck_assert_int_eq(test_store_apply(follower, &feed, &err), SP_EDIVERGED);
+	buf_release(&feed);
+}
+END_TEST
+
 START_TEST(store_apply__another_digest_or_count_is_refused_and_undone)
 {
 	struct position before = test_store_position(follower), says = before;
@@ -391,6 +428,8 @@ main(void)
 		store_apply__a_gap_is_refused,
 		store_apply__below_the_horizon_is_a_gap,
 		store_apply__another_cluster_is_refused,
+		store_apply__a_feed_that_does_not_know_our_epoch_is_refused,
+		store_apply__a_feed_whose_epoch_began_beyond_us_is_refused,
 		store_apply__another_digest_or_count_is_refused_and_undone,
 		store_lead__begins_an_epoch_where_another_wrote,
 		store_lead__what_was_a_catch_up_half_applied_is_the_history_now,
