@@ -123,10 +123,12 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	}
 	decide(out, PLAN_RESTORE,
 	    "this pod leads, its volume is empty, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
-	    " keys%s; it goes on in a new epoch",
+	    " keys%s; it goes on in a new epoch%s",
 	    out->donor->name, p->epoch, p->seq, p->keys,
-	    p->consistent ? "" : " (caught between two cuts of its former leader)");
-	out->warn = !p->consistent;
+	    p->consistent ? "" : " (caught between two cuts of its former leader)",
+	    p->role == ROLE_LEADER ? ", though that pod was promoted and takes writes: they will not be seen here"
+				   : "");
+	out->warn = !p->consistent || p->role == ROLE_LEADER;
 }
 
 static void

@@ -183,6 +183,22 @@ START_TEST(plan_leader__empty_restores_from_the_most_advanced)
 }
 END_TEST
 
+START_TEST(plan_leader__restoring_from_a_pod_that_leads_is_warned_of)
+{
+	struct position promoted = at(CLUSTER, 2, 300);
+
+	pods(0);
+	answers(1, at(CLUSTER, 2, 300));
+	expect_donor(PLAN_RESTORE, 1);
+	ck_assert(!plan.warn);
+	promoted.role = ROLE_LEADER;
+	answers(1, promoted);
+	expect_donor(PLAN_RESTORE, 1);
+	ck_assert(plan.warn);
+	ck_assert_ptr_nonnull(strstr(plan.why, "was promoted"));
+}
+END_TEST
+
 START_TEST(plan_leader__empty_prefers_a_clean_cut_at_the_same_place)
 {
 	struct position torn = at(CLUSTER, 1, 300);
@@ -440,6 +456,7 @@ main(void)
 		plan_leader__empty_waits_out_the_grace_then_creates,
 		plan_leader__alone_in_the_world_creates_at_once,
 		plan_leader__empty_restores_from_the_most_advanced,
+		plan_leader__restoring_from_a_pod_that_leads_is_warned_of,
 		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,
 		plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace,
 		plan_leader__empty_with_peers_of_two_clusters_refuses,
