@@ -20,6 +20,8 @@
 #define AGE_MAX_MS                                                                                                     \
 	(6 * 3600 * 1000LL)   /* a pinned version keeps the store's file growing: no reader may keep it for ever */
 #define SMALL_MAX (64u << 10) /* bytes of head and tail */
+#define GROWTH_MAX                                                                                                     \
+	((uint64_t)64 << 20) /* that a snapshot which nobody reads may cost the store's file, and a quarter more */
 
 struct snapshots {
 	struct store *store;
@@ -139,6 +141,7 @@ static int
 snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
+	uint64_t map_bytes;
 	struct buf tail;
 	uuid_t id;
 	int rc;
@@ -155,6 +158,7 @@ snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 	uuid_unparse_lower(id, s->id);
 	s->created_wall_ms = clock_wall_ms();
 	s->created_ms = clock_mono_ms();
+	store_sizes(l->store, &map_bytes, &s->file_bytes);
 	rc = store_pin_new(l->store, &s->pin, err);
 	if (rc == 0)
 		rc = write_head(s, l->donor, err);
@@ -229,13 +233,24 @@ free_all(struct snapshot *gone)
 	}
 }
 
-/* Too old ones are marked, so that their readers stop; unused ones go after the hold time. */
+/* A pinned version keeps a writer from using freed pages again: each write makes the file larger for good. */
+static bool
+is_costly(const struct snapshots *l, const struct snapshot *s)
+{
+	uint64_t map_bytes, file_bytes;
+
+	store_sizes(l->store, &map_bytes, &file_bytes);
+	return file_bytes > s->file_bytes + s->file_bytes / 4 + GROWTH_MAX;
+}
+
+/* Too old ones are marked, so that their readers stop; unused ones go after the hold time, or when they cost too much.
+ */
 static bool
 is_over(const struct snapshots *l, struct snapshot *s, int64_t now)
 {
 	if (now - s->created_ms > AGE_MAX_MS)
 		s->dropped = true;
-	return s->dropped || now - s->used_ms > l->hold_ms;
+	return s->dropped || now - s->used_ms > l->hold_ms || (s->refs == 0 && is_costly(l, s));
 }
 
 static bool

@@ -20,6 +20,7 @@ struct snapshot {
 	int64_t created_wall_ms; /* for showing */
 	struct digest description_digest;
 	struct buf head;     /* all bytes before the image */
+	uint64_t file_bytes; /* of data.mdb when the version was pinned */
 	uint64_t length;     /* bytes of tar */
 	atomic_bool dropped; /* no new readers; those there are stop */
 

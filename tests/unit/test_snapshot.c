@@ -250,6 +250,39 @@ START_TEST(snapshots_expire__lets_go_after_the_hold_time)
 }
 END_TEST
 
+/* Overwrite a key with a large value until data.mdb has grown by `bytes`, which a pinned version makes it do. */
+static void
+grow_file(uint64_t bytes)
+{
+	size_t size = 8 << 20;
+	char *value = malloc(size);
+	uint64_t map, before, now;
+
+	ck_assert_ptr_nonnull(value);
+	memset(value, 'v', size);
+	value[size - 1] = '\0';
+	store_sizes(store, &map, &before);
+	do {
+		test_store_put(store, "large", value);
+		store_sizes(store, &map, &now);
+	} while (now < before + bytes);
+	free(value);
+}
+
+START_TEST(snapshots_expire__lets_go_of_what_makes_the_file_grow)
+{
+	struct snapshot *a = acquire(NULL);
+
+	grow_file((uint64_t)100 << 20);
+	/* Whoever reads it is not left alone. */
+	snapshots_expire(list);
+	ck_assert_uint_eq(snapshots_count(list), 1);
+	snapshot_release(a);
+	snapshots_expire(list);
+	ck_assert_uint_eq(snapshots_count(list), 0);
+}
+END_TEST
+
 START_TEST(snapshots_drop__ends_them_all)
 {
 	struct snapshot_stream *t = stream(NULL, 0, false), *z = stream(NULL, 0, true);
@@ -535,6 +568,7 @@ main(void)
 		snapshot__is_a_store_with_its_description_and_sums,
 		snapshot_acquire__whoever_asks_at_the_same_time_shares_it,
 		snapshots_expire__lets_go_after_the_hold_time,
+		snapshots_expire__lets_go_of_what_makes_the_file_grow,
 		snapshots_drop__ends_them_all,
 		snapshot_acquire__without_a_store_says_so,
 		snapshot_acquire__a_catch_up_half_applied_says_so,
