@@ -262,6 +262,10 @@ grow_file(uint64_t bytes)
 	memset(value, 'v', size);
 	value[size - 1] = '\0';
 	store_sizes(store, &map, &before);
+	while (map < before + 4 * bytes) {
+		ck_assert_int_eq(store_grow(store, &err), 0);
+		store_sizes(store, &map, &before);
+	}
 	do {
 		test_store_put(store, "large", value);
 		store_sizes(store, &map, &now);
