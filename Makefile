@@ -12,6 +12,8 @@
 #                    small growth)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
 #   ROUNDS=N         its rounds                           (5)
+#   SECONDS=N        how long each fuzz target runs       (30)
+#   FUZZ='NAME …'    which fuzz targets                   (all of tests/fuzz)
 #   IMAGE=REF        what `make image` makes, `make e2e` runs   (localhost/seedpod:VERSION)
 #   IMAGE_ARGS=…     more for the image's build, such as --build-arg DEBIAN_MIRROR=URL   (this machine's own mirror)
 #   CONTAINER_TOOL   builds images                        (podman, buildah or docker, whichever is there)
@@ -105,6 +107,24 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o
 bench: all $(BENCH_TOOLS) ## measure beside Redis, etcd, nginx and others (BENCH=AREA, SCALE=, ROUNDS=)
 	@tests/bench/deps
 	@BUILD=$(abspath $(BUILD)) BENCH='$(BENCH)' SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' tests/bench/run
+
+# Each is a program of libFuzzer's, which brings main(). A target may define a function of ours anew to stand in for the
+# network: of several definitions the first is taken, and that is the target's.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/libfuzz.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out tests/fuzz/fuzz_%,$(call sources,tests/fuzz)))
+	$(call quiet,AR)rm -f $@ && ar rcs $@ $^
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libfuzz.a $(BUILD)/libtests.a $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Wl,-z,muldefs -o $@ $< \
+		-Wl,--start-group $(BUILD)/libfuzz.a $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
+
+fuzz-targets: $(FUZZ_TARGETS)
+
+fuzz: ## look for inputs that break a parser, under sanitizers (SECONDS=30 each, FUZZ=NAME)
+	@tests/fuzz/deps
+	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined \
+		CFLAGS='-O1 -g -fno-sanitize-recover=all' fuzz-targets
+	@BUILD=$(abspath build-fuzz) SECONDS_EACH='$(SECONDS)' FUZZ='$(FUZZ)' tests/fuzz/run
 
 demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
 	@BUILD=$(abspath $(BUILD)) tests/local/demo
