@@ -1,7 +1,6 @@
 """What the cases share: a namespace, a client, and the set as it is deployed for one of them."""
 
 import json
-import pathlib
 import secrets
 import tempfile
 import time
@@ -190,4 +189,4 @@ def run(cases):
     return 1 if failed or not passed else 0
 
 
-__all__ = ["CASES", "FULL", "SMOKE", "Failed", "MANIFESTS", "Skipped", "Suite", "case", "check", "pathlib", "run", "say"]
+__all__ = ["CASES", "FULL", "SMOKE", "Failed", "MANIFESTS", "Skipped", "Suite", "case", "check", "run", "say"]
