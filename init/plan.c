@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/utf8.h"
+
 const char *
 plan_action_name(enum plan_action a)
 {
@@ -22,6 +24,7 @@ decide(struct plan *out, enum plan_action action, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(out->why, sizeof(out->why), fmt, ap);
 	va_end(ap);
+	utf8_repair(out->why); /* a peer's story may have been cut within a character */
 }
 
 /* Whether `a` knows more than `b`: a later epoch, or further on in the same; at the same place, a clean cut first. */

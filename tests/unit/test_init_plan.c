@@ -1,5 +1,6 @@
 /* Every row of the table in which init decides, and the edges between the rows. */
 #include "init/plan.h"
+#include "lib/utf8.h"
 #include "tests/lib/suite.h"
 
 #include <check.h>
@@ -434,6 +435,24 @@ START_TEST(plan_follower__without_a_leader_starts_on_its_store)
 }
 END_TEST
 
+START_TEST(plan_follower__tells_a_long_silence_in_utf8)
+{
+	char story[600] = "";
+
+	for (size_t shift = 0; shift < 2; shift++) {
+		memset(story, 'x', shift);
+		for (size_t i = shift; i + 2 < sizeof(story); i += 2)
+			memcpy(story + i, "\xc3\xa9", 3);
+		pods(1);
+		sp_error_set(&peer(0)->answer.err, SP_EUNAVAIL, "%s", story);
+		plan_make(&facts, &plan);
+		ck_assert_ptr_nonnull(strstr(plan.why, "\xc3\xa9"));
+		for (const char *at = plan.why; *at != '\0'; at += utf8_length(at))
+			ck_assert_uint_gt(utf8_length(at), 0);
+	}
+}
+END_TEST
+
 START_TEST(plan_follower__without_a_leader_and_empty_waits)
 {
 	pods(1);
@@ -473,6 +492,7 @@ main(void)
 		plan_follower__replaces_what_is_not_equal_where_asked_to,
 		plan_follower__damaged_refuses_unless_told_to_reseed,
 		plan_follower__without_a_leader_starts_on_its_store,
+		plan_follower__tells_a_long_silence_in_utf8,
 		plan_follower__without_a_leader_and_empty_waits,
 	};
 
