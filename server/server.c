@@ -14,9 +14,9 @@
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "server/committer.h"
+#include "server/custody.h"
 #include "server/http.h"
 #include "server/repl_static.h"
-#include "server/unsynced.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
 #define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less */
@@ -29,9 +29,7 @@ struct server {
 	struct listener *network, *control;
 	struct reload *reload;
 
-	/* The store's state: one of release, open and stop at a time. */
-	pthread_mutex_t state_lock;
-	int data_lock; /* descriptor of data_dir/lock, -1 while released */
+	struct custody custody;
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
@@ -39,211 +37,6 @@ struct server {
 	int64_t expired_ms; /* when the last one was begun */
 	struct commit_job expire_job;
 };
-
-/* --- The store comes and goes --- */
-
-static int
-data_path(const struct server *s, const char *name, char *out, struct sp_error *err)
-{
-	return file_join(out, PATH_BYTES, s->conf.server_data_dir, name, err);
-}
-
-static bool
-data_exists(const struct server *s, const char *name)
-{
-	char path[PATH_BYTES];
-
-	return data_path(s, name, path, NULL) == 0 && file_exists(path);
-}
-
-static int
-take_data_lock(struct server *s, struct sp_error *err)
-{
-	char path[PATH_BYTES];
-	int rc;
-
-	rc = file_make_dirs(s->conf.server_data_dir, err);
-	if (rc == 0)
-		rc = data_path(s, "lock", path, err);
-	if (rc == 0)
-		rc = file_lock(path, err);
-	if (rc < 0)
-		return sp_error_wrap(err, "data directory %s", s->conf.server_data_dir);
-	s->data_lock = rc;
-	return 0;
-}
-
-/* A leader makes a store where there is none, but never where an interrupted seeding has left one half in place. */
-static int
-attach_store(struct server *s, struct sp_error *err)
-{
-	bool leads = s->api.repl->ops->role(s->api.repl) == ROLE_LEADER;
-	int rc;
-
-	if (!data_exists(s, "store") && (data_exists(s, "store.ready") || data_exists(s, "store.old")))
-		return sp_error_set(err, SP_EVOLUME,
-		    "%s holds a seeding that was interrupted; seedpod-init finishes it", s->conf.server_data_dir);
-	rc = store_attach(s->api.store, leads ? STORE_CREATE : STORE_EXISTING, err);
-	if (rc == SP_ENOTFOUND && !leads) {
-		log_warn("no store yet: serving 503 until this follower was seeded",
-		    LOG_STR("data_dir", s->conf.server_data_dir));
-		return 0;
-	}
-	return rc;
-}
-
-/* Before anything relies on a store that was open with durability = async when the machine went down, all of it is
- * read. */
-static int
-settle_unsynced(struct server *s, struct sp_error *err)
-{
-	const char *dir = s->conf.server_data_dir;
-	struct digest found;
-	int rc;
-
-	if (unsynced_in_doubt(dir)) {
-		log_warn("the machine went down with writes on their way to the disk: verifying the store");
-		rc = store_verify(s->api.store, &found, err);
-		if (rc < 0 && rc != SP_ENOTFOUND)
-			return sp_error_wrap(err, "the machine went down with writes on their way to the disk");
-	}
-	if (s->conf.server_durability == CONF_DURABILITY_ASYNC)
-		return unsynced_mark(dir, err);
-	/* A process that was killed since has left its last commits to the kernel. */
-	rc = store_sync(s->api.store, err);
-	return rc == 0 || rc == SP_EAGAIN ? unsynced_clear(dir, err) : rc;
-}
-
-/*
- * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup), or restored by
- * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
- */
-static int
-leave_donors_history(struct server *s, struct sp_error *err)
-{
-	struct repl *repl = s->api.repl;
-	int rc;
-
-	if (repl->ops->role(repl) != ROLE_LEADER || !data_exists(s, "seedpod.json"))
-		return 0;
-	log_info("the store was unpacked from a snapshot", LOG_STR("data_dir", s->conf.server_data_dir));
-	/* The image may be a leader's; only a follower's begins an epoch when it is led on. */
-	rc = repl->ops->set_role(repl, ROLE_FOLLOWER, err);
-	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
-}
-
-/* It is told once. */
-static int
-put_description_away(struct server *s, struct sp_error *err)
-{
-	char from[PATH_BYTES], to[PATH_BYTES];
-	int rc;
-
-	if (!data_exists(s, "seedpod.json"))
-		return 0;
-	rc = data_path(s, "seedpod.json", from, err);
-	if (rc == 0)
-		rc = data_path(s, "seedpod.json.used", to, err);
-	return rc == 0 ? file_rename_sync(from, to, err) : rc;
-}
-
-/* Bring an attached store into the pod's role and say where it stands. */
-static int
-enter_role(struct server *s, struct sp_error *err)
-{
-	char digest[DIGEST_HEX_SIZE];
-	struct position p;
-	int rc;
-
-	/* First, so that a follower's image begins one epoch and not two. */
-	rc = leave_donors_history(s, err);
-	if (rc == 0)
-		rc = s->api.repl->ops->attached(s->api.repl, err);
-	if (rc == SP_ENOTFOUND)
-		return 0;
-	if (rc == 0)
-		rc = put_description_away(s, err);
-	if (rc == 0)
-		rc = store_position(s->api.store, &p, err);
-	if (rc < 0)
-		return rc;
-	waiters_notify(s->api.waiters, p.consistent ? p.seq : 0);
-	digest_to_hex(p.digest, digest);
-	log_info("store open", LOG_STR("role", role_name(s->api.repl->ops->role(s->api.repl))),
-	    LOG_STR("cluster", p.cluster), LOG_U64("epoch", p.epoch), LOG_U64("seq", p.seq), LOG_U64("keys", p.keys),
-	    LOG_STR("digest", digest), LOG_BOOL("consistent", p.consistent));
-	return 0;
-}
-
-/* With async, the commits before the failed sync may have left the store in any state. */
-static void
-failing(void *arg)
-{
-	struct server *s = arg;
-
-	if (s->conf.server_durability == CONF_DURABILITY_ASYNC)
-		unsynced_mark_failed(s->conf.server_data_dir);
-}
-
-/* Close the store, all of it on disk, and give the data directory away. */
-static void
-close_store(struct server *s)
-{
-	struct sp_error err;
-
-	if (store_detach(s->api.store) < 0) {
-		log_error("the last writes could not be put on disk", LOG_STR("data_dir", s->conf.server_data_dir));
-		failing(s);
-	} else if (unsynced_clear(s->conf.server_data_dir, &err) < 0) {
-		log_warn("the next start will verify the store", LOG_STR("error", err.text));
-	}
-	close(s->data_lock);
-	s->data_lock = -1;
-}
-
-static int
-release_store(void *arg, struct sp_error *err)
-{
-	struct server *s = arg;
-
-	if (s->api.repl->ops->role(s->api.repl) == ROLE_LEADER)
-		return sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
-	pthread_mutex_lock(&s->state_lock);
-	if (s->data_lock >= 0) {
-		snapshots_drop(s->api.snapshots);
-		close_store(s);
-		/* One that was begun in between is of the closed store too. */
-		snapshots_drop(s->api.snapshots);
-		log_info("store released");
-	}
-	pthread_mutex_unlock(&s->state_lock);
-	return 0;
-}
-
-static int
-open_store(void *arg, struct sp_error *err)
-{
-	struct server *s = arg;
-	int rc = 0;
-
-	pthread_mutex_lock(&s->state_lock);
-	if (s->data_lock < 0) {
-		rc = take_data_lock(s, err);
-		if (rc == 0)
-			rc = attach_store(s, err);
-		if (rc == 0)
-			rc = settle_unsynced(s, err);
-		if (rc == 0)
-			rc = enter_role(s, err);
-		if (rc < 0 && s->data_lock >= 0) {
-			store_detach(s->api.store);
-			close(s->data_lock);
-			s->data_lock = -1;
-		}
-	}
-	pthread_mutex_unlock(&s->state_lock);
-	return rc;
-}
 
 /* --- Expiry of tombstones --- */
 
@@ -292,6 +85,14 @@ committed(const struct position *now, void *arg)
 
 	if (now->consistent)
 		waiters_notify(s->api.waiters, now->seq);
+}
+
+static void
+failing(void *arg)
+{
+	struct server *s = arg;
+
+	custody_failing(&s->custody);
 }
 
 /* The live keys, at the start and whenever they change. */
@@ -392,16 +193,15 @@ server_start(const struct conf *conf, const char *config_path, struct server **o
 	if (s == NULL)
 		return sp_error_set(err, SP_ENOMEM, "server");
 	s->conf = *conf;
-	s->data_lock = -1;
-	pthread_mutex_init(&s->state_lock, NULL);
+	custody_init(&s->custody, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
-	s->api.release = release_store;
-	s->api.open = open_store;
-	s->api.arg = s;
+	s->api.release = custody_release;
+	s->api.open = custody_open;
+	s->api.arg = &s->custody;
 	rc = make_parts(s, err);
 	if (rc == 0) {
 		configure(conf, s);
-		rc = open_store(s, err);
+		rc = custody_open(&s->custody, err);
 	}
 	if (rc == 0)
 		rc = listen_all(s, err);
@@ -450,9 +250,7 @@ server_stop(struct server *s)
 	waiters_free(s->api.waiters);
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
-	if (s->data_lock >= 0)
-		close_store(s);
+	custody_end(&s->custody);
 	store_free(s->api.store);
-	pthread_mutex_destroy(&s->state_lock);
 	free(s);
 }

@@ -1,0 +1,229 @@
+#include "server/custody.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "lib/log.h"
+#include "server/unsynced.h"
+
+#define PATH_BYTES 4096
+
+void
+custody_init(struct custody *c, const struct conf *conf, struct api *api)
+{
+	c->conf = conf;
+	c->api = api;
+	c->data_lock = -1;
+	pthread_mutex_init(&c->lock, NULL);
+}
+
+static int
+data_path(const struct custody *c, const char *name, char *out, struct sp_error *err)
+{
+	return file_join(out, PATH_BYTES, c->conf->server_data_dir, name, err);
+}
+
+static bool
+data_exists(const struct custody *c, const char *name)
+{
+	char path[PATH_BYTES];
+
+	return data_path(c, name, path, NULL) == 0 && file_exists(path);
+}
+
+static int
+take_data_lock(struct custody *c, struct sp_error *err)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	rc = file_make_dirs(c->conf->server_data_dir, err);
+	if (rc == 0)
+		rc = data_path(c, "lock", path, err);
+	if (rc == 0)
+		rc = file_lock(path, err);
+	if (rc < 0)
+		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
+	c->data_lock = rc;
+	return 0;
+}
+
+/* A leader makes a store where there is none, but never where an interrupted seeding has left one half in place. */
+static int
+attach_store(struct custody *c, struct sp_error *err)
+{
+	bool leads = c->api->repl->ops->role(c->api->repl) == ROLE_LEADER;
+	int rc;
+
+	if (!data_exists(c, "store") && (data_exists(c, "store.ready") || data_exists(c, "store.old")))
+		return sp_error_set(err, SP_EVOLUME,
+		    "%s holds a seeding that was interrupted; seedpod-init finishes it", c->conf->server_data_dir);
+	rc = store_attach(c->api->store, leads ? STORE_CREATE : STORE_EXISTING, err);
+	if (rc == SP_ENOTFOUND && !leads) {
+		log_warn("no store yet: serving 503 until this follower was seeded",
+		    LOG_STR("data_dir", c->conf->server_data_dir));
+		return 0;
+	}
+	return rc;
+}
+
+/* Before anything relies on a store that was open with durability = async when the machine went down, all of it is
+ * read. */
+static int
+settle_unsynced(struct custody *c, struct sp_error *err)
+{
+	const char *dir = c->conf->server_data_dir;
+	struct digest found;
+	int rc;
+
+	if (unsynced_in_doubt(dir)) {
+		log_warn("the machine went down with writes on their way to the disk: verifying the store");
+		rc = store_verify(c->api->store, &found, err);
+		if (rc < 0 && rc != SP_ENOTFOUND)
+			return sp_error_wrap(err, "the machine went down with writes on their way to the disk");
+	}
+	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
+		return unsynced_mark(dir, err);
+	/* A process that was killed since has left its last commits to the kernel. */
+	rc = store_sync(c->api->store, err);
+	return rc == 0 || rc == SP_EAGAIN ? unsynced_clear(dir, err) : rc;
+}
+
+/*
+ * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup), or restored by
+ * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
+ */
+static int
+leave_donors_history(struct custody *c, struct sp_error *err)
+{
+	struct repl *repl = c->api->repl;
+	int rc;
+
+	if (repl->ops->role(repl) != ROLE_LEADER || !data_exists(c, "seedpod.json"))
+		return 0;
+	log_info("the store was unpacked from a snapshot", LOG_STR("data_dir", c->conf->server_data_dir));
+	/* The image may be a leader's; only a follower's begins an epoch when it is led on. */
+	rc = repl->ops->set_role(repl, ROLE_FOLLOWER, err);
+	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
+}
+
+/* It is told once. */
+static int
+put_description_away(struct custody *c, struct sp_error *err)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+	int rc;
+
+	if (!data_exists(c, "seedpod.json"))
+		return 0;
+	rc = data_path(c, "seedpod.json", from, err);
+	if (rc == 0)
+		rc = data_path(c, "seedpod.json.used", to, err);
+	return rc == 0 ? file_rename_sync(from, to, err) : rc;
+}
+
+/* Bring an attached store into the pod's role and say where it stands. */
+static int
+enter_role(struct custody *c, struct sp_error *err)
+{
+	char digest[DIGEST_HEX_SIZE];
+	struct position p;
+	int rc;
+
+	/* First, so that a follower's image begins one epoch and not two. */
+	rc = leave_donors_history(c, err);
+	if (rc == 0)
+		rc = c->api->repl->ops->attached(c->api->repl, err);
+	if (rc == SP_ENOTFOUND)
+		return 0;
+	if (rc == 0)
+		rc = put_description_away(c, err);
+	if (rc == 0)
+		rc = store_position(c->api->store, &p, err);
+	if (rc < 0)
+		return rc;
+	waiters_notify(c->api->waiters, p.consistent ? p.seq : 0);
+	digest_to_hex(p.digest, digest);
+	log_info("store open", LOG_STR("role", role_name(c->api->repl->ops->role(c->api->repl))),
+	    LOG_STR("cluster", p.cluster), LOG_U64("epoch", p.epoch), LOG_U64("seq", p.seq), LOG_U64("keys", p.keys),
+	    LOG_STR("digest", digest), LOG_BOOL("consistent", p.consistent));
+	return 0;
+}
+
+/* With async, the commits before the failed sync may have left the store in any state. */
+void
+custody_failing(struct custody *c)
+{
+	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
+		unsynced_mark_failed(c->conf->server_data_dir);
+}
+
+/* Close the store, all of it on disk, and give the data directory away. */
+static void
+close_store(struct custody *c)
+{
+	struct sp_error err;
+
+	if (store_detach(c->api->store) < 0) {
+		log_error("the last writes could not be put on disk", LOG_STR("data_dir", c->conf->server_data_dir));
+		custody_failing(c);
+	} else if (unsynced_clear(c->conf->server_data_dir, &err) < 0) {
+		log_warn("the next start will verify the store", LOG_STR("error", err.text));
+	}
+	close(c->data_lock);
+	c->data_lock = -1;
+}
+
+int
+custody_release(void *arg, struct sp_error *err)
+{
+	struct custody *c = arg;
+
+	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
+		return sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
+	pthread_mutex_lock(&c->lock);
+	if (c->data_lock >= 0) {
+		snapshots_drop(c->api->snapshots);
+		close_store(c);
+		/* One that was begun in between is of the closed store too. */
+		snapshots_drop(c->api->snapshots);
+		log_info("store released");
+	}
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+int
+custody_open(void *arg, struct sp_error *err)
+{
+	struct custody *c = arg;
+	int rc = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->data_lock < 0) {
+		rc = take_data_lock(c, err);
+		if (rc == 0)
+			rc = attach_store(c, err);
+		if (rc == 0)
+			rc = settle_unsynced(c, err);
+		if (rc == 0)
+			rc = enter_role(c, err);
+		if (rc < 0 && c->data_lock >= 0) {
+			store_detach(c->api->store);
+			close(c->data_lock);
+			c->data_lock = -1;
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+void
+custody_end(struct custody *c)
+{
+	if (c->data_lock >= 0)
+		close_store(c);
+	pthread_mutex_destroy(&c->lock);
+}
