@@ -85,6 +85,16 @@ make_room(struct parser *p)
 	return &b->ops[b->count];
 }
 
+static bool
+is_blank(const char *text, size_t len)
+{
+	while (len > 0 && (*text == ' ' || *text == '\t' || *text == '\r')) {
+		text++;
+		len--;
+	}
+	return len == 0;
+}
+
 static int
 parse_line(struct parser *p, const char *text, size_t len)
 {
@@ -93,7 +103,7 @@ parse_line(struct parser *p, const char *text, size_t len)
 	json_t *line;
 	int rc;
 
-	if (strspn(text, " \t\r") >= len)
+	if (is_blank(text, len))
 		return 0;
 	line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
 	if (!json_is_object(line))
