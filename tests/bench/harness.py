@@ -128,7 +128,7 @@ class Bench:
 
     # --- rounds ---
 
-    def wait_quiet(self, limit=20.0):
+    def wait_quiet(self, limit=6.0):
         """Let others finish: until less than a tenth of the machine is in use, at most `limit` seconds."""
         began = time.monotonic()
         while foreign_load() > 0.1:

@@ -55,6 +55,46 @@ def markdown(rows):
     return "\n".join(lines)
 
 
+def insert(path, results):
+    """Put the table where a document marks its place, if it does."""
+    begin, end = "<!-- bench: table -->", "<!-- bench: end -->"
+    text = path.read_text() if path.exists() else ""
+    if begin in text and end in text:
+        before, rest = text.split(begin, 1)
+        path.write_text(before + begin + "\n" + markdown(results["rows"]) + "\n" + end + rest.split(end, 1)[1])
+
+
+def curves(results):
+    """Growth as four small line charts over the number of keys, each from zero."""
+    import math
+    points = next((c["points"] for c in results["curves"] if c["area"] == "growth"), [])
+    panels = [("get", "GET, 64 connections", 1000, "thousand/s"), ("put", "durable PUT, 64 connections", 1000, "thousand/s"),
+              ("seed", "seeding", 1e6, "MB/s"), ("idle_leader", "idle leader with one follower", 1, "% of a core")]
+    width, height, pad = 300, 190, 46
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * width} {2 * height}" width="{2 * width}" '
+           f'height="{2 * height}" font-family="system-ui, sans-serif" font-size="11" fill="{INK}">',
+           f'<rect width="{2 * width}" height="{2 * height}" fill="#ffffff"/>']
+    for number, (name, title, unit, label) in enumerate(panels):
+        left, top = number % 2 * width, number // 2 * height
+        values = [p[name] / unit for p in points]
+        most = max(values + [0.01]) * 1.15
+        steps = max(1, len(points) - 1)
+        at = [(left + pad + i * (width - pad - 20) / steps, top + height - 30 - v / most * (height - 70))
+              for i, v in enumerate(values)]
+        out.append(f'<text x="{left + 10}" y="{top + 18}" font-weight="600">{title}, {label}</text>')
+        out.append(f'<line x1="{left + pad - 8}" y1="{top + height - 30}" x2="{left + width - 12}" y2="{top + height - 30}" '
+                   f'stroke="#d8dbe0"/>')
+        out.append(f'<polyline fill="none" stroke="{GOOD}" stroke-width="2" points="'
+                   + " ".join(f"{x:.1f},{y:.1f}" for x, y in at) + '"/>')
+        for (x, y), v, p in zip(at, values, points):
+            out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{GOOD}"/>'
+                       f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{html.escape(show(v))}</text>'
+                       f'<text x="{x:.1f}" y="{top + height - 14}" text-anchor="middle" fill="#5a6069">'
+                       f'10<tspan dy="-4" font-size="8">{math.log10(p["keys"]):.0f}</tspan></text>')
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
 def merge(path, bench, areas):
     """The results file with these areas' rows in place of their former ones."""
     results = {"rows": [], "curves": []}
