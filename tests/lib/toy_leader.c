@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/feed.h"
@@ -141,9 +142,11 @@ toy_leader_start(struct toy_leader *l, unsigned port)
 {
 	struct sp_error err = { 0 };
 	struct listener_options o = { .threads = 2, .handle = handle, .arg = l };
-	char address[32];
+	unsigned own = (unsigned)getpid();
+	char host[32], address[48];
 
-	snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	snprintf(host, sizeof(host), "127.%u.%u.%u", 64 + (own >> 16 & 63), own >> 8 & 255, own & 255);
+	snprintf(address, sizeof(address), "%s:%u", host, port);
 	o.address = address;
 	atomic_store(&l->stopping, false);
 	if (atomic_load(&l->batch) == 0)
@@ -156,7 +159,7 @@ toy_leader_start(struct toy_leader *l, unsigned port)
 		abort();
 	}
 	l->port = listener_port(l->listener);
-	snprintf(l->url, sizeof(l->url), "http://127.0.0.1:%u", l->port);
+	snprintf(l->url, sizeof(l->url), "http://%s:%u", host, l->port);
 	if (pthread_create(&l->ticker, NULL, tick, l) != 0)
 		abort();
 }

@@ -44,7 +44,10 @@ struct toy_leader {
 	} pending[TOY_PENDING_MAX];
 };
 
-/* Listens on 127.0.0.1; port 0 takes any. */
+/*
+ * Listens on a loopback address of this process's own, so that no other process's connection can take the port while the
+ * leader is away; port 0 takes any, and `url` says which.
+ */
 void toy_leader_start(struct toy_leader *l, unsigned port);
 
 /* No longer answers, and lets go of the port; the store stays. */

@@ -51,7 +51,7 @@ configure(const char *more)
 	char text[1024];
 	int len;
 
-	len = snprintf(text, sizeof(text), "[pod]\nname = store-1\npeer_url = http://127.0.0.1:%u\n%s%s", leader.port,
+	len = snprintf(text, sizeof(text), "[pod]\nname = store-1\npeer_url = %s\n%s%s", leader.url,
 	    strstr(more, "[readiness]") == NULL ? "[readiness]\nmax_lag = 400ms\n" : "", more);
 	ck_assert_msg(conf_parse("test.ini", text, (size_t)len, NULL, &conf, &err) == 0, "%s", err.text);
 }

@@ -33,8 +33,7 @@ configure(const char *more)
 {
 	struct sp_error err = { 0 };
 	char text[1024];
-	int len = snprintf(
-	    text, sizeof(text), "[pod]\nname = store-1\npeer_url = http://127.0.0.1:%u\n%s", leader.port, more);
+	int len = snprintf(text, sizeof(text), "[pod]\nname = store-1\npeer_url = %s\n%s", leader.url, more);
 
 	ck_assert_msg(conf_parse("test.ini", text, (size_t)len, NULL, &conf, &err) == 0, "%s", err.text);
 }
