@@ -9,7 +9,7 @@
 #   PODS=N           how many pods `make up` starts       (3)
 #   TESTS=PATTERN    which integration tests run          (all)
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
-#                    small growth)
+#                    small growth; on demand: large)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
 #   ROUNDS=N         its rounds                           (5)
 #   SECONDS=N        how long each fuzz target runs       (30)

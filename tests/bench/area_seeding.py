@@ -71,14 +71,15 @@ def run(bench):
         got |= redis_full_sync(bench, count)
         ours = got["seedpod"]
         add = bench.compare
-        add("seeding 1.28 GB", ours, got["nginx"], "<= 1.25", "s", "nginx sendfile, curl, sync")
-        add("seeding 1.28 GB", ours, got["tar|nc"], ">= 2.0", "s", "tar, nc, tar, sync", faster=True)
-        add("seeding 1.28 GB", ours, got["rsync"], ">= 4.0", "s", "rsync from a daemon, sync", faster=True)
-        add("seeding 1.28 GB", ours, got["redis"], ">= 6.0", "s", "Redis full sync, delay 0", faster=True)
-        add("seeding 1.28 GB", ours, got["mdb_copy"], None, "s", "mdb_copy on the same disk, sync", faster=True)
-        add("seeding 1.28 GB", ours, got["pg_basebackup"], None, "s", "PostgreSQL's pg_basebackup", faster=True)
-        bench.row("peak memory of init, 1.28 GB", max(memory), "<= 24", "MiB", max(memory), spread={"ours": memory})
-        bench.row("server's growth during a snapshot, 1.28 GB", max(server_memory), "<= 8", "MiB", max(server_memory),
+        what = f"seeding {count:,} keys, {size / 1e9:.2f} GB"
+        add(what, ours, got["nginx"], "<= 1.25", "s", "nginx sendfile, curl, sync")
+        add(what, ours, got["tar|nc"], ">= 2.0", "s", "tar, nc, tar, sync", faster=True)
+        add(what, ours, got["rsync"], ">= 4.0", "s", "rsync from a daemon, sync", faster=True)
+        add(what, ours, got["redis"], ">= 6.0", "s", "Redis full sync, delay 0", faster=True)
+        add(what, ours, got["mdb_copy"], None, "s", "mdb_copy on the same disk, sync", faster=True)
+        add(what, ours, got["pg_basebackup"], None, "s", "PostgreSQL's pg_basebackup", faster=True)
+        bench.row(f"peak memory of init, {size / 1e9:.1f} GB", max(memory), "<= 24", "MiB", max(memory), spread={"ours": memory})
+        bench.row(f"server's growth during a snapshot, {size / 1e9:.1f} GB", max(server_memory), "<= 8", "MiB", max(server_memory),
                   spread={"ours": server_memory})
     finally:
         pods.close()
