@@ -168,10 +168,26 @@ read_flag(struct reader *r, const char *name, bool otherwise)
 	return json_is_true(v);
 }
 
+/* What is wrong with a history, or NULL. One that does not fit its position would make stores that are ahead of it look
+ * behind. */
+static const char *
+history_fault(const struct position *p)
+{
+	const struct epoch_start *h = p->history, *last = &h[p->history_count - 1];
+
+	for (size_t i = 1; i < p->history_count; i++)
+		if (h[i].epoch <= h[i - 1].epoch || h[i].since < h[i - 1].since)
+			return "must grow from entry to entry";
+	if (last->epoch != p->epoch)
+		return "must end in the present epoch";
+	return last->since > p->seq ? "must not begin an epoch beyond the present seq" : NULL;
+}
+
 static void
 read_history(struct reader *r, struct position *p)
 {
 	json_t *list = json_object_get(r->root, "history");
+	const char *fault;
 	json_t *entry;
 	size_t i;
 
@@ -193,6 +209,8 @@ read_history(struct reader *r, struct position *p)
 		p->history[0] = (struct epoch_start){ .epoch = p->epoch, .since = 0 };
 		p->history_count = 1;
 	}
+	if (r->code == 0 && (fault = history_fault(p)) != NULL)
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «history» %s", fault);
 }
 
 int

@@ -63,8 +63,9 @@ const char *role_name(enum role r);
 /* One line of JSON with every field above, as GET /v1/position answers; malloc'ed, or NULL when out of memory. */
 char *position_to_json(const struct position *p);
 
-/* The reverse; unknown members are ignored, missing ones (cluster, epoch, seq, digest are required) and wrong types are
- * SP_EBADDATA and named. `out` is untouched on failure. A missing history becomes the one entry (epoch, 0). */
+/* The reverse; unknown members are ignored, missing ones (cluster, epoch, seq, digest are required), wrong types and a
+ * history that does not lead to (epoch, seq) are SP_EBADDATA and named. `out` is untouched on failure. A missing
+ * history becomes the one entry (epoch, 0). */
 int position_from_json(const char *json, size_t len, struct position *out, struct sp_error *err);
 
 #endif

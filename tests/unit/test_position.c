@@ -271,7 +271,7 @@ START_TEST(position_json__extremes)
 	p.seq = INT64_MAX;
 	p.digest = (struct digest){ UINT64_MAX, UINT64_MAX };
 	memset(p.leader, 'x', sizeof(p.leader) - 1);
-	p.history_count = POSITION_HISTORY_MAX;
+	p.epoch = p.history_count = POSITION_HISTORY_MAX;
 	for (size_t i = 0; i < POSITION_HISTORY_MAX; i++)
 		p.history[i] = (struct epoch_start){ .epoch = i + 1, .since = i * 1000 };
 	text = position_to_json(&p);
@@ -333,6 +333,10 @@ static const struct {
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":2}]}", "«since»" },
 	{ "{" REQUIRED ",\"history\":[7]}", "«epoch»" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":\"2\",\"since\":0}]}", "«epoch»" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":2,\"since\":11}]}", "beyond the present seq" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":0}]}", "present epoch" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":2,\"since\":0},{\"epoch\":2,\"since\":1}]}", "must grow" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":2},{\"epoch\":2,\"since\":1}]}", "must grow" },
 };
 
 START_TEST(position_from_json__a_mistake_is_named)
