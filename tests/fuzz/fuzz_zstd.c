@@ -102,8 +102,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	whole = decode(data + 1, size - 1, size);
 	cut = decode(data + 1, size - 1, data[0] > 0 ? data[0] : 1);
-	FUZZ_REQUIRE(whole.rc == cut.rc || (whole.rc < 0 && cut.rc < 0));
-	FUZZ_REQUIRE(whole.rc < 0 || whole.bytes >= OUTPUT_MAX || whole.bytes == cut.bytes);
-	FUZZ_REQUIRE(whole.rc < 0 || whole.bytes >= OUTPUT_MAX || digest_equal(whole.digest, cut.digest));
+	/* Before a failure one may have handed out more than the other, and so be stopped earlier. */
+	if (whole.bytes >= OUTPUT_MAX || cut.bytes >= OUTPUT_MAX)
+		return 0;
+	FUZZ_REQUIRE((whole.rc < 0) == (cut.rc < 0));
+	FUZZ_REQUIRE(whole.rc < 0 || (whole.bytes == cut.bytes && digest_equal(whole.digest, cut.digest)));
 	return 0;
 }
