@@ -281,6 +281,36 @@ START_TEST(position_json__extremes)
 }
 END_TEST
 
+START_TEST(position_json__a_member_of_mode_raft_round_trip)
+{
+	struct position p = leader(), back;
+	char *text;
+
+	p.raft = (struct member){ .id = 0xfedcba9876543210,
+		.number = 3,
+		.term = INT64_MAX,
+		.leader_known = true,
+		.commit = 9,
+		.applied = 8,
+		.needs = 7,
+		.members = 5,
+		.voters = 4 };
+	for (int role = MEMBER_STOPPED; role <= MEMBER_REMOVED; role++) {
+		p.raft.role = (enum member_role)role;
+		text = position_to_json(&p);
+		ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
+		ck_assert_mem_eq(&back.raft, &p.raft, sizeof(p.raft));
+		free(text);
+	}
+	p.raft.role = MEMBER_NONE;
+	text = position_to_json(&p);
+	ck_assert_ptr_null(strstr(text, "raft"));
+	ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
+	ck_assert_int_eq(back.raft.role, MEMBER_NONE);
+	free(text);
+}
+END_TEST
+
 #define REQUIRED "\"cluster\":\"" CLUSTER "\",\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\""
 
 START_TEST(position_from_json__what_is_left_out_has_a_default)
@@ -337,6 +367,15 @@ static const struct {
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":0}]}", "present epoch" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":2,\"since\":0},{\"epoch\":2,\"since\":1}]}", "must grow" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":2},{\"epoch\":2,\"since\":1}]}", "must grow" },
+	{ "{" REQUIRED ",\"raft\":7}", "«raft»" },
+	{ "{" REQUIRED ",\"raft\":{}}", "«role»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"none\"}}", "«role»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"\"}}", "«id»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"0123456789abcdef0\"}}", "«id»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":7}}", "«id»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "«number»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "«applied»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"leader_known\":1}}", "«leader_known»" },
 };
 
 START_TEST(position_from_json__a_mistake_is_named)
@@ -395,6 +434,7 @@ main(void)
 	tcase_add_test(all, relation_name__each_has_one);
 	tcase_add_test(all, position_json__round_trip);
 	tcase_add_test(all, position_json__extremes);
+	tcase_add_test(all, position_json__a_member_of_mode_raft_round_trip);
 	tcase_add_test(all, position_from_json__what_is_left_out_has_a_default);
 	tcase_add_loop_test(
 	    all, position_from_json__a_mistake_is_named, 0, (int)(sizeof(mistakes) / sizeof(mistakes[0])));
