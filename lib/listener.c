@@ -12,6 +12,33 @@
 
 #define DRAIN_MAX          (64u << 20) /* a refused body of up to this is read to its end, so that the answer arrives */
 #define THREAD_STACK_BYTES (256u << 10)
+#define EARLY_BYTES        (64u << 10) /* of the budget for bodies, taken before they come */
+
+/* --- A connection's life --- */
+
+static void
+on_connection(void *arg, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
+{
+	struct listener *l = arg;
+	const union MHD_ConnectionInfo *info;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		/* The library closes the descriptor after this call. */
+		guard_closed(l->guard, *context);
+		*context = NULL;
+		return;
+	}
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	*context = guard_opened(l->guard, info != NULL ? info->connect_fd : -1);
+}
+
+static struct guarded *
+guarded_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info != NULL ? info->socket_context : NULL;
+}
 
 /* --- A request's life --- */
 
@@ -24,6 +51,7 @@ on_target(void *arg, const char *target, struct MHD_Connection *connection)
 		return NULL;
 	rq->l = arg;
 	rq->connection = connection;
+	rq->guarded = guarded_of(connection);
 	rq->target = strdup(target);
 	buf_init(&rq->body, 0);
 	atomic_fetch_add(&rq->l->requests, 1);
@@ -44,7 +72,9 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context, enum 
 	if (rq->l->o.done != NULL)
 		rq->l->o.done(rq, rq->l->o.arg);
 	atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
 	atomic_fetch_sub(&rq->l->requests, 1);
+	guard_phase(rq->guarded, GUARD_HEAD);
 	for (size_t i = 0; i < rq->header_count; i++) {
 		free(rq->headers[i].name);
 		free(rq->headers[i].value);
@@ -91,6 +121,12 @@ take_budget(struct request *rq, size_t more)
 	return true;
 }
 
+bool
+request_charge(struct request *rq, size_t bytes)
+{
+	return take_budget(rq, bytes);
+}
+
 /* The headers are in: decide whether the body may come. */
 static void
 begin(struct request *rq)
@@ -100,12 +136,13 @@ begin(struct request *rq)
 	bool has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
 
 	rq->phase = REQUEST_BODY;
+	rq->has_body = has_body;
 	if (!has_body)
 		return;
 	rq->body.limit = rq->l->o.body_limit != NULL ? rq->l->o.body_limit(rq, rq->l->o.arg) : 0;
 	if (announced > rq->body.limit)
 		refuse_later(rq, 413, "the body is larger than is allowed here");
-	else if (!take_budget(rq, (size_t)announced))
+	else if (!take_budget(rq, announced < EARLY_BYTES ? (size_t)announced : EARLY_BYTES))
 		refuse_later(rq, 503, "too many large requests at once");
 	else if (announced > 0 && buf_reserve(&rq->body, (size_t)announced) < 0)
 		refuse_later(rq, 503, "out of memory");
@@ -114,13 +151,27 @@ begin(struct request *rq)
 		refuse_now(rq);
 }
 
+/* Have `more` bytes of body counted. In steps, and as they come: whoever announces much and sends little is to take
+ * nothing away from others. */
+static bool
+count_body(struct request *rq, size_t more)
+{
+	size_t need = rq->body.len + more;
+
+	if (need <= rq->budgeted)
+		return true;
+	need -= rq->budgeted;
+	return take_budget(rq, need > EARLY_BYTES ? need : EARLY_BYTES) || take_budget(rq, need);
+}
+
 /* A piece of the body. False: give the connection up. */
 static bool
 take_body(struct request *rq, const char *data, size_t len)
 {
 	if (rq->refusal == 0 && rq->body.len + len > rq->body.limit)
 		refuse_later(rq, 413, "the body is larger than is allowed here");
-	if (rq->refusal == 0 && rq->body.len + len > rq->budgeted && !take_budget(rq, len))
+	guard_moved(rq->guarded, len);
+	if (rq->refusal == 0 && !count_body(rq, len))
 		refuse_later(rq, 503, "too many large requests at once");
 	if (rq->refusal == 0 && buf_add(&rq->body, data, len) < 0)
 		refuse_later(rq, 503, "out of memory");
@@ -144,6 +195,7 @@ on_access(void *arg, struct MHD_Connection *connection, const char *url, const c
 		rq->method = method;
 		rq->path = url;
 		begin(rq);
+		guard_phase(rq->guarded, rq->has_body ? GUARD_BODY : GUARD_HANDLED);
 		return rq->replied ? rq->queued : MHD_YES;
 	}
 	if (*upload_data_size > 0) {
@@ -160,6 +212,8 @@ on_access(void *arg, struct MHD_Connection *connection, const char *url, const c
 	}
 	rq->phase = REQUEST_HANDLED;
 	rq->queued = MHD_YES;
+	if (rq->has_body)
+		guard_phase(rq->guarded, GUARD_HANDLED);
 	rq->l->o.handle(rq, rq->l->o.arg);
 	/* A suspended request stays with this thread even when it was resumed already: it is still ours to look at. */
 	return rq->replied ? rq->queued : MHD_YES;
@@ -176,6 +230,16 @@ keep_escapes(void *arg, struct MHD_Connection *connection, char *text)
 	return strlen(text);
 }
 
+/* Whether three quarters of either budget are taken. */
+static bool
+memory_is_short(void *arg)
+{
+	struct listener *l = arg;
+
+	return atomic_load(&l->budget) > l->o.body_budget_bytes / 4 * 3 ||
+	       atomic_load(&l->reply_budget) > l->o.reply_budget_bytes / 4 * 3;
+}
+
 static void
 set_defaults(struct listener_options *o)
 {
@@ -190,6 +254,8 @@ set_defaults(struct listener_options *o)
 		o->connection_limit = o->threads;
 	if (o->body_budget_bytes == 0)
 		o->body_budget_bytes = 256u << 20;
+	if (o->reply_budget_bytes == 0)
+		o->reply_budget_bytes = 256u << 20;
 	if (o->idle_timeout_s == 0)
 		o->idle_timeout_s = 60;
 }
@@ -208,6 +274,13 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	l->o = *o;
 	l->fd = -1;
 	set_defaults(&l->o);
+	l->guard = guard_new(&(struct guard_options){ .connection_limit = l->o.connection_limit,
+				 .head_ms = l->o.idle_timeout_s * 1000,
+				 .short_of = memory_is_short,
+				 .arg = l },
+	    err);
+	if (l->guard == NULL)
+		goto fail;
 	if (socket_listen(o->address, &l->fd, &l->port, err) < 0)
 		goto fail;
 	if (strncmp(o->address, SOCKET_UNIX_PREFIX, strlen(SOCKET_UNIX_PREFIX)) == 0)
@@ -220,6 +293,7 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	OPTION(MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)l->o.idle_timeout_s, NULL);
 	OPTION(MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK_BYTES, NULL);
 	OPTION(MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, l);
+	OPTION(MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, l);
 	OPTION(MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, l);
 	OPTION(MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL);
 	if (l->o.threads > 1)
@@ -236,6 +310,7 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 fail:
 	if (l->fd >= 0)
 		close(l->fd);
+	guard_free(l->guard);
 	free(l);
 	return NULL;
 }
@@ -265,6 +340,7 @@ listener_free(struct listener *l, int64_t grace_ms)
 	while (atomic_load(&l->requests) > 0 && clock_mono_ms() < deadline)
 		clock_sleep_ms(5);
 	MHD_stop_daemon(l->daemon);
+	guard_free(l->guard);
 	close(l->fd);
 	free(l);
 }
@@ -287,4 +363,16 @@ listener_connections(const struct listener *l)
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 
 	return info != NULL ? info->num_connections : 0;
+}
+
+bool
+listener_pressed(const struct listener *l)
+{
+	return guard_pressed(l->guard);
+}
+
+uint64_t
+listener_cut(const struct listener *l)
+{
+	return guard_cut(l->guard);
 }

@@ -12,8 +12,9 @@
  *request_resume() later: then `handle` is called again, on a listener's thread, with the same request and its `state`.
  *A handler never blocks: the thread serves many connections.
  *
- * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory for all requests
- * together (503 with Retry-After), `connection_limit`, an idle timeout.
+ * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory and
+ * `reply_budget_bytes` of answers for all requests together (503 with Retry-After), `connection_limit`, an idle timeout,
+ * and a least speed (lib/listener_guard.h): who is slower is cut off.
  */
 #ifndef LIB_LISTENER_H_
 #define LIB_LISTENER_H_
@@ -34,6 +35,7 @@ struct listener_options {
 	unsigned threads;          /* 0: one a core */
 	unsigned connection_limit; /* 0: 4096 */
 	size_t body_budget_bytes;  /* 0: 256 MiB */
+	size_t reply_budget_bytes; /* 0: 256 MiB */
 	unsigned idle_timeout_s;   /* 0: 60 */
 
 	/* The most bytes that this request's body may have; asked when the headers are in. NULL: none may. */
@@ -87,6 +89,17 @@ int request_query(const struct request *rq, const char *name, char *out, size_t 
 
 const void *request_body(const struct request *rq, size_t *len);
 
+/* Count `bytes` of memory that the owner keeps with the request until it is over as if they were body. False: the budget
+ * has no room for them, and nothing was counted. */
+bool request_charge(struct request *rq, size_t bytes);
+
+/* Whether connections or memory run short, so that nobody is to be kept waiting who could come again. Any thread. */
+bool listener_pressed(const struct listener *l);
+bool request_pressed(const struct request *rq);
+
+/* Connections cut off for being too slow, since the start. Any thread. */
+uint64_t listener_cut(const struct listener *l);
+
 /* Whatever the owner wants to keep with the request. */
 void *request_state(const struct request *rq);
 void request_set_state(struct request *rq, void *state);
@@ -96,9 +109,15 @@ void request_set_state(struct request *rq, void *state);
 void request_suspend(struct request *rq);
 void request_resume(struct request *rq);
 
-/* --- The reply. Headers first, then exactly one of the replies. --- */
+/*
+ * --- The reply. Headers first, then exactly one of the replies. ---
+ *
+ * An answer that finds no room among those of the other requests becomes a 503 with Retry-After, through `refuse`, and
+ * its headers are dropped.
+ */
 
-/* Add a header to the coming reply. Both strings are copied. Values with control characters are dropped. */
+/* Add a header to the coming reply, where it has none of that name yet. Both strings are copied. Values with control
+ * characters are dropped. */
 void request_add_header(struct request *rq, const char *name, const char *value);
 
 /* The body is copied. type may be NULL where there is no body. */

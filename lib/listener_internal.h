@@ -8,6 +8,7 @@
 #include <microhttpd.h>
 
 #include "lib/listener.h"
+#include "lib/listener_guard.h"
 
 #define REPLY_HEADERS_MAX 8
 
@@ -20,20 +21,28 @@ struct listener {
 	atomic_bool stopping;
 	atomic_uint requests; /* begun and not over */
 	atomic_size_t budget; /* body bytes held by all requests */
+	atomic_size_t reply_budget; /* bytes of answers held by all requests */
+	struct guard *guard;
 };
+
+#define SMALL_REPLY_BYTES (16u << 10) /* answers of up to this are bounded by the number of connections alone */
+
 
 struct request {
 	struct listener *l;
 	struct MHD_Connection *connection;
+	struct guarded *guarded; /* the connection's, NULL where it is not watched */
 	const char *method;
 	const char *path;
 	char *target;
 	struct buf body;
 	size_t budgeted; /* this request's share of the listener's budget, bytes */
+	size_t reply_budgeted; /* likewise, of the budget for answers */
 	enum { REQUEST_NEW, REQUEST_BODY, REQUEST_HANDLED } phase;
 	unsigned refusal; /* the status to refuse with once the body is drained, or 0 */
 	const char *refusal_detail;
 	uint64_t drained; /* bytes of a refused body that were thrown away */
+	bool has_body; /* announced one */
 	bool replied;
 	enum MHD_Result queued; /* what the library said of the reply */
 	void *state;

@@ -1,13 +1,54 @@
 /* What a request says, and the answers to it. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/listener_internal.h"
 #include "lib/percent.h"
 
 #define STREAM_BLOCK_BYTES (256u << 10)
+#define STREAM_BYTES       (512u << 10) /* what a streamed answer is counted as: the block, and what feeds it */
 
 /* --- Replies --- */
+
+static void
+drop_headers(struct request *rq)
+{
+	for (size_t i = 0; i < rq->header_count; i++) {
+		free(rq->headers[i].name);
+		free(rq->headers[i].value);
+	}
+	rq->header_count = 0;
+}
+
+/*
+ * Count an answer of so many bytes against what all answers may hold. False: there is no room, and the request has been
+ * refused.
+ */
+static bool
+take_room(struct request *rq, size_t bytes, enum guard_phase phase)
+{
+	static const char detail[] = "too many large answers at once";
+	struct listener *l = rq->l;
+
+	if (bytes <= SMALL_REPLY_BYTES)
+		return true;
+	if (atomic_fetch_add(&l->reply_budget, bytes) + bytes <= l->o.reply_budget_bytes) {
+		rq->reply_budgeted += bytes;
+		guard_phase(rq->guarded, phase);
+		if (phase == GUARD_WHOLE)
+			guard_moved(rq->guarded, bytes);
+		return true;
+	}
+	atomic_fetch_sub(&l->reply_budget, bytes);
+	drop_headers(rq);
+	request_add_header(rq, "Retry-After", "1");
+	if (l->o.refuse != NULL)
+		l->o.refuse(rq, 503, detail, l->o.arg);
+	if (!rq->replied)
+		request_reply(rq, 503, "text/plain", detail, sizeof(detail) - 1);
+	return false;
+}
 
 static void
 queue(struct request *rq, unsigned status, struct MHD_Response *response)
@@ -32,6 +73,9 @@ request_add_header(struct request *rq, const char *name, const char *value)
 	for (const char *c = value; *c != '\0'; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return;
+	for (size_t i = 0; i < rq->header_count; i++)
+		if (strcasecmp(rq->headers[i].name, name) == 0)
+			return;
 	if (rq->header_count == REPLY_HEADERS_MAX)
 		return;
 	rq->headers[rq->header_count].name = strdup(name);
@@ -49,10 +93,12 @@ set_type(struct MHD_Response *response, const char *type)
 void
 request_reply(struct request *rq, unsigned status, const char *type, const void *body, size_t len)
 {
-	/* The library copies at once; its signature merely lacks the const. */
-	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response;
 
+	if (!take_room(rq, len, GUARD_WHOLE))
+		return;
+	/* The library copies at once; its signature merely lacks the const. */
+	response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
 	set_type(response, type);
 	queue(rq, status, response);
 }
@@ -61,9 +107,14 @@ void
 request_reply_buf(struct request *rq, unsigned status, const char *type, struct buf *body)
 {
 	size_t len = body->len;
-	char *data = buf_detach(body);
 	struct MHD_Response *response = NULL;
+	char *data;
 
+	if (!take_room(rq, len, GUARD_WHOLE)) {
+		buf_release(body);
+		return;
+	}
+	data = buf_detach(body);
 	if (data != NULL)
 		response = MHD_create_response_from_buffer(len, data, MHD_RESPMEM_MUST_FREE);
 	if (response == NULL)
@@ -73,6 +124,7 @@ request_reply_buf(struct request *rq, unsigned status, const char *type, struct 
 }
 
 struct stream {
+	struct guarded *guarded;
 	request_source source;
 	void (*free_arg)(void *);
 	void *arg;
@@ -84,6 +136,8 @@ stream_read(void *arg, uint64_t offset, char *out, size_t max)
 	struct stream *s = arg;
 	int64_t n = s->source(s->arg, offset, out, max);
 
+	if (n > 0)
+		guard_moved(s->guarded, (uint64_t)n);
 	if (n < 0)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;
@@ -103,16 +157,22 @@ void
 request_reply_stream(struct request *rq, unsigned status, const char *type, uint64_t len, request_source source,
     void (*free_arg)(void *arg), void *arg)
 {
-	struct stream *s = malloc(sizeof(*s));
+	struct stream *s = NULL;
 	struct MHD_Response *response;
 
+	if (!take_room(rq, STREAM_BYTES, GUARD_REPLY)) {
+		if (free_arg != NULL)
+			free_arg(arg);
+		return;
+	}
+	s = malloc(sizeof(*s));
 	if (s == NULL) {
 		if (free_arg != NULL)
 			free_arg(arg);
 		queue(rq, status, NULL);
 		return;
 	}
-	*s = (struct stream){ .source = source, .free_arg = free_arg, .arg = arg };
+	*s = (struct stream){ .guarded = rq->guarded, .source = source, .free_arg = free_arg, .arg = arg };
 	response = MHD_create_response_from_callback(
 	    len == REQUEST_LENGTH_UNKNOWN ? MHD_SIZE_UNKNOWN : len, STREAM_BLOCK_BYTES, stream_read, s, stream_free);
 	if (response == NULL)
@@ -190,4 +250,10 @@ void
 request_resume(struct request *rq)
 {
 	MHD_resume_connection(rq->connection);
+}
+
+bool
+request_pressed(const struct request *rq)
+{
+	return guard_pressed(rq->l->guard);
 }

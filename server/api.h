@@ -37,6 +37,7 @@ struct api {
 	struct waiters *waiters;
 	struct snapshots *snapshots;
 	struct counters counters;
+	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
 	size_t max_value; /* bytes */
 	atomic_bool stopping;
 

@@ -43,5 +43,9 @@ api_batch(struct call *c)
 	/* The call's from here on: they go when the request is over. */
 	c->ops = batch.ops;
 	c->arena = batch.arena;
+	if (!request_charge(c->rq, batch.count * sizeof(*batch.ops) + batch.arena.size)) {
+		api_problem(c, 503, "SP_EAGAIN", "too many large requests at once");
+		return;
+	}
 	api_submit(c, c->ops, batch.count);
 }

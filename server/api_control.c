@@ -164,6 +164,7 @@ write_counters(struct call *c, struct buf *out)
 static void
 write_store_figures(struct call *c, struct buf *out)
 {
+	struct listener *network = atomic_load(&c->api->network);
 	struct committer_stats stats;
 	uint64_t map, file;
 
@@ -181,6 +182,12 @@ write_store_figures(struct call *c, struct buf *out)
 	    (double)snapshots_count(c->api->snapshots));
 	metrics_single(out, "seedpod_server_waiting_requests", "gauge", "Requests waiting for a change.",
 	    (double)waiters_count(c->api->waiters));
+	if (network == NULL)
+		return;
+	metrics_single(out, "seedpod_server_connections", "gauge", "Connections of clients and peers.",
+	    (double)listener_connections(network));
+	metrics_single(out, "seedpod_server_connections_cut_total", "counter", "Connections cut off for being too slow.",
+	    (double)listener_cut(network));
 }
 
 void

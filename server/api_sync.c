@@ -12,6 +12,7 @@
 #define WAIT_MAX_MS          60000
 #define LIMIT_MAX            1000000000ull
 #define NDJSON_LIMIT_DEFAULT 1000
+#define ZSTD_BYTES           (2u << 20) /* what compressing a snapshot holds: a frame's input, output, and the compressor */
 
 static void
 reply_position(struct call *c)
@@ -79,12 +80,13 @@ asks_leader(const struct call *c)
 	return request_query(c->rq, "from", from, sizeof(from)) > 0 && strcmp(from, "leader") == 0;
 }
 
-/* With nothing to tell, wait for the next change once. True when the request was laid aside. */
+/* With nothing to tell, wait for the next change once. True when the request was laid aside: not where connections run
+ * short, since whoever waits keeps one. */
 static bool
 wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
 {
 	if (wait_ms == 0 || c->stage != CALL_NEW || here->seq != since || !here->consistent ||
-	    atomic_load(&c->api->stopping))
+	    atomic_load(&c->api->stopping) || request_pressed(c->rq))
 		return false;
 	c->stage = CALL_WAITED;
 	waiters_add(c->api->waiters, c->rq, since + 1, clock_mono_ms() + wait_ms);
@@ -211,6 +213,10 @@ api_snapshot(struct call *c)
 		return;
 	if (id_len == REQUEST_QUERY_ABSENT && offset > 0) {
 		api_problem(c, 400, "query", "offset goes with the id of the snapshot that it belongs to");
+		return;
+	}
+	if (zstd && !request_charge(c->rq, ZSTD_BYTES)) {
+		api_problem(c, 503, "SP_EAGAIN", "too many compressed snapshots at once");
 		return;
 	}
 	rc = snapshots_acquire(c->api->snapshots, id_len > 0 ? id : NULL, &s, &err);

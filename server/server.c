@@ -179,6 +179,7 @@ listen_all(struct server *s, struct sp_error *err)
 	s->network = http_serve(&s->api, s->conf.server_listen, s->conf.server_threads, err);
 	if (s->network == NULL)
 		return err->code;
+	atomic_store(&s->api.network, s->network);
 	log_info(
 	    "serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket));
 	return 0;
@@ -243,6 +244,7 @@ server_stop(struct server *s)
 	/* Answers all that is queued, so that no suspended request is left for the listeners to trip over. */
 	if (s->api.committer != NULL)
 		committer_stop(s->api.committer);
+	atomic_store(&s->api.network, NULL);
 	listener_free(s->network, 1000);
 	listener_free(s->control, 1000);
 	committer_free(s->api.committer);

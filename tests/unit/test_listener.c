@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/http.h"
 #include "lib/listener.h"
+#include "lib/listener_guard.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -28,6 +29,8 @@ static atomic_uint handled, finished, freed;
 static struct request *_Atomic suspended;
 static atomic_bool refuse_own;
 static unsigned idle_timeout_s = 60;
+static unsigned connection_limit;
+static size_t reply_budget_bytes;
 
 static size_t
 body_limit(struct request *rq, void *arg)
@@ -150,7 +153,9 @@ start(const char *address)
 {
 	struct listener_options o = { .address = address,
 		.threads = 2,
-		.body_budget_bytes = 4 << 20,
+		.body_budget_bytes = (3 << 20) + (900 << 10),
+		.reply_budget_bytes = reply_budget_bytes,
+		.connection_limit = connection_limit,
 		.idle_timeout_s = idle_timeout_s,
 		.body_limit = body_limit,
 		.handle = handle,
@@ -226,6 +231,20 @@ static bool
 connections_are(unsigned n)
 {
 	return listener_connections(listener) == n;
+}
+
+static bool
+is_pressed(unsigned n)
+{
+	(void)n;
+	return listener_pressed(listener);
+}
+
+static bool
+is_eased(unsigned n)
+{
+	(void)n;
+	return !listener_pressed(listener);
 }
 
 /* --- A connection of one's own, for what no client does --- */
@@ -458,6 +477,19 @@ START_TEST(listener__a_body_far_too_large_is_not_listened_to)
 }
 END_TEST
 
+static void
+send_bytes(int fd, size_t len)
+{
+	char *bytes = calloc(1, len);
+	ssize_t n;
+
+	for (size_t sent = 0; sent < len; sent += (size_t)n) {
+		n = send(fd, bytes + sent, len - sent, MSG_NOSIGNAL);
+		ck_assert_int_gt(n, 0);
+	}
+	free(bytes);
+}
+
 /* The memory of all bodies together is bounded; who does not fit comes again. */
 START_TEST(listener__bodies_share_a_budget)
 {
@@ -467,10 +499,11 @@ START_TEST(listener__bodies_share_a_budget)
 	int fd;
 
 	start("127.0.0.1:0");
+	/* One of which nearly all has come. */
 	fd = open_raw();
-	send_raw(fd, "PUT /large HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n");
-	/* It was let in. */
-	read_raw(fd, "100 Continue\r\n\r\n");
+	send_raw(fd, "PUT /large HTTP/1.1\r\nHost: x\r\nContent-Length: 3145728\r\n\r\n");
+	send_bytes(fd, sizeof(body) - 1);
+	wait_until(is_pressed, 0);
 	ck_assert_int_eq(call("PUT", "/large", body, sizeof(body), NULL), 0);
 	ck_assert_int_eq(reply.status, 503);
 	ck_assert(http_reply_header(&reply, "retry-after", value, sizeof(value)));
@@ -489,18 +522,126 @@ END_TEST
 static void
 send_chunk(int fd, size_t len)
 {
-	char *chunk = calloc(1, len), head[32];
-	ssize_t n;
+	char head[32];
 
 	snprintf(head, sizeof(head), "%zx\r\n", len);
 	send_raw(fd, head);
-	for (size_t sent = 0; sent < len; sent += (size_t)n) {
-		n = send(fd, chunk + sent, len - sent, MSG_NOSIGNAL);
-		ck_assert_int_gt(n, 0);
-	}
+	send_bytes(fd, len);
 	send_raw(fd, "\r\n");
-	free(chunk);
 }
+
+/* Many that announce much and send nothing take nothing away from who sends. */
+START_TEST(listener__an_announced_body_takes_nothing_before_it_comes)
+{
+	static char body[1 << 20];
+	int fds[20];
+
+	start("127.0.0.1:0");
+	for (int i = 0; i < 20; i++) {
+		fds[i] = open_raw();
+		send_raw(fds[i], "PUT /large HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n");
+		read_raw(fds[i], "100 Continue\r\n\r\n");
+	}
+	ck_assert_int_eq(call("PUT", "/large", body, sizeof(body), NULL), 0);
+	ck_assert_int_eq(reply.status, 200);
+	for (int i = 0; i < 20; i++)
+		close(fds[i]);
+}
+END_TEST
+
+/* An answer that has no room among the others is a 503 with nothing of its own; its memory is had back each time. */
+START_TEST(listener__answers_share_a_budget)
+{
+	static char body[3 << 20];
+	char value[16];
+
+	reply_budget_bytes = 2 << 20;
+	start("127.0.0.1:0");
+	for (int i = 0; i < 8; i++) {
+		ck_assert_int_eq(call("PUT", "/large", body, 1500000, NULL), 0);
+		ck_assert_int_eq(reply.status, 200);
+		ck_assert(http_reply_header(&reply, "x-answer", value, sizeof(value)));
+	}
+	ck_assert_int_eq(call("PUT", "/large", body, 2500000, NULL), 0);
+	ck_assert_int_eq(reply.status, 503);
+	ck_assert(http_reply_header(&reply, "retry-after", value, sizeof(value)));
+	ck_assert(!http_reply_header(&reply, "x-answer", value, sizeof(value)));
+}
+END_TEST
+
+/* --- Too slow --- */
+
+START_TEST(guard_is_late__each_phase_has_its_time)
+{
+	/* phase, age, bytes, pressed, late */
+	static const struct {
+		enum guard_phase phase;
+		int64_t age_ms;
+		uint64_t bytes;
+		bool pressed, late;
+	} cases[] = {
+		{ GUARD_HEAD, 59000, 0, false, false },
+		{ GUARD_HEAD, 61000, 0, false, true },
+		{ GUARD_HEAD, 1900, 0, true, false },
+		{ GUARD_HEAD, 2100, 0, true, true },
+		{ GUARD_BODY, 60000, 0, false, false },
+		{ GUARD_BODY, 61000, 60, false, true },
+		{ GUARD_BODY, 600000, 600 * 4096, false, false },
+		{ GUARD_BODY, 5100, 60, true, true },
+		{ GUARD_BODY, 600000, 600 * 4096, true, true },
+		{ GUARD_REPLY, 3600000, 3600ull << 20, true, false },
+		{ GUARD_REPLY, 3600000, 3600ull << 10, false, true },
+		{ GUARD_WHOLE, 120000, 8 << 20, false, false },
+		{ GUARD_WHOLE, 200000, 8 << 20, false, true },
+		{ GUARD_WHOLE, 12000, 8 << 20, true, false },
+		{ GUARD_WHOLE, 14000, 8 << 20, true, true },
+		{ GUARD_HANDLED, INT64_MAX, 0, true, false },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_msg(guard_is_late(cases[i].phase, cases[i].age_ms, cases[i].bytes, 60000, cases[i].pressed) ==
+				  cases[i].late,
+		    "case %zu", i);
+}
+END_TEST
+
+/* Each byte ends the silence that the library counts; the head is late all the same. */
+START_TEST(listener__a_dripping_head_is_cut_off)
+{
+	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+	char byte;
+	int fd;
+
+	idle_timeout_s = 2;
+	start("127.0.0.1:0");
+	fd = open_raw();
+	send_raw(fd, "GET / HTTP/1.1\r\nX-Drip: ");
+	while (send(fd, "x", 1, MSG_NOSIGNAL) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && clock_mono_ms() < deadline)
+		clock_sleep_ms(100);
+	ck_assert_int_lt(clock_mono_ms(), deadline);
+	close(fd);
+	wait_until(connections_are, 0);
+	ck_assert_uint_ge(listener_cut(listener), 1);
+}
+END_TEST
+
+/* Where the places are nearly all taken by those who ask nothing, they have to go. */
+START_TEST(listener__idle_connections_give_way_under_pressure)
+{
+	int fds[8];
+
+	connection_limit = 8;
+	start("127.0.0.1:0");
+	for (int i = 0; i < 8; i++)
+		fds[i] = open_raw();
+	get("/x");
+	ck_assert_int_eq(reply.status, 200);
+	wait_until(is_eased, 0);
+	ck_assert_uint_ge(listener_cut(listener), 2);
+	for (int i = 0; i < 8; i++)
+		close(fds[i]);
+}
+END_TEST
 
 /* Two that do not fit together, and say so only bit by bit. */
 START_TEST(listener__a_chunked_body_takes_of_the_budget_too)
@@ -701,6 +842,11 @@ main(void)
 		listener__a_chunked_body,
 		listener__a_body_far_too_large_is_not_listened_to,
 		listener__bodies_share_a_budget,
+		listener__an_announced_body_takes_nothing_before_it_comes,
+		listener__answers_share_a_budget,
+		guard_is_late__each_phase_has_its_time,
+		listener__a_dripping_head_is_cut_off,
+		listener__idle_connections_give_way_under_pressure,
 		listener__a_chunked_body_takes_of_the_budget_too,
 		request_suspend__is_answered_after_the_resume,
 		listener_stop__what_is_under_way_is_answered,
