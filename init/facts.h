@@ -43,7 +43,8 @@ struct facts {
 	char pod[POD_NAME_MAX];
 	unsigned ordinal;
 	unsigned leader_ordinal;
-	bool leader; /* this pod leads, by configuration */
+	enum conf_mode mode;
+	bool leader; /* this pod leads by configuration; in mode raft: founds the cluster where there is none */
 
 	enum facts_store store;
 	struct position own;
@@ -60,6 +61,7 @@ struct facts {
 	bool donor_auto;
 	bool reseed_diverged; /* a store that cannot go on may be replaced */
 	bool replace;         /* asked for: a store that is not equal to the leader's is replaced */
+	uint64_t needs;       /* mode raft: the index that a donor must have applied; 0: any */
 	double reseed_ratio;
 };
 

@@ -1,5 +1,7 @@
 /* seedpod-init: makes a pod's volume ready, then ends, so that the server may start. This file only wires. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "conf/cli.h"
 #include "init/run.h"
@@ -12,7 +14,7 @@
 
 #define SHOW_BYTES_MAX (16u << 20)
 
-enum { OPTION_PLAN, OPTION_JSON, OPTION_RESEED };
+enum { OPTION_PLAN, OPTION_JSON, OPTION_RESEED, OPTION_MIN_APPLIED, OPTION_END };
 
 static struct cli_option options[] = {
 	[OPTION_PLAN] = { .name = "plan", .help = "show the facts and what would be done, change nothing, and exit" },
@@ -20,7 +22,10 @@ static struct cli_option options[] = {
 	[OPTION_RESEED] = { .name = "reseed",
 	    .help =
 		"replace a store that is not equal to the leader's, diverged or behind (the sidecar asks for this)" },
-	{ .name = NULL },
+	[OPTION_MIN_APPLIED] = { .name = "min-applied",
+	    .argument = "INDEX",
+	    .help = "in mode raft: seed only from a member that has applied this index (the sidecar asks for this)" },
+	[OPTION_END] = { .name = NULL },
 };
 
 static const char after_help[] =
@@ -65,6 +70,19 @@ print_plan(const struct run_options *run, bool json, struct sp_error *err)
 	return rc;
 }
 
+/* An index of raft's log: digits alone. */
+static int
+parse_index(const char *text, uint64_t *out, struct sp_error *err)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+		return sp_error_set(err, SP_EUSAGE, "--min-applied takes a whole number, not \"%.40s\"", text);
+	return 0;
+}
+
 /* The store is read offline: this process holds the volume's lock. With --plan it does not, so a server goes first. */
 static int
 work(const struct conf *conf, struct seed_report *report, struct sp_error *err)
@@ -74,6 +92,9 @@ work(const struct conf *conf, struct seed_report *report, struct sp_error *err)
 	struct volume volume;
 	int rc;
 
+	if (options[OPTION_MIN_APPLIED].given &&
+	    (rc = parse_index(options[OPTION_MIN_APPLIED].value, &run.min_applied, err)) < 0)
+		return rc;
 	if ((rc = volume_init(&volume, conf->server_data_dir, err)) < 0)
 		return rc;
 	run.driver = driver_seedpod_new(

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "init/plan_private.h"
 #include "lib/utf8.h"
 
 const char *
@@ -15,8 +16,8 @@ plan_action_name(enum plan_action a)
 	return names[a];
 }
 
-static void __attribute__((format(printf, 3, 4)))
-decide(struct plan *out, enum plan_action action, const char *fmt, ...)
+void
+plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -56,10 +57,10 @@ leader_with_store(const struct facts *f, struct plan *out)
 			ahead = peer;
 	}
 	if (ahead == NULL) {
-		decide(out, PLAN_START, "this pod leads and has its store");
+		plan_decide(out, PLAN_START, "this pod leads and has its store");
 		return;
 	}
-	decide(out, PLAN_START,
+	plan_decide(out, PLAN_START,
 	    "this pod leads and has its store, but %s is ahead: epoch %" PRIu64 " seq %" PRIu64 " there, epoch %" PRIu64
 	    " seq %" PRIu64 " here; what is only there will be refused as diverged",
 	    ahead->name, ahead->answer.position.epoch, ahead->answer.position.seq, f->own.epoch, f->own.seq);
@@ -76,7 +77,7 @@ clusters_differ(const struct facts *f, const struct peer_fact *most, struct plan
 		if (!peer->answer.has_store ||
 		    strcmp(peer->answer.position.cluster, most->answer.position.cluster) == 0)
 			continue;
-		decide(out, PLAN_REFUSE,
+		plan_decide(out, PLAN_REFUSE,
 		    "this pod leads, its volume is empty, and its peers hold different clusters: %s holds %s, %s holds "
 		    "%s; "
 		    "keep the one that is right and clear the other's volume",
@@ -117,14 +118,14 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 
 	out->donor = restore_donor(f, most);
 	if (out->donor == NULL) {
-		decide(out, PLAN_REFUSE,
+		plan_decide(out, PLAN_REFUSE,
 		    "this pod leads, its volume is empty, and the snapshot of %s, which knows most (epoch %" PRIu64
 		    " seq %" PRIu64 "), was bad; no other peer stands at the same place",
 		    most->name, p->epoch, p->seq);
 		out->code = SP_EBADDATA;
 		return;
 	}
-	decide(out, PLAN_RESTORE,
+	plan_decide(out, PLAN_RESTORE,
 	    "this pod leads, its volume is empty, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
 	    " keys%s; it goes on in a new epoch%s",
 	    out->donor->name, p->epoch, p->seq, p->keys,
@@ -148,13 +149,13 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 			most = &f->peers[i];
 	}
 	if (!f->grace_over && with_store < f->peer_count) {
-		decide(out, PLAN_WAIT,
+		plan_decide(out, PLAN_WAIT,
 		    "this pod leads, its volume is empty, and %zu of %zu peers have not told a position yet",
 		    f->peer_count - with_store, f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
 	} else if (most == NULL) {
-		decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
+		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
 		    f->peer_count);
 	} else if (!clusters_differ(f, most, out)) {
 		leader_restores(f, most, out);
@@ -172,7 +173,7 @@ plan_leader(const struct facts *f, struct plan *out)
 		leader_with_empty_volume(f, out);
 		break;
 	case STORE_DAMAGED:
-		decide(out, PLAN_REFUSE,
+		plan_decide(out, PLAN_REFUSE,
 		    "this pod leads and its store cannot be read (%s); put it right, or move it away to have the "
 		    "volume "
 		    "restored from a peer",
@@ -231,12 +232,12 @@ seed(const struct facts *f, const struct peer_fact *leader, struct plan *out, co
 	if (donor == NULL && !leader->gave_bad_data)
 		donor = leader;
 	if (donor == NULL) {
-		decide(out, PLAN_REFUSE, "%s, but the snapshots of all donors were bad", reason);
+		plan_decide(out, PLAN_REFUSE, "%s, but the snapshots of all donors were bad", reason);
 		out->code = SP_EBADDATA;
 		return;
 	}
-	decide(out, PLAN_SEED, "%s; %s gives epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64 " keys", reason, donor->name,
-	    donor->answer.position.epoch, donor->answer.position.seq, donor->answer.position.keys);
+	plan_decide(out, PLAN_SEED, "%s; %s gives epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64 " keys", reason,
+	    donor->name, donor->answer.position.epoch, donor->answer.position.seq, donor->answer.position.keys);
 	out->donor = donor;
 }
 
@@ -259,14 +260,14 @@ follower_alone(const struct facts *f, const struct peer_fact *leader, struct pla
 	describe_silence(leader, silence, sizeof(silence));
 	switch (f->store) {
 	case STORE_PRESENT:
-		decide(out, PLAN_START, "%s; the store that is here serves meanwhile, marked stale", silence);
+		plan_decide(out, PLAN_START, "%s; the store that is here serves meanwhile, marked stale", silence);
 		break;
 	case STORE_EMPTY:
-		decide(out, PLAN_WAIT, "%s, and this volume is empty", silence);
+		plan_decide(out, PLAN_WAIT, "%s, and this volume is empty", silence);
 		out->code = leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
 		break;
 	case STORE_DAMAGED:
-		decide(out, f->reseed_diverged ? PLAN_WAIT : PLAN_REFUSE, "%s, and this store cannot be read (%s)",
+		plan_decide(out, f->reseed_diverged ? PLAN_WAIT : PLAN_REFUSE, "%s, and this store cannot be read (%s)",
 		    silence, f->damage);
 		out->code = !f->reseed_diverged ? SP_EBADDATA : leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
 		break;
@@ -288,7 +289,8 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 		return;
 	}
 	if ((double)changes <= f->reseed_ratio * (double)theirs->keys) {
-		decide(out, PLAN_START, "this store is in the leader's history, %" PRIu64 " changes behind", changes);
+		plan_decide(
+		    out, PLAN_START, "this store is in the leader's history, %" PRIu64 " changes behind", changes);
 		return;
 	}
 	snprintf(reason, sizeof(reason),
@@ -308,7 +310,7 @@ follower_in_the_way(const struct facts *f, const struct peer_fact *leader, struc
 		seed(f, leader, out, allowed);
 		return;
 	}
-	decide(out, PLAN_REFUSE,
+	plan_decide(out, PLAN_REFUSE,
 	    "%s; nothing is overwritten on a guess: set sync.on_divergence = reseed to take the leader's data, or put "
 	    "it right",
 	    reason);
@@ -322,7 +324,7 @@ follower_with_store(const struct facts *f, const struct peer_fact *leader, struc
 
 	switch (position_relate(&leader->answer.position, &f->own, why, sizeof(why))) {
 	case RELATION_SAME:
-		decide(out, PLAN_START, "this store is where the leader's is, with an equal digest");
+		plan_decide(out, PLAN_START, "this store is where the leader's is, with an equal digest");
 		break;
 	case RELATION_BEHIND:
 		follower_behind(f, leader, out);
@@ -367,7 +369,9 @@ void
 plan_make(const struct facts *f, struct plan *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (f->leader)
+	if (f->mode == CONF_MODE_RAFT)
+		plan_raft(f, out);
+	else if (f->leader)
 		plan_leader(f, out);
 	else
 		plan_follower(f, out);

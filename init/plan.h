@@ -22,6 +22,10 @@ enum plan_action {
 /* A donor may be so many changes behind the leader: the sidecar brings the rest. */
 #define PLAN_DONOR_LAG_MAX 10000
 
+/* In mode raft so many entries behind the member that knows most: raft's log, of which the others keep
+ * [raft] trailing entries, brings the rest. */
+#define PLAN_MEMBER_LAG_MAX 1000
+
 struct plan {
 	enum plan_action action;
 	const struct peer_fact *donor; /* of restore and seed; points into the facts */

@@ -30,13 +30,14 @@ smaller(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Ask whom the decision needs, then decide; other donors than the leader are asked only where one is needed. */
+/* Ask whom the decision needs, then decide: other donors than the leader are asked only where one is needed; among
+ * members who leads is their own business, so all are asked. */
 static int
 decide(struct facts *f, struct plan *plan, int64_t patience_ms, struct sp_error *err)
 {
 	int rc;
 
-	if (f->leader)
+	if (f->leader || f->mode == CONF_MODE_RAFT)
 		rc = facts_ask(f, FACTS_ALL, smaller(patience_ms, ASK_BRIEFLY_MS), err);
 	else
 		rc = facts_ask(f, FACTS_LEADER, patience_ms, err);
@@ -60,6 +61,7 @@ prepare_facts(const struct run_options *o, const struct volume *v, struct facts 
 		return rc;
 	f->reseed_diverged |= o->reseed;
 	f->replace = o->reseed;
+	f->needs = o->min_applied;
 	if ((rc = facts_read_store(f, v, o->driver, err)) < 0)
 		facts_release(f);
 	return rc;
@@ -144,6 +146,7 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 		.donor = r->plan.donor->name,
 		.cluster = r->plan.donor->answer.position.cluster,
 		.own_history = r->plan.action == PLAN_RESTORE,
+		.min_applied = r->facts.needs,
 		.check = r->o->check,
 		.check_arg = r->o->check_arg,
 	};

@@ -16,6 +16,7 @@
 struct run_options {
 	const struct conf *conf;
 	bool reseed; /* a store that is not equal to the leader's is seeded again, whatever sync.on_divergence says */
+	uint64_t min_applied;  /* mode raft: seed only from a member that has applied this index; 0: from any */
 	struct driver *driver; /* tells the position of the store on the volume */
 	seed_check check;      /* tells that of a store just downloaded */
 	void *check_arg;

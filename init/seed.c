@@ -106,6 +106,19 @@ show_position(const struct position *p, char *out, size_t size)
 	    digest);
 }
 
+/* A snapshot may be shared with others who asked before: in mode raft it may be from before what this member needs. */
+static int
+check_applied(const struct seed *s, struct sp_error *err)
+{
+	uint64_t applied = s->checked.raft.applied;
+
+	if (applied >= s->o->min_applied)
+		return 0;
+	return sp_error_set(err, SP_EAGAIN,
+	    "the snapshot is too old: it has applied index %" PRIu64 " of raft's log, needed is %" PRIu64, applied,
+	    s->o->min_applied);
+}
+
 /* The store itself must say what seedpod.json said. */
 static int
 step_check(struct seed *s, struct sp_error *err)
@@ -118,7 +131,7 @@ step_check(struct seed *s, struct sp_error *err)
 	if (strcmp(said->cluster, s->checked.cluster) == 0 && said->epoch == s->checked.epoch &&
 	    said->seq == s->checked.seq && said->keys == s->checked.keys &&
 	    digest_equal(said->digest, s->checked.digest))
-		return 0;
+		return check_applied(s, err);
 	show_position(said, s->report->expected, sizeof(s->report->expected));
 	show_position(&s->checked, s->report->found, sizeof(s->report->found));
 	return sp_error_set(err, SP_EBADDATA, "the store is not what seedpod.json says: expected %s, found %s",

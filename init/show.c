@@ -19,6 +19,10 @@ show_position(const struct position *p, struct buf *out)
 	char digest[DIGEST_HEX_SIZE];
 
 	digest_to_hex(p->digest, digest);
+	if (p->raft.role != MEMBER_NONE)
+		return buf_printf(out,
+		    "cluster %s, epoch %" PRIu64 ", seq %" PRIu64 ", digest %s, %" PRIu64 " keys, %s, index %" PRIu64,
+		    p->cluster, p->epoch, p->seq, digest, p->keys, member_role_name(p->raft.role), p->raft.applied);
 	return buf_printf(out,
 	    "cluster %s, epoch %" PRIu64 ", seq %" PRIu64 ", digest %s, %" PRIu64 " keys, horizon %" PRIu64 "%s",
 	    p->cluster, p->epoch, p->seq, digest, p->keys, p->horizon, p->consistent ? "" : ", not on a cut");
@@ -32,6 +36,8 @@ show_volume(const struct facts *f, struct buf *out)
 	    f->volume.ready ? "; a store is ready, the swap will be finished" : "",
 	    f->volume.old ? "; a former store is left over" : "");
 
+	if (rc == 0 && f->mode == CONF_MODE_RAFT)
+		rc = buf_printf(out, "log     %s\n", f->volume.raft ? "present" : "none");
 	if (rc == 0 && f->store == STORE_DAMAGED)
 		rc = buf_printf(out, "store   %s\n", f->damage);
 	if (rc == 0 && f->store == STORE_PRESENT && (rc = buf_adds(out, "store   ")) == 0 &&
@@ -40,11 +46,27 @@ show_volume(const struct facts *f, struct buf *out)
 	return rc;
 }
 
+/* By configuration, or in mode raft as it says itself. */
+static bool
+is_leader(const struct facts *f, const struct peer_fact *peer)
+{
+	if (f->mode == CONF_MODE_RAFT)
+		return peer->answer.has_store && peer->answer.position.role == ROLE_LEADER;
+	return !f->leader && peer->ordinal == f->leader_ordinal;
+}
+
+static const char *
+pod_kind(const struct facts *f)
+{
+	if (f->mode == CONF_MODE_RAFT)
+		return f->leader ? "member, founder" : "member";
+	return f->leader ? "leader" : "follower";
+}
+
 static int
 show_peer(const struct facts *f, const struct peer_fact *peer, struct buf *out)
 {
-	int rc = buf_printf(out, "peer    %s%s %s: ", peer->name,
-	    !f->leader && peer->ordinal == f->leader_ordinal ? " (leader)" : "", peer->url);
+	int rc = buf_printf(out, "peer    %s%s %s: ", peer->name, is_leader(f, peer) ? " (leader)" : "", peer->url);
 
 	if (rc < 0)
 		return rc;
@@ -59,7 +81,7 @@ show_peer(const struct facts *f, const struct peer_fact *peer, struct buf *out)
 int
 show_text(const struct facts *f, const struct plan *p, struct buf *out)
 {
-	int rc = buf_printf(out, "pod     %s (%s)\n", f->pod, f->leader ? "leader" : "follower");
+	int rc = buf_printf(out, "pod     %s (%s)\n", f->pod, pod_kind(f));
 
 	if (rc == 0)
 		rc = show_volume(f, out);

@@ -20,6 +20,7 @@ volume_init(struct volume *v, const char *data_dir, struct sp_error *err)
 		{ v->incoming, "store.incoming" },
 		{ v->ready, "store.ready" },
 		{ v->old, "store.old" },
+		{ v->raft, "raft" },
 		{ v->seed_record, "seed.json" },
 		{ v->origin, "seedpod.json" },
 	};
@@ -96,6 +97,7 @@ volume_look(const struct volume *v, struct volume_state *out)
 	out->incoming = is_dir(v->incoming);
 	out->ready = is_dir(v->ready);
 	out->old = is_dir(v->old);
+	out->raft = is_dir(v->raft);
 }
 
 const char *

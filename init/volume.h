@@ -7,6 +7,7 @@
  *	data_dir/store.incoming		a download under way; may be deleted at any time
  *	data_dir/store.ready		a new store, complete, verified and on disk: that it exists is the commit
  *	data_dir/store.old		the former store, until the swap is done
+ *	data_dir/raft			of mode raft: the server's log and vote, which a new store leaves as they are
  *	data_dir/seed.json		what the last seed cost, for the sidecar's metrics
  *	data_dir/seedpod.json		of a restored leader: has the server begin an epoch of its own, and is renamed
  *by it
@@ -41,6 +42,7 @@ struct volume {
 	char incoming[VOLUME_PATH_MAX];
 	char ready[VOLUME_PATH_MAX];
 	char old[VOLUME_PATH_MAX];
+	char raft[VOLUME_PATH_MAX];
 	char seed_record[VOLUME_PATH_MAX];
 	char origin[VOLUME_PATH_MAX]; /* seedpod.json */
 	int lock_fd;                  /* -1 while it is not locked */
@@ -52,6 +54,7 @@ struct volume_state {
 	bool incoming;
 	bool ready;
 	bool old;
+	bool raft; /* a member's log, or what is left of one */
 };
 
 /* Fills the paths; touches nothing. SP_ETOOBIG. */

@@ -282,6 +282,64 @@ START_TEST(init_seed__a_leader_restores_from_the_most_advanced_peer)
 }
 END_TEST
 
+/* A member of mode raft that has its log and its vote in raft/, and a store that its log does not lead on from. */
+static void
+have_member(void)
+{
+	char path[128];
+
+	have_old_store();
+	snprintf(path, sizeof(path), "%s/raft", dir);
+	ck_assert_int_eq(file_make_dirs(path, &err), 0);
+	snprintf(path, sizeof(path), "%s/raft/member", dir);
+	ck_assert_int_eq(file_write_atomic(path, "vote", 4, 0600, &err), 0);
+	conf.replication_mode = CONF_MODE_RAFT;
+	donor.pods[0].position.raft = (struct member){ .role = MEMBER_LEADER, .applied = 900, .commit = 900 };
+	snapshot_pack(&snapshot, tar());
+}
+
+static int
+run_member(uint64_t min_applied)
+{
+	return run_init(
+	    &(struct run_options){
+		.conf = &conf, .reseed = true, .min_applied = min_applied, .driver = &old_store, .check = tell_new },
+	    &report, &err);
+}
+
+START_TEST(init_seed__a_member_gets_another_store_and_keeps_its_log)
+{
+	have_member();
+	new_position.raft = (struct member){ .role = MEMBER_STOPPED, .applied = 850 };
+	ck_assert_int_eq(run_member(850), 0);
+	ck_assert(store_is(snapshot.data.data, snapshot.data.len));
+	ck_assert(is_there("raft/member"));
+	ck_assert(!is_there("seedpod.json"));
+}
+END_TEST
+
+START_TEST(init_seed__a_member_waits_for_a_donor_that_has_applied_enough)
+{
+	have_member();
+	ck_assert_int_eq(run_member(901), SP_EUNAVAIL);
+	ck_assert_ptr_nonnull(strstr(err.text, "index 901"));
+	ck_assert_uint_eq(donor.pods[0].snapshots, 0);
+	ck_assert(store_is("old store", 9));
+}
+END_TEST
+
+/* The donor has applied enough by now, but its snapshot was taken for somebody else before. */
+START_TEST(init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs)
+{
+	have_member();
+	new_position.raft = (struct member){ .role = MEMBER_STOPPED, .applied = 849 };
+	ck_assert_int_eq(run_member(850), SP_EAGAIN);
+	ck_assert_ptr_nonnull(strstr(err.text, "needed is 850"));
+	ck_assert(store_is("old store", 9));
+	ck_assert(is_there("raft/member"));
+}
+END_TEST
+
 START_TEST(init_seed__what_an_earlier_life_left_is_finished_first)
 {
 	char path[128];
@@ -690,6 +748,9 @@ main(void)
 	tcase_add_test(tc, init_seed__starts_over_where_the_donor_forgot_the_snapshot);
 	tcase_add_test(tc, init_seed__bad_data_from_a_follower_leads_to_the_leader);
 	tcase_add_test(tc, init_seed__a_leader_restores_from_the_most_advanced_peer);
+	tcase_add_test(tc, init_seed__a_member_gets_another_store_and_keeps_its_log);
+	tcase_add_test(tc, init_seed__a_member_waits_for_a_donor_that_has_applied_enough);
+	tcase_add_test(tc, init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs);
 	tcase_add_test(tc, init_seed__what_an_earlier_life_left_is_finished_first);
 	tcase_add_test(tc, init_seed__truncated_stream_keeps_old_store);
 	tcase_add_test(tc, init_seed__truncated_archive_keeps_old_store);

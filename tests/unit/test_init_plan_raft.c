@@ -1,0 +1,306 @@
+/* The rows of mode raft: what init decides for a member, and what it never does. */
+#include "init/plan.h"
+#include "tests/lib/suite.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
+#define OTHER   "00000000-35a1-4a4c-9f0e-0123456789ab"
+#define PEERS   4
+
+static struct peer_fact peers[PEERS];
+static struct facts facts;
+static struct plan plan;
+
+static struct position
+at(const char *cluster, enum member_role role, uint64_t applied)
+{
+	struct position p = { .epoch = 3,
+		.seq = applied * 2,
+		.keys = 1000,
+		.consistent = true,
+		.role = role == MEMBER_LEADER ? ROLE_LEADER : ROLE_FOLLOWER,
+		.raft = { .role = role, .term = 3, .leader_known = true, .applied = applied, .commit = applied } };
+
+	snprintf(p.cluster, sizeof(p.cluster), "%s", cluster);
+	return p;
+}
+
+/* A set of five pods: this one is `ordinal`, pod 0 founds, and no peer answers. */
+static void
+pods(unsigned ordinal)
+{
+	size_t n = 0;
+
+	memset(peers, 0, sizeof(peers));
+	facts = (struct facts){ .mode = CONF_MODE_RAFT,
+		.ordinal = ordinal,
+		.leader = ordinal == 0,
+		.peers = peers,
+		.peer_count = PEERS,
+		.donor_auto = true,
+		.grace_over = true };
+	for (unsigned i = 0; i <= PEERS; i++) {
+		if (i == ordinal)
+			continue;
+		peers[n].ordinal = i;
+		snprintf(peers[n].name, sizeof(peers[n].name), "store-%u", i);
+		sp_error_set(&peers[n].answer.err, SP_EUNAVAIL, "connection refused");
+		n++;
+	}
+}
+
+static struct peer_fact *
+peer(unsigned ordinal)
+{
+	for (size_t i = 0; i < PEERS; i++)
+		if (peers[i].ordinal == ordinal)
+			return &peers[i];
+	ck_abort_msg("no such peer");
+	return NULL;
+}
+
+static void
+answers(unsigned ordinal, struct position p)
+{
+	peer(ordinal)->answer.reached = true;
+	peer(ordinal)->answer.has_store = true;
+	peer(ordinal)->answer.position = p;
+}
+
+static void
+has(struct position p)
+{
+	facts.store = STORE_PRESENT;
+	facts.own = p;
+	facts.volume.raft = true;
+}
+
+static void
+expect(enum plan_action action)
+{
+	plan_make(&facts, &plan);
+	ck_assert_msg(plan.action == action, "%s, expected %s: %s", plan_action_name(plan.action),
+	    plan_action_name(action), plan.why);
+	ck_assert_int_gt((int)strlen(plan.why), 10);
+	ck_assert_int_eq(plan.donor != NULL, action == PLAN_SEED);
+	if (action == PLAN_REFUSE || action == PLAN_WAIT)
+		ck_assert_int_lt(plan.code, 0);
+}
+
+static void
+expect_donor(unsigned ordinal)
+{
+	expect(PLAN_SEED);
+	ck_assert_msg(
+	    plan.donor->ordinal == ordinal, "donor %s, expected store-%u: %s", plan.donor->name, ordinal, plan.why);
+}
+
+static void
+expect_end(enum plan_action action, int exit_code)
+{
+	expect(action);
+	ck_assert_int_eq(sp_code_exit(plan.code), exit_code);
+}
+
+/* --- An empty volume --- */
+
+START_TEST(plan_raft_empty__founder_waits_for_its_peers_then_creates)
+{
+	pods(0);
+	facts.grace_over = false;
+	expect(PLAN_WAIT);
+	ck_assert(plan.grace);
+	facts.grace_over = true;
+	expect(PLAN_CREATE);
+}
+END_TEST
+
+START_TEST(plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_nothing)
+{
+	pods(0);
+	facts.grace_over = false;
+	answers(2, at(CLUSTER, MEMBER_FOLLOWER, 500));
+	expect_donor(2);
+}
+END_TEST
+
+START_TEST(plan_raft_empty__nobody_but_the_founder_creates)
+{
+	for (unsigned ordinal = 1; ordinal <= PEERS; ordinal++) {
+		pods(ordinal);
+		expect_end(PLAN_WAIT, 69);
+		ck_assert(!plan.grace);
+		ck_assert_ptr_nonnull(strstr(plan.why, "founds"));
+	}
+}
+END_TEST
+
+START_TEST(plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothing)
+{
+	pods(0);
+	facts.volume.raft = true;
+	expect_end(PLAN_WAIT, 69);
+	answers(1, at(CLUSTER, MEMBER_LEADER, 500));
+	expect_donor(1);
+}
+END_TEST
+
+/* A cluster exists, although nobody can give a snapshot of it at present. */
+START_TEST(plan_raft_empty__founder_beside_peers_that_cannot_donate_waits)
+{
+	pods(0);
+	answers(1, at(CLUSTER, MEMBER_NEEDS_SNAPSHOT, 500));
+	answers(2, at(CLUSTER, MEMBER_REMOVED, 500));
+	expect_end(PLAN_WAIT, 69);
+	answers(3, at(CLUSTER, MEMBER_STANDBY, 400));
+	expect_donor(3);
+}
+END_TEST
+
+START_TEST(plan_raft_empty__peers_of_different_clusters_are_refused)
+{
+	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
+		pods(ordinal);
+		answers(2, at(CLUSTER, MEMBER_LEADER, 500));
+		answers(3, at(OTHER, MEMBER_LEADER, 5));
+		expect_end(PLAN_REFUSE, 65);
+		ck_assert_ptr_nonnull(strstr(plan.why, CLUSTER));
+		ck_assert_ptr_nonnull(strstr(plan.why, OTHER));
+	}
+}
+END_TEST
+
+/* --- The donor --- */
+
+START_TEST(plan_raft_donor__near_the_furthest_are_spread_and_the_leader_is_spared)
+{
+	for (unsigned ordinal = 3; ordinal <= 4; ordinal++) {
+		pods(ordinal);
+		answers(0, at(CLUSTER, MEMBER_LEADER, 5000));
+		answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
+		answers(2, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
+		expect_donor(ordinal == 3 ? 2 : 1);
+	}
+	answers(2, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	expect_donor(1);
+	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	expect_donor(0);
+}
+END_TEST
+
+START_TEST(plan_raft_donor__leader_alone_where_the_configuration_says_so)
+{
+	pods(3);
+	facts.donor_auto = false;
+	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
+	expect_end(PLAN_WAIT, 69);
+	answers(2, at(CLUSTER, MEMBER_LEADER, 5000));
+	expect_donor(2);
+}
+END_TEST
+
+START_TEST(plan_raft_donor__peers_of_another_mode_are_none)
+{
+	pods(3);
+	answers(1, at(CLUSTER, MEMBER_NONE, 0));
+	expect_end(PLAN_WAIT, 69);
+}
+END_TEST
+
+START_TEST(plan_raft_donor__after_bad_data_others_are_asked_and_after_that_nobody)
+{
+	pods(3);
+	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
+	answers(2, at(CLUSTER, MEMBER_LEADER, 5000));
+	expect_donor(1);
+	peer(1)->gave_bad_data = true;
+	expect_donor(2);
+	peer(2)->gave_bad_data = true;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+/* --- A store --- */
+
+START_TEST(plan_raft_store__starts_whoever_answers)
+{
+	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
+		pods(ordinal);
+		has(at(CLUSTER, MEMBER_STOPPED, 10));
+		expect(PLAN_START);
+		answers(2, at(CLUSTER, MEMBER_LEADER, 1000000));
+		expect(PLAN_START);
+		ck_assert(!plan.warn);
+		answers(3, at(OTHER, MEMBER_LEADER, 5));
+		expect(PLAN_START);
+		ck_assert(plan.warn);
+	}
+}
+END_TEST
+
+START_TEST(plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced)
+{
+	pods(1);
+	has(at(CLUSTER, MEMBER_STOPPED, 10));
+	answers(0, at(OTHER, MEMBER_LEADER, 5));
+	expect_end(PLAN_REFUSE, 65);
+	facts.replace = facts.reseed_diverged = true;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs)
+{
+	pods(3);
+	has(at(CLUSTER, MEMBER_STOPPED, 10));
+	facts.replace = facts.reseed_diverged = true;
+	facts.needs = 900;
+	expect_end(PLAN_WAIT, 69);
+	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 899));
+	expect_end(PLAN_WAIT, 69);
+	answers(4, at(OTHER, MEMBER_FOLLOWER, 99999));
+	expect_end(PLAN_WAIT, 69);
+	answers(2, at(CLUSTER, MEMBER_LEADER, 900));
+	expect_donor(2);
+}
+END_TEST
+
+START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
+{
+	pods(1);
+	facts.store = STORE_DAMAGED;
+	facts.volume.raft = true;
+	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
+	answers(0, at(CLUSTER, MEMBER_LEADER, 500));
+	expect_end(PLAN_REFUSE, 65);
+	ck_assert_ptr_nonnull(strstr(plan.why, "no LMDB image"));
+	facts.reseed_diverged = true;
+	expect_donor(0);
+}
+END_TEST
+
+int
+main(void)
+{
+	const TTest *tests[] = {
+		plan_raft_empty__founder_waits_for_its_peers_then_creates,
+		plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_nothing,
+		plan_raft_empty__nobody_but_the_founder_creates,
+		plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothing,
+		plan_raft_empty__founder_beside_peers_that_cannot_donate_waits,
+		plan_raft_empty__peers_of_different_clusters_are_refused,
+		plan_raft_donor__near_the_furthest_are_spread_and_the_leader_is_spared,
+		plan_raft_donor__leader_alone_where_the_configuration_says_so,
+		plan_raft_donor__peers_of_another_mode_are_none,
+		plan_raft_donor__after_bad_data_others_are_asked_and_after_that_nobody,
+		plan_raft_store__starts_whoever_answers,
+		plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced,
+		plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs,
+		plan_raft_store__damaged_is_refused_or_seeded_as_configured,
+	};
+
+	return suite_run("init plan of mode raft", tests, sizeof(tests) / sizeof(tests[0]), 10);
+}
