@@ -187,7 +187,7 @@ follower_look(struct follower *f)
 	if (rc == SP_EAGAIN)
 		return released(f);
 	f->released_since_ms = 0;
-	if (rc == SP_ENOTFOUND && !conf_is_leader(&f->conf))
+	if (rc == SP_ENOTFOUND && f->conf.pod.ordinal != f->conf.replication_leader_ordinal)
 		return follower_reseed(f, true, "there is no store");
 	if (rc < 0) {
 		sp_error_wrap(&err, "ask the local server");
@@ -205,6 +205,17 @@ follower_look(struct follower *f)
 	return STEP_ON;
 }
 
+void
+follower_follow(struct follower *f, const char *url)
+{
+	if (strcmp(url, f->leader_url) == 0)
+		return;
+	snprintf(f->leader_url, sizeof(f->leader_url), "%s", url);
+	f->related = false;
+	state_set_leader_url(f->o.state, url);
+	log_info("follows", LOG_STR("leader", url));
+}
+
 static int64_t
 find_leader(struct follower *f)
 {
@@ -214,12 +225,7 @@ find_leader(struct follower *f)
 	snprintf(url, sizeof(url), "%s", f->own.leader);
 	if (url[0] == '\0' && conf_peer_url(&f->conf, f->conf.replication_leader_ordinal, url, sizeof(url), &err) < 0)
 		return follower_trouble(f, REASON_UNREACHABLE, &err);
-	if (strcmp(url, f->leader_url) != 0) {
-		memcpy(f->leader_url, url, sizeof(url));
-		f->related = false;
-		state_set_leader_url(f->o.state, url);
-		log_info("follows", LOG_STR("leader", url));
-	}
+	follower_follow(f, url);
 	return STEP_ON;
 }
 
@@ -299,6 +305,8 @@ follower_turn(struct follower *f)
 		if (wait_ms != STEP_ON)
 			return wait_ms;
 	}
+	if (f->own.raft.role != MEMBER_NONE)
+		return follower_raft(f);
 	if (f->own.role == ROLE_LEADER) {
 		follower_forget(f);
 		trouble_over(&f->trouble, f->o.state);

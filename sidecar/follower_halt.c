@@ -40,6 +40,9 @@ follower_reseed(struct follower *f, bool force, const char *why)
 	int64_t wait_ms;
 	int rc;
 
+	/* The store that is to be replaced said itself what it needs. */
+	if (f->own_known && f->own.raft.role == MEMBER_NEEDS_SNAPSHOT)
+		call.min_applied = f->own.raft.needs;
 	follower_forget(f);
 	if (began_ms < f->reseed_not_before_ms)
 		return f->reseed_not_before_ms - began_ms;

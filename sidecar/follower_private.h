@@ -1,5 +1,5 @@
-/* The fields of struct follower, for its three parts: follower.c (the turn), follower_pull.c (feeds), follower_halt.c
- * (divergence and reseeding). */
+/* The fields of struct follower, for its four parts: follower.c (the turn), follower_pull.c (feeds), follower_raft.c
+ * (mode raft, where there are none), follower_halt.c (divergence and reseeding). */
 #ifndef SIDECAR_FOLLOWER_PRIVATE_H_
 #define SIDECAR_FOLLOWER_PRIVATE_H_
 
@@ -62,6 +62,12 @@ void follower_end_call(struct follower *f, int rc, struct sp_error *err);
 int64_t follower_trouble(struct follower *f, enum sync_reason reason, const struct sp_error *err);
 int64_t follower_leader_failed(struct follower *f, struct sp_error *err);
 int64_t follower_planned_silence_ms(const struct follower *f);
+
+/* The leader is at this URL now. */
+void follower_follow(struct follower *f, const char *url);
+
+/* follower_raft.c */
+int64_t follower_raft(struct follower *f);
 
 /* follower_pull.c */
 int64_t follower_pull(struct follower *f);

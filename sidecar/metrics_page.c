@@ -34,6 +34,13 @@
 	X(SNAPSHOT_SECONDS, "seedpod_snapshot_duration_seconds", "gauge",                                              \
 	    "Seconds that seeding this volume last "                                                                   \
 	    "took.")                                                                                                   \
+	X(RAFT_ROLE, "seedpod_raft_role", "gauge", "1 for what this member is at present, 0 for all else.")            \
+	X(RAFT_TERM, "seedpod_raft_term", "gauge", "The term that this member is in.")                                 \
+	X(RAFT_LEADER, "seedpod_raft_leader_known", "gauge", "Whether this member knows who leads in its term.")       \
+	X(RAFT_COMMIT, "seedpod_raft_commit_index", "gauge", "The last index that it knows to be committed.")          \
+	X(RAFT_APPLIED, "seedpod_raft_applied_index", "gauge", "The last index of the log that is in its store.")      \
+	X(RAFT_MEMBERS, "seedpod_raft_members", "gauge", "Members in the configuration that it has.")                  \
+	X(RAFT_VOTERS, "seedpod_raft_voters", "gauge", "Members in it that vote.")                                     \
 	X(RELOAD_OK, "seedpod_config_reload_success", "gauge", "Whether the newest configuration is in force.")        \
 	X(RELOAD_TIME, "seedpod_config_reload_timestamp_seconds", "gauge",                                             \
 	    "When the configuration in force came "                                                                    \
@@ -106,6 +113,27 @@ write_position(struct buf *out, const struct view *v)
 	return rc;
 }
 
+/* Nothing where the mode is not raft, or the server has not told of its member yet. */
+static int
+write_member(struct buf *out, const struct member *m)
+{
+	int rc;
+
+	if (m->role == MEMBER_NONE)
+		return 0;
+	rc = head(out, FAMILY_RAFT_ROLE);
+	for (int role = MEMBER_JOINING; role <= MEMBER_REMOVED && rc == 0; role++)
+		rc = sample(out, FAMILY_RAFT_ROLE, "role", member_role_name((enum member_role)role),
+		    m->role == (enum member_role)role ? 1 : 0);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_TERM, (double)m->term);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_LEADER, m->leader_known ? 1 : 0);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_COMMIT, (double)m->commit);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_APPLIED, (double)m->applied);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_MEMBERS, (double)m->members);
+	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_VOTERS, (double)m->voters);
+	return rc;
+}
+
 static int
 write_counters(struct buf *out, const struct view_counters *c)
 {
@@ -128,6 +156,7 @@ metrics_page_write(
 {
 	int rc = write_position(out, v);
 
+	rc = rc < 0 ? rc : write_member(out, &v->own.raft);
 	rc = rc < 0 ? rc : write_counters(out, &v->counters);
 	rc = rc < 0 ? rc : single(out, FAMILY_SNAPSHOT_BYTES, seed->bytes);
 	rc = rc < 0 ? rc : single(out, FAMILY_SNAPSHOT_SECONDS, seed->seconds);

@@ -59,7 +59,7 @@ check_proof(const struct readiness_facts *f, struct readiness *r)
 	else
 		check(r, "proof", READINESS_BAD,
 		    "proof missing: at seq %" PRIu64 ", to be shown equal to the leader at seq %" PRIu64, f->own_seq,
-		    f->target_seq);
+		    f->target);
 }
 
 static void
@@ -109,6 +109,16 @@ check_lag_changes(const struct readiness_facts *f, struct readiness *r)
 }
 
 static void
+check_writes(const struct readiness_facts *f, struct readiness *r)
+{
+	if (f->writable)
+		check(r, "writes", READINESS_GOOD, "writes accepted (leader)");
+	else
+		check(r, "writes", READINESS_BAD,
+		    "writes not accepted (leader): the volume or the map is full, or the server stops");
+}
+
+static void
 check_follower(const struct readiness_facts *f, struct readiness *r)
 {
 	if (f->diverged)
@@ -119,6 +129,74 @@ check_follower(const struct readiness_facts *f, struct readiness *r)
 	check_leader(f, r);
 	check_lag_seconds(f, r);
 	check_lag_changes(f, r);
+}
+
+static bool
+is_member(const struct readiness_facts *f)
+{
+	return f->member != NULL && f->member->role != MEMBER_NONE;
+}
+
+/* Whether it is in the configuration at all, and raft runs on its store. */
+static bool
+check_membership(const struct readiness_facts *f, struct readiness *r)
+{
+	const struct member *m = f->member;
+	bool voter = m->role == MEMBER_FOLLOWER || m->role == MEMBER_CANDIDATE || m->role == MEMBER_LEADER;
+
+	switch (m->role) {
+	case MEMBER_NEEDS_SNAPSHOT:
+		check(r, "member", READINESS_BAD,
+		    "member needs a snapshot at index %" PRIu64 " of the log or after, its store is at %" PRIu64,
+		    m->needs, m->applied);
+		return false;
+	case MEMBER_JOINING:
+		check(r, "member", READINESS_BAD, "member is joining: it is not in the configuration yet");
+		return false;
+	case MEMBER_REMOVED:
+		check(r, "member", READINESS_BAD, "member was removed from the configuration");
+		return false;
+	default:
+		check(r, "member", READINESS_GOOD, "member %u of %u, %s (%s), term %" PRIu64, m->number, m->members,
+		    member_role_name(m->role), voter ? "votes" : "does not vote", m->term);
+		return true;
+	}
+}
+
+static void
+check_log(const struct readiness_facts *f, struct readiness *r)
+{
+	if (f->proven)
+		check(r, "log", READINESS_GOOD, "log ok: applied to index %" PRIu64, f->member->applied);
+	else if (!f->target_known)
+		check(r, "log", READINESS_BAD, "log: the leader has not told where it is: %s",
+		    f->last_error[0] != '\0' ? f->last_error : "it was not asked yet");
+	else
+		check(r, "log", READINESS_BAD,
+		    "log: applied to index %" PRIu64 ", the leader had committed %" PRIu64 " at the start",
+		    f->member->applied, f->target);
+}
+
+static void
+check_member(const struct readiness_facts *f, struct readiness *r)
+{
+	if (!check_membership(f, r))
+		return;
+	if (f->diverged)
+		check(r, "history", READINESS_BAD, "history diverged: %s", f->diverged_text);
+	if (f->member->leader_known)
+		check(r, "leader", READINESS_GOOD, f->role == ROLE_LEADER ? "leader: this pod" : "leader known");
+	else
+		check(r, "leader", READINESS_POOR, "no leader is known: there is no majority, or an election is on");
+	check_log(f, r);
+	if (f->role == ROLE_LEADER) {
+		check_writes(f, r);
+		return;
+	}
+	if (f->member->leader_known) {
+		check_lag_seconds(f, r);
+		check_lag_changes(f, r);
+	}
 }
 
 void
@@ -136,13 +214,12 @@ readiness_check(const struct readiness_facts *f, struct readiness *out)
 		check(out, "server", READINESS_BAD, "server %s", f->server_text);
 	if (!f->server_ok)
 		return;
-	if (f->role == ROLE_FOLLOWER)
+	if (is_member(f))
+		check_member(f, out);
+	else if (f->role == ROLE_FOLLOWER)
 		check_follower(f, out);
-	else if (f->writable)
-		check(out, "writes", READINESS_GOOD, "writes accepted (leader)");
 	else
-		check(out, "writes", READINESS_BAD,
-		    "writes not accepted (leader): the volume or the map is full, or the server stops");
+		check_writes(f, out);
 }
 
 /* Let the checks agree with the answer: a [-] stands under «ready» as little as all [+] under «not ready». */

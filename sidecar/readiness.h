@@ -17,7 +17,7 @@
 #include "conf/conf.h"
 #include "lib/position.h"
 
-#define READINESS_CHECKS_MAX  8
+#define READINESS_CHECKS_MAX  10
 #define READINESS_TEXT_MAX    640
 #define READINESS_PATIENCE_MS 1000 /* how long lag and leader loss may last before they turn a ready pod unready */
 
@@ -29,11 +29,12 @@ struct readiness_facts {
 	bool seeding;  /* its store is being replaced */
 	bool diverged;
 	const char *diverged_text; /* expected and found */
-	bool proven;               /* content was shown to be the leader's at or above target_seq */
+	bool proven;               /* content was shown to be the leader's at or above target */
 	bool target_known;         /* the leader's position was learnt since the server's process began */
-	uint64_t target_seq;
+	uint64_t target;           /* a seq; of a member of mode raft an index of the log */
 	uint64_t own_seq;
-	const char *last_error; /* of the sync; "" for none */
+	const struct member *member; /* NULL, or its role is MEMBER_NONE: not in mode raft */
+	const char *last_error;      /* of the sync; "" for none */
 	bool leader_lost;
 	int64_t contact_age_ms; /* since the leader last answered (or since the start) */
 	uint64_t lag_changes;

@@ -1,6 +1,7 @@
 #include "sidecar/reseed.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -115,7 +116,9 @@ reseed_with_init(void *arg, const struct reseed_call *call, struct sp_error *err
 	char force[] = "--reseed";
 	char option[] = "--config";
 	char config[PATH_MAX];
-	char *argv[5] = { found };
+	char min_applied[] = "--min-applied";
+	char index[24];
+	char *argv[7] = { found };
 	struct sp_error open_err = { 0 };
 	size_t n = 1;
 	int rc;
@@ -127,6 +130,11 @@ reseed_with_init(void *arg, const struct reseed_call *call, struct sp_error *err
 	snprintf(config, sizeof(config), "%s", o->config_path);
 	if (call->force)
 		argv[n++] = force;
+	if (call->min_applied > 0) {
+		snprintf(index, sizeof(index), "%" PRIu64, call->min_applied);
+		argv[n++] = min_applied;
+		argv[n++] = index;
+	}
 	argv[n++] = option;
 	argv[n++] = config;
 

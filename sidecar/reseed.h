@@ -15,6 +15,7 @@
 #include "lib/error.h"
 
 struct reseed_call {
+	uint64_t min_applied; /* mode raft: the index of the log that a donor must have applied; 0: any */
 	bool force; /* replace the store whatever it is; else only finish or redo what an earlier life left half done */
 
 	/* Asked a few times a second while it takes: false ends the child. Must not be NULL. */

@@ -115,7 +115,12 @@ begin_life(struct state *s)
 static bool
 is_other_store(const struct position *before, const struct position *p)
 {
-	if (strcmp(before->cluster, p->cluster) != 0 || before->role != p->role)
+	if (strcmp(before->cluster, p->cluster) != 0)
+		return true;
+	/* In mode raft who leads, and in which term, changes without any store becoming another. */
+	if (before->raft.role != MEMBER_NONE && p->raft.role != MEMBER_NONE)
+		return before->raft.id != p->raft.id || p->raft.applied < before->raft.applied;
+	if (before->role != p->role)
 		return true;
 	if (p->role == ROLE_LEADER)
 		return false;
@@ -301,14 +306,21 @@ state_leader_lost(struct state *s)
 }
 
 void
-state_set_target(struct state *s, uint64_t life, uint64_t seq)
+state_set_target(struct state *s, uint64_t life, uint64_t target)
 {
 	lock(s);
 	if (life == s->life && !s->target_known) {
 		s->target_known = true;
-		s->target_seq = seq;
+		s->target = target;
 	}
 	unlock(s);
+}
+
+/* How far the local store is, in what targets count in. */
+static uint64_t
+progress(const struct position *own)
+{
+	return own->raft.role != MEMBER_NONE ? own->raft.applied : own->seq;
 }
 
 bool
@@ -317,12 +329,23 @@ state_prove(struct state *s, uint64_t life)
 	bool news;
 
 	lock(s);
-	news = life == s->life && s->target_known && s->own_known && s->own.consistent && s->own.seq >= s->target_seq &&
-	       !s->proven;
+	news = life == s->life && s->target_known && s->own_known && s->own.consistent &&
+	       progress(&s->own) >= s->target && !s->proven;
 	if (news)
 		s->proven = true;
 	unlock(s);
 	return news;
+}
+
+bool
+state_proven(struct state *s)
+{
+	bool proven;
+
+	lock(s);
+	proven = s->proven;
+	unlock(s);
+	return proven;
 }
 
 void

@@ -69,11 +69,13 @@ void state_leader_lost(struct state *s);
 
 /* --- Proof. --- */
 
-/* The position that is to be passed: to be called with the life whose store is compared. */
-void state_set_target(struct state *s, uint64_t life, uint64_t seq);
+/* The position that is to be passed, a change's number or in mode raft an index of the log: to be called with the life
+ * whose store is compared. The first one of a life stays. */
+void state_set_target(struct state *s, uint64_t life, uint64_t target);
 
 /* The content was shown to be the leader's. Returns true where it was not known before. */
 bool state_prove(struct state *s, uint64_t life);
+bool state_proven(struct state *s);
 
 /* --- Troubles and their end. --- */
 

@@ -41,7 +41,7 @@ struct state {
 
 	/* Proof. */
 	bool target_known;
-	uint64_t target_seq;
+	uint64_t target;
 	bool proven;
 	bool diverged;
 	char diverged_text[READINESS_TEXT_MAX];

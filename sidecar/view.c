@@ -78,8 +78,9 @@ settle(struct state *s, int64_t now_ms, struct readiness *out)
 		.diverged_text = s->diverged_text,
 		.proven = s->proven,
 		.target_known = s->target_known,
-		.target_seq = s->target_seq,
+		.target = s->target,
 		.own_seq = s->own.seq,
+		.member = s->own_known ? &s->own.raft : NULL,
 		.last_error = s->in_trouble ? s->last_error.text : "",
 		.leader_lost = leader_is_lost(s, now_ms),
 		.contact_age_ms = contact_age_ms(s, now_ms),
@@ -131,10 +132,15 @@ phase_of(const struct state *s, const struct view *v)
 		return "seeding";
 	if (!v->server_ok)
 		return s->own_known || s->counters.reseeds > 0 ? "no server" : "starting";
+	if (s->own.raft.role == MEMBER_JOINING || s->own.raft.role == MEMBER_REMOVED ||
+	    s->own.raft.role == MEMBER_NEEDS_SNAPSHOT)
+		return member_role_name(s->own.raft.role);
 	if (v->role == ROLE_LEADER)
 		return "leading";
 	if (s->diverged)
 		return "diverged";
+	if (s->own.raft.role != MEMBER_NONE && !s->own.raft.leader_known)
+		return "no leader";
 	if (v->stale)
 		return "stale";
 	if (!s->leader_heard)

@@ -20,7 +20,7 @@ well(void)
 		.diverged_text = "",
 		.proven = true,
 		.target_known = true,
-		.target_seq = 5,
+		.target = 5,
 		.own_seq = 7,
 		.last_error = "",
 		.contact_age_ms = 400,
@@ -98,7 +98,7 @@ START_TEST(readiness_proof__missing_is_bad_and_says_what_it_waits_for)
 	struct readiness_facts f = well();
 
 	f.proven = false;
-	f.target_seq = 12;
+	f.target = 12;
 	ck_assert_int_eq(verdict(&f), READINESS_BAD);
 	ck_assert_ptr_nonnull(strstr(text_of("proof"), "at seq 7, to be shown equal to the leader at seq 12"));
 	f.target_known = false;
