@@ -53,7 +53,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean demo deps docs down e2e e2e-client help image install lint lint-includes test test-integration test-unit uninstall up
+.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -87,16 +87,42 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtests.a $(ARCHIVES)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
+# The programs with the points of lib/fault.h, at which the fault tests kill them: the files that have points are compiled
+# a second time and linked before the archives, which then supply the others.
+FAULT_SOURCES := $(sort $(shell grep -l FAULT_POINT $(foreach a,server init sidecar conf lib,$(a)/*.c))) \
+	tests/fault/fault_point.c
+fault_objects = $(patsubst %.c,$(BUILD)/obj/faults/%.o,$(filter $(1)/% conf/% lib/% tests/%,$(FAULT_SOURCES)))
+FAULT_BINARIES := $(PROGRAMS:%=$(BUILD)/faults/%)
+$(BUILD)/obj/faults/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(ALL_CFLAGS) -DSEEDPOD_FAULT_POINTS -MMD -MP -c -o $@ $<
+define fault_program
+$(BUILD)/faults/seedpod-$(1): $(call fault_objects,$(1)) $(BUILD)/obj/$(1)/main.o $(foreach a,$(1) conf lib,$(BUILD)/lib$(a).a)
+	@mkdir -p $$(@D)
+	$$(call quiet,LINK)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach a,server init sidecar,$(eval $(call fault_program,$(a))))
+
+# A library that is put before a program (LD_PRELOAD) and has its writes, syncs and renames fail as a file tells it.
+$(BUILD)/faults/badio.so: tests/fault/badio.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
+
+faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so ## what the fault tests run: programs with kill points, a failing disk
+
+crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
+	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
+
 deps: ## install what is missing from Debian (as root, or through sudo)
 	@tests/deps
 
-test: all $(UNIT_TESTS) ## unit and integration tests; the last line counts them
+test: all faults $(UNIT_TESTS) ## unit and integration tests; the last line counts them
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run all
 
 test-unit: $(UNIT_TESTS) ## the unit tests alone
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' tests/run unit
 
-test-integration: all ## the integration tests alone (TESTS=PATTERN picks some)
+test-integration: all faults ## the integration tests alone (TESTS=PATTERN picks some)
 	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run integration
 
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,lag load measure)

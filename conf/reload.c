@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 
 #define LOOK_EVERY_MS 500
 
@@ -88,9 +89,11 @@ apply(struct reload *r, const struct conf *fresh)
 		refuse(r, "out of memory");
 		r->has_seen = false;
 	} else {
+		FAULT_POINT("reload.parsed");
 		log_configure(next.log_level, next.log_format);
 		r->running = next;
 		r->change(&r->running, r->arg);
+		FAULT_POINT("reload.applied");
 		acknowledge(r, restart.data);
 		log_info("configuration reloaded", LOG_STR("file", r->path), LOG_STR("hash", next.hash),
 		    LOG_STR("changes", changes.data));

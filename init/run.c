@@ -6,6 +6,7 @@
 #include "init/stop.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 
 #define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
@@ -211,6 +212,7 @@ loop(struct run *r, struct seed_report *report, struct sp_error *err)
 		if ((rc = decide(&r->facts, &r->plan, ask_ms, err)) < 0)
 			return rc;
 		log_plan(&r->plan);
+		FAULT_POINT("init.planned");
 		rc = act(r, report, err);
 	} while (rc == 0);
 	return rc < 0 ? rc : 0;
@@ -227,9 +229,11 @@ run_init(const struct run_options *o, struct seed_report *report, struct sp_erro
 	report->phase = "facts";
 	if ((rc = volume_init(&r.volume, o->conf->server_data_dir, err)) < 0 || (rc = volume_lock(&r.volume, err)) < 0)
 		return rc;
+	FAULT_POINT("init.locked");
 	if ((rc = volume_recover(&r.volume, did, sizeof(did), err)) < 0 ||
 	    (rc = prepare_facts(o, &r.volume, &r.facts, err)) < 0)
 		goto out;
+	FAULT_POINT("init.facts");
 	memcpy(r.facts.recovered, did, sizeof(did));
 	if (did[0] != '\0')
 		log_warn("recovered from an earlier run", LOG_STR("did", did));

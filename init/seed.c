@@ -12,6 +12,7 @@
 #include "init/stop.h"
 #include "init/unpack.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/tar.h"
@@ -35,6 +36,7 @@ step_connect(struct seed *s, struct sp_error *err)
 	if ((rc = download_open(&s->download, err)) < 0)
 		return rc;
 	s->report->total = s->download.total;
+	FAULT_POINT("init.connected");
 	return s->download.total > 0 ? unpack_check_space(s->o->volume->data_dir, s->download.total, err) : 0;
 }
 
@@ -51,11 +53,13 @@ step_download(struct seed *s, struct sp_error *err)
 	}
 	if ((tar = tar_reader_new(download_read, &s->download, err)) == NULL)
 		return SP_ENOMEM;
+	FAULT_POINT("init.incoming_made");
 	progress_begin(&s->progress, s->download.total);
 	rc = unpack_run(&s->unpack, tar, err);
 	progress_end(&s->progress);
 	tar_reader_free(tar);
 	s->report->bytes = s->download.bytes;
+	FAULT_POINT("init.downloaded");
 	if (rc == SP_ETRUNCATED && s->download.ended)
 		err->code = rc = SP_EBADDATA; /* the donor sent all that it has: the same would come again */
 	if (rc < 0 && s->unpack.writing)
@@ -84,6 +88,7 @@ step_verify(struct seed *s, struct sp_error *err)
 		return sp_error_set(
 		    err, SP_EDIVERGED, "the snapshot is of cluster %s, expected %s", cluster, s->o->cluster);
 	}
+	FAULT_POINT("init.verified");
 	return 0;
 }
 
@@ -92,6 +97,7 @@ step_fsync(struct seed *s, struct sp_error *err)
 {
 	if (fsync(s->unpack.data_fd) < 0)
 		return sp_error_errno(err, errno, "fsync %s/data.mdb", s->o->volume->incoming);
+	FAULT_POINT("init.file_synced");
 	return file_sync_dir(s->o->volume->incoming, err);
 }
 
@@ -161,8 +167,10 @@ step_swap(struct seed *s, struct sp_error *err)
 {
 	int rc;
 
+	FAULT_POINT("init.checked");
 	if (s->o->own_history && (rc = leave_origin(s, err)) < 0)
 		return rc;
+	FAULT_POINT("init.origin_left");
 	if ((rc = volume_commit(s->o->volume, err)) < 0)
 		return rc;
 	return volume_swap(s->o->volume, err);
@@ -194,11 +202,14 @@ step_cleanup(struct seed *s, struct sp_error *err)
 	s->report->seq = s->checked.seq;
 	s->report->digest = s->checked.digest;
 	s->report->seconds = (double)(clock_mono_ms() - s->begun_ms) / 1000;
+	FAULT_POINT("init.swapped");
 	write_record(s);
+	FAULT_POINT("init.recorded");
 	if (volume_clean(s->o->volume, err) < 0) {
 		log_warn("the former store was not removed", LOG_STR("error", err->text));
 		memset(err, 0, sizeof(*err));
 	}
+	FAULT_POINT("init.cleaned");
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 
 #define WRITE_BACK_BYTES ((uint64_t)8 << 20)
@@ -133,6 +134,7 @@ copy_data(struct unpack *u, struct tar_reader *tar, struct digest_stream *hash, 
 		}
 		write_back(u->data_fd, written, written + len);
 		written += len;
+		FAULT_POINT("init.piece_written");
 		if (u->progress != NULL)
 			progress_show(u->progress, *u->bytes);
 	}
@@ -156,6 +158,7 @@ read_data(struct unpack *u, struct tar_reader *tar, struct sp_error *err)
 	if ((rc = unpack_check_space(u->dir, member.size, err)) < 0 || (rc = create_data(u, err)) < 0)
 		return rc;
 	u->writing = false;
+	FAULT_POINT("init.file_made");
 	hash = digest_stream_new();
 	if ((rc = copy_data(u, tar, hash, err)) == 0)
 		u->data_hash = digest_stream_value(hash);

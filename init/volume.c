@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 
 int
@@ -119,10 +120,17 @@ volume_swap(const struct volume *v, struct sp_error *err)
 	int rc;
 
 	if (is_dir(v->store)) {
-		if ((rc = file_remove_tree(v->old, err)) < 0 || (rc = file_rename_sync(v->store, v->old, err)) < 0)
+		if ((rc = file_remove_tree(v->old, err)) < 0)
 			return rc;
+		FAULT_POINT("volume.committed");
+		if ((rc = file_rename_sync(v->store, v->old, err)) < 0)
+			return rc;
+		FAULT_POINT("volume.put_aside");
 	}
-	return file_rename_sync(v->ready, v->store, err);
+	if ((rc = file_rename_sync(v->ready, v->store, err)) < 0)
+		return rc;
+	FAULT_POINT("volume.swapped");
+	return 0;
 }
 
 /* The swap was begun without a commit, which no order of our steps does; what is there is still the only store. */
@@ -133,7 +141,11 @@ go_back(const struct volume *v, struct sp_error *err)
 
 	if ((rc = file_remove_tree(v->store, err)) < 0) /* holds no data: see volume_look() */
 		return rc;
-	return file_rename_sync(v->old, v->store, err);
+	FAULT_POINT("volume.empty_removed");
+	if ((rc = file_rename_sync(v->old, v->store, err)) < 0)
+		return rc;
+	FAULT_POINT("volume.put_back");
+	return 0;
 }
 
 int
@@ -185,5 +197,6 @@ volume_clean(const struct volume *v, struct sp_error *err)
 
 	if ((rc = file_remove_tree(v->incoming, err)) < 0)
 		return rc;
+	FAULT_POINT("volume.incoming_removed");
 	return file_remove_tree(v->old, err);
 }

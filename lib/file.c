@@ -1,4 +1,5 @@
 #include "lib/file.h"
+#include "lib/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,13 +112,18 @@ file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, s
 	char temporary[PATH_MAX];
 	int fd, rc;
 
-	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= sizeof(temporary))
+	/* A name of its own each time would leave a file behind with each kill. What lies there is nobody's; O_EXCL, so
+	 * that nothing is written through a link. */
+	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
 		return sp_error_set(err, SP_ETOOBIG, "path %.200s is too long", path);
-	if ((fd = mkostemp(temporary, O_CLOEXEC)) < 0)
+	if (unlink(temporary) < 0 && errno != ENOENT)
+		return sp_error_errno(err, errno, "remove %s", temporary);
+	if ((fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
 		return sp_error_errno(err, errno, "create %s", temporary);
 	rc = write_and_sync(fd, temporary, data, len, mode, err);
 	if (close(fd) < 0 && rc == 0)
 		rc = sp_error_errno(err, errno, "close %s", temporary);
+	FAULT_POINT("file.written");
 	if (rc == 0)
 		rc = file_rename_sync(temporary, path, err);
 	if (rc < 0)
@@ -149,6 +155,7 @@ file_rename_sync(const char *from, const char *to, struct sp_error *err)
 		return rc;
 	if (rename(from, to) < 0)
 		return sp_error_errno(err, errno, "rename %s to %s", from, to);
+	FAULT_POINT("file.renamed");
 	return file_sync_dir(folder, err);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 
 /* Each level of a tree costs a descriptor while it is emptied; no tree of ours has more than three. */
@@ -44,6 +45,7 @@ remove_entry(int parent, const char *name, dev_t device, unsigned depth, struct 
 		return remove_dir(parent, name, device, depth, err);
 	if (unlinkat(parent, name, 0) < 0 && errno != ENOENT)
 		return sp_error_errno(err, errno, "remove %s", name);
+	FAULT_POINT("file.removed");
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "server/unsynced.h"
@@ -47,6 +48,7 @@ take_data_lock(struct custody *c, struct sp_error *err)
 	if (rc < 0)
 		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
 	c->data_lock = rc;
+	FAULT_POINT("open.locked");
 	return 0;
 }
 
@@ -106,6 +108,7 @@ leave_donors_history(struct custody *c, struct sp_error *err)
 	log_info("the store was unpacked from a snapshot", LOG_STR("data_dir", c->conf->server_data_dir));
 	/* The image may be a leader's; only a follower's begins an epoch when it is led on. */
 	rc = repl->ops->set_role(repl, ROLE_FOLLOWER, err);
+	FAULT_POINT("open.left_history");
 	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
 }
 
@@ -138,6 +141,7 @@ enter_role(struct custody *c, struct sp_error *err)
 		rc = c->api->repl->ops->attached(c->api->repl, err);
 	if (rc == SP_ENOTFOUND)
 		return 0;
+	FAULT_POINT("open.in_role");
 	if (rc == 0)
 		rc = put_description_away(c, err);
 	if (rc == 0)
@@ -166,14 +170,17 @@ close_store(struct custody *c)
 {
 	struct sp_error err;
 
+	FAULT_POINT("close.begun");
 	if (store_detach(c->api->store) < 0) {
 		log_error("the last writes could not be put on disk", LOG_STR("data_dir", c->conf->server_data_dir));
 		custody_failing(c);
 	} else if (unsynced_clear(c->conf->server_data_dir, &err) < 0) {
 		log_warn("the next start will verify the store", LOG_STR("error", err.text));
 	}
+	FAULT_POINT("close.closed");
 	close(c->data_lock);
 	c->data_lock = -1;
+	FAULT_POINT("close.done");
 }
 
 int
@@ -206,10 +213,13 @@ custody_open(void *arg, struct sp_error *err)
 		rc = take_data_lock(c, err);
 		if (rc == 0)
 			rc = attach_store(c, err);
+		FAULT_POINT("open.attached");
 		if (rc == 0)
 			rc = settle_unsynced(c, err);
+		FAULT_POINT("open.settled");
 		if (rc == 0)
 			rc = enter_role(c, err);
+		FAULT_POINT("open.done");
 		if (rc < 0 && c->data_lock >= 0) {
 			store_detach(c->api->store);
 			close(c->data_lock);

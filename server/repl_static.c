@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/fault.h"
 #include "lib/log.h"
 
 struct repl_static {
@@ -103,6 +104,7 @@ batch_done(struct commit_job *job)
 	b->err = job->err;
 	free(j);
 	b->done(b);
+	FAULT_POINT("commit.told");
 }
 
 static int
@@ -148,6 +150,7 @@ feed_done(struct commit_job *job)
 	f->err = job->err;
 	free(j);
 	f->done(f);
+	FAULT_POINT("apply.told");
 }
 
 static int

@@ -10,6 +10,7 @@
 
 #include "conf/reload.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/listener.h"
 #include "lib/log.h"
@@ -231,6 +232,7 @@ server_stop(struct server *s)
 {
 	int64_t deadline = clock_mono_ms() + GRACE_MS;
 
+	FAULT_POINT("stop.begun");
 	reload_free(s->reload);
 	atomic_store(&s->api.stopping, true);
 	if (s->network != NULL)
@@ -241,12 +243,14 @@ server_stop(struct server *s)
 		waiters_stop(s->api.waiters);
 	drain(s->network, deadline);
 	drain(s->control, deadline);
+	FAULT_POINT("stop.drained");
 	/* Answers all that is queued, so that no suspended request is left for the listeners to trip over. */
 	if (s->api.committer != NULL)
 		committer_stop(s->api.committer);
 	atomic_store(&s->api.network, NULL);
 	listener_free(s->network, 1000);
 	listener_free(s->control, 1000);
+	FAULT_POINT("stop.unlistened");
 	committer_free(s->api.committer);
 	snapshots_free(s->api.snapshots);
 	waiters_free(s->api.waiters);

@@ -4,6 +4,7 @@
 
 #include <zstd.h>
 
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "server/snapshot_internal.h"
 
@@ -125,6 +126,7 @@ read_tar(struct snapshot_stream *t, char *out, size_t max)
 			return -1;
 		}
 		hash_image(s, t->at - s->head.len, out, n);
+		FAULT_POINT("snapshot.piece");
 		t->at += n;
 		return (int64_t)n;
 	}
@@ -134,6 +136,7 @@ read_tar(struct snapshot_stream *t, char *out, size_t max)
 	} else {
 		if (t->tail.len == 0 && make_tail(t) < 0)
 			return -1;
+		FAULT_POINT("snapshot.tail");
 		from = t->tail.data + (t->at - image_end);
 		n = t->tail.len - (size_t)(t->at - image_end);
 	}

@@ -11,6 +11,7 @@
 
 #include <uuid.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "server/store_internal.h"
 
@@ -139,6 +140,10 @@ open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out,
 		flags |= MDB_RDONLY | MDB_NOLOCK;
 	if (how == STORE_EXISTING && s->sync_later)
 		flags |= MDB_NOSYNC;
+	if (rc == 0 && store_check_head(dir, err) < 0) {
+		mdb_env_close(env);
+		return SP_EBADDATA;
+	}
 	if (rc == 0)
 		rc = mdb_env_open(env, dir, flags, 0600);
 	if (rc != 0) {
@@ -165,6 +170,7 @@ write_empty(struct store *s, const char *dir, struct sp_error *err)
 		rc = open_databases(s, txn, MDB_CREATE);
 		if (rc == 0)
 			rc = write_first_state(s, txn);
+		FAULT_POINT("create.filled");
 		if (rc == 0)
 			rc = mdb_txn_commit(txn);
 		else
@@ -184,6 +190,15 @@ sync_parent(const char *dir, struct sp_error *err)
 	return file_sync_dir(path, err);
 }
 
+static int
+remove_fresh(struct store *s, struct sp_error *err)
+{
+	char fresh[sizeof(s->dir) + 16];
+
+	snprintf(fresh, sizeof(fresh), "%s.new", s->dir);
+	return file_remove_tree(fresh, err);
+}
+
 /* Make an empty store beside `dir` and move its file in: whenever that is interrupted, there is a whole store or none.
  */
 static int
@@ -195,21 +210,24 @@ create(struct store *s, struct sp_error *err)
 	snprintf(fresh, sizeof(fresh), "%s.new", s->dir);
 	snprintf(from, sizeof(from), "%s/data.mdb", fresh);
 	snprintf(to, sizeof(to), "%s/data.mdb", s->dir);
-	rc = file_remove_tree(fresh, err);
+	rc = remove_fresh(s, err);
 	if (rc == 0)
 		rc = file_make_dirs(fresh, err);
 	if (rc == 0)
 		rc = file_make_dirs(s->dir, err);
 	if (rc == 0)
 		rc = sync_parent(s->dir, err);
+	FAULT_POINT("create.directories");
 	if (rc == 0)
 		rc = write_empty(s, fresh, err);
+	FAULT_POINT("create.written");
 	if (rc == 0 && rename(from, to) < 0)
 		rc = sp_error_errno(err, errno, "%s: create", to);
+	FAULT_POINT("create.renamed");
 	if (rc == 0)
 		rc = file_sync_dir(s->dir, err);
 	if (rc == 0)
-		rc = file_remove_tree(fresh, err);
+		rc = remove_fresh(s, err);
 	return rc;
 }
 
@@ -257,6 +275,9 @@ attach(struct store *s, enum store_attach how, struct sp_error *err)
 	snprintf(data, sizeof(data), "%s/data.mdb", s->dir);
 	if (stat(data, &st) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return sp_error_errno(err, errno, "%s", data);
+	/* What is left of a first store whose making was killed right after the file was in place. */
+	if (st.st_size > 0 && how == STORE_CREATE && (rc = remove_fresh(s, err)) < 0)
+		return rc;
 	/* Nothing was ever stored in an empty file, but LMDB would make an environment of its own of it. */
 	if (st.st_size == 0 && how == STORE_CREATE)
 		rc = create(s, err);
@@ -357,6 +378,7 @@ store_grow(struct store *s, struct sp_error *err)
 	 * again.
 	 */
 	rc = mdb_env_set_mapsize(s->env, size);
+	FAULT_POINT("store.grown");
 	if (rc != 0)
 		rc = store_error(err, rc, "%s: grow the map to %llu bytes", s->dir, (unsigned long long)size);
 	else

@@ -4,6 +4,7 @@
 #include <uuid.h>
 
 #include "server/store_internal.h"
+#include "lib/fault.h"
 
 /* The epoch that wrote change `seq`, by a leader's history. */
 static uint64_t
@@ -83,6 +84,7 @@ store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct 
 				 : store_put_at(t, r.seq, r.key, r.key_len, r.value, r.value_len, err);
 		if (rc < 0)
 			return rc;
+		FAULT_POINT("apply.record");
 	}
 	t->changed = true;
 	t->meta.writer = false;
@@ -93,6 +95,7 @@ store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct 
 	}
 	t->meta.seq = info->seq;
 	adopt_history(&t->meta, info, info->epoch);
+	FAULT_POINT("apply.records");
 	return check_cut(t, info, err);
 }
 

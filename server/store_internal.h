@@ -97,6 +97,10 @@ int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *e
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
 void meta_position(const struct meta *m, struct position *out);
 
+/* Whether what the head of dir/data.mdb says of its size can be: asked before LMDB maps as much as stands there. A file
+ * that is missing or none of LMDB's is left to LMDB. 0, SP_EBADDATA (store_length.c). */
+int store_check_head(const char *dir, struct sp_error *err);
+
 /* Whether the file of an environment that was just opened, and not read yet, holds all its pages (store_length.c). 0,
  * SP_EBADDATA, SP_EIO, SP_ENOMEM. */
 int store_check_length(struct store *s, MDB_env *env, struct sp_error *err);

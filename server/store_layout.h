@@ -13,6 +13,8 @@
 #define META_PGNO_BYTES 8   /* a page begins with its own number */
 #define META_MAGIC      16  /* u32 */
 #define META_VERSION    20  /* u32 */
+#define META_MAP_SIZE   32  /* u64, bytes */
+#define META_PAGE_SIZE  40  /* u32, bytes */
 #define META_FREE_ROOT  80  /* u64: the root page of the free list, LMDB's database 0 */
 #define META_LAST_PG    136 /* u64: the last page in use */
 #define META_TXNID      144 /* u64: the version */

@@ -7,6 +7,8 @@
  * that is missing must be in it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +17,8 @@
 #include "server/store_internal.h"
 #include "server/store_layout.h"
 
-#define LIST_PIECE 512 /* page numbers read at once */
+#define LIST_PIECE    512                 /* page numbers read at once */
+#define MAP_BYTES_MAX ((uint64_t)1 << 47) /* the address space that a process has */
 
 struct walk {
 	int fd;
@@ -133,6 +136,57 @@ free_list_covers(struct walk *w, size_t txnid)
 		return false;
 	root = load(meta + META_FREE_ROOT, 8);
 	return root != NO_PAGE && walk_page(w, root, 1) && w->missing == 0;
+}
+
+/* The newer meta page's record into meta[META_END], as LMDB picks it: false where neither is one. */
+static bool
+newer_meta(int fd, unsigned char *meta)
+{
+	unsigned char second[META_END];
+	struct walk file = { .fd = fd };
+	uint64_t page_size;
+
+	if (!read_at(&file, 0, meta, META_END) || load(meta + META_MAGIC, 4) != LMDB_MAGIC)
+		return false;
+	page_size = load(meta + META_PAGE_SIZE, 4);
+	if (page_size == 0 || !read_at(&file, page_size, second, sizeof(second)) ||
+	    load(second + META_MAGIC, 4) != LMDB_MAGIC)
+		return false;
+	if (load(second + META_TXNID, 8) > load(meta + META_TXNID, 8))
+		memcpy(meta, second, sizeof(second));
+	return load(meta + META_PAGE_SIZE, 4) != 0;
+}
+
+int
+store_check_head(const char *dir, struct sp_error *err)
+{
+	unsigned char meta[META_END];
+	uint64_t last, pages, page_size;
+	char path[4200];
+	struct stat st;
+	bool known;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	known = fstat(fd, &st) == 0 && newer_meta(fd, meta);
+	close(fd);
+	if (!known)
+		return 0;
+	/* A page is in the file, or named in its free list, which takes eight bytes. */
+	page_size = load(meta + META_PAGE_SIZE, 4);
+	pages = (uint64_t)st.st_size / page_size + (uint64_t)st.st_size / 8;
+	last = load(meta + META_LAST_PG, 8);
+	if (last < pages && load(meta + META_MAP_SIZE, 8) <= MAP_BYTES_MAX)
+		return 0;
+	return sp_error_set(err, SP_EBADDATA,
+	    "%s: is %llu bytes long, but says that its last page is number %llu and its map %llu bytes: damaged, or "
+	    "cut "
+	    "short",
+	    path, (unsigned long long)st.st_size, (unsigned long long)last,
+	    (unsigned long long)load(meta + META_MAP_SIZE, 8));
 }
 
 int

@@ -6,6 +6,7 @@
 #include <uuid.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "server/store_internal.h"
 
 int
@@ -69,10 +70,12 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 		return 0;
 	}
 	rc = meta_put(t->store, t->txn, &t->meta);
+	FAULT_POINT("commit.ready");
 	if (rc != 0)
 		mdb_txn_abort(t->txn);
 	else
 		rc = mdb_txn_commit(t->txn);
+	FAULT_POINT("commit.done");
 	/* LMDB reports a write that was cut short as EIO. On a full volume that is what it is; nothing refers to those
 	 * pages. */
 	if (rc == EIO && !store_has_room(t->store))
@@ -369,6 +372,7 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 		if (rc != 0)
 			break;
 		t->changed = true;
+		FAULT_POINT("expire.one");
 		++*dropped;
 	}
 	mdb_cursor_close(c);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/feed.h"
 #include "lib/log.h"
 #include "lib/peer.h"
@@ -136,6 +137,7 @@ apply(struct follower *f, const struct feed_info *info)
 	state_beat(f->o.state, HEART_SYNC, clock_mono_ms() + APPLY_CALL_MS);
 	if (f->o.driver->ops->apply(f->o.driver, f->feed.data, f->feed.len, &after, &err) < 0)
 		return apply_failed(f, &err);
+	FAULT_POINT("sync.applied");
 	f->own = after;
 	state_applied(f->o.state, &after, info->records, f->feed.len, clock_mono_ms());
 	log_debug("changes applied", LOG_U64("records", info->records), LOG_U64("bytes", f->feed.len),
@@ -190,6 +192,7 @@ follower_pull(struct follower *f)
 	}
 	if (fetch(f, &err) < 0)
 		return fetch_failed(f, &err);
+	FAULT_POINT("sync.fetched");
 	if (check(f, &info, &err) < 0) {
 		state_leader_spoke(f->o.state, clock_mono_ms(), follower_planned_silence_ms(f));
 		return follower_trouble(f, trouble_reason(TROUBLE_FEED, err.code), &err);

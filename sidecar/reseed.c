@@ -11,6 +11,7 @@
 
 #include "lib/clock.h"
 #include "lib/driver_seedpod.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/process.h"
 
@@ -140,8 +141,10 @@ reseed_with_init(void *arg, const struct reseed_call *call, struct sp_error *err
 
 	if (driver_seedpod_release(o->driver, err) < 0)
 		return sp_error_wrap(err, "ask the server to release its store");
+	FAULT_POINT("reseed.released");
 	log_info("seedpod-init begins", LOG_STR("program", found), LOG_BOOL("reseed", call->force));
 	rc = reseed_run_child(found, argv, call, err);
+	FAULT_POINT("reseed.seeded");
 	/* Opened again in any case: after a failure the store of before is still there and may serve. */
 	if (driver_seedpod_open(o->driver, &open_err) < 0 && rc == 0) {
 		*err = open_err;

@@ -69,9 +69,9 @@ class PodTest(unittest.TestCase):
         self.dir = _directory(self)
         self.addCleanup(_drop_directory, self.dir)
 
-    def pod_set(self, replicas=0, config=None, name="store"):
+    def pod_set(self, replicas=0, config=None, name="store", build=BUILD):
         """A set with `replicas` pods running; it ends with the test, and must not have crashed by then."""
-        pods = PodSet(self.dir, BUILD, octet(), name, config)
+        pods = PodSet(self.dir, build, octet(), name, config)
         self.addCleanup(_close, pods)
         pods.scale(replicas)
         if replicas:

@@ -9,6 +9,7 @@
 #include <lmdb.h>
 
 #include "lib/file.h"
+#include "server/store_layout.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 #include "tests/lib/test_store.h"
@@ -114,6 +115,37 @@ START_TEST(store_attach__zeros_are_no_store)
 	make_dir();
 	ck_assert_int_eq(file_write_atomic(data_path(), zeros, sizeof(zeros), 0600, &err), 0);
 	assert_no_store();
+}
+END_TEST
+
+/* LMDB maps as much as the newer meta page says: a number that cannot be must not end as «out of memory». */
+START_TEST(store_attach__sizes_that_cannot_be_are_bad_data)
+{
+	static const struct {
+		off_t at;
+		uint64_t value;
+	} cases[] = { { META_LAST_PG, (uint64_t)1 << 60 }, { META_LAST_PG, UINT64_MAX }, { META_LAST_PG, 1u << 30 },
+		{ META_LAST_PG, 100000 }, { META_MAP_SIZE, (uint64_t)1 << 60 } };
+	uint64_t txnid[2], before;
+	struct store *s = test_store_open(dir, STORE_CREATE, 0);
+	off_t at;
+	int fd;
+
+	test_store_put(s, "a", "1");
+	store_free(s);
+	fd = open(data_path(), O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pread(fd, &txnid[i], 8, i * PAGE + META_TXNID), 8);
+	at = txnid[1] > txnid[0] ? PAGE : 0;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_int_eq(pread(fd, &before, 8, at + cases[i].at), 8);
+		ck_assert_int_eq(pwrite(fd, &cases[i].value, 8, at + cases[i].at), 8);
+		assert_no_store();
+		ck_assert_ptr_nonnull(strstr(err.text, "data.mdb"));
+		ck_assert_int_eq(pwrite(fd, &before, 8, at + cases[i].at), 8);
+		ck_assert_int_eq(attach(STORE_READONLY), 0);
+	}
+	close(fd);
 }
 END_TEST
 
@@ -683,6 +715,7 @@ main(void)
 	tcase_set_timeout(all, 30);
 	tcase_add_test(all, store_attach__a_text_file_is_no_store);
 	tcase_add_test(all, store_attach__zeros_are_no_store);
+	tcase_add_test(all, store_attach__sizes_that_cannot_be_are_bad_data);
 	tcase_add_test(all, store_attach__an_empty_file_is_no_store_yet);
 	tcase_add_test(all, store_attach__a_directory_in_its_place_is_no_store);
 	tcase_add_test(all, store_attach__a_file_in_the_folders_place);
