@@ -12,14 +12,14 @@
 static bool
 can_donate(const struct facts *f, const struct peer_fact *peer)
 {
-	const struct member *m = &peer->answer.position.raft;
+	const struct position_raft *m = &peer->answer.position.raft;
 
-	if (!peer->answer.has_store || peer->gave_bad_data || m->role == MEMBER_NONE ||
-	    m->role == MEMBER_NEEDS_SNAPSHOT || m->role == MEMBER_REMOVED)
+	if (!peer->answer.has_store || peer->gave_bad_data || m->role == RAFT_ROLE_NONE ||
+	    m->role == RAFT_ROLE_NEEDS_SNAPSHOT || m->role == RAFT_ROLE_REMOVED)
 		return false;
 	if (f->store == STORE_PRESENT && strcmp(peer->answer.position.cluster, f->own.cluster) != 0)
 		return false;
-	return m->applied >= f->needs && (f->donor_auto || m->role == MEMBER_LEADER);
+	return m->applied >= f->needs && (f->donor_auto || m->role == RAFT_ROLE_LEADER);
 }
 
 static uint64_t
@@ -36,9 +36,10 @@ furthest_applied(const struct facts *f)
 static bool
 is_near(const struct facts *f, const struct peer_fact *peer, uint64_t most, bool leads)
 {
-	const struct member *m = &peer->answer.position.raft;
+	const struct position_raft *m = &peer->answer.position.raft;
 
-	return can_donate(f, peer) && (m->role == MEMBER_LEADER) == leads && most - m->applied <= PLAN_MEMBER_LAG_MAX;
+	return can_donate(f, peer) && (m->role == RAFT_ROLE_LEADER) == leads &&
+	       most - m->applied <= PLAN_MEMBER_LAG_MAX;
 }
 
 /* One of the members that are near the furthest, chosen by this pod's number, so that many spread; the leader, which

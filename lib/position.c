@@ -117,7 +117,7 @@ position_to_json(const struct position *p)
 	    "writable", (int)p->writable, "history", history);
 	if (root == NULL)
 		return NULL;
-	if (p->raft.role != MEMBER_NONE && json_object_set_new(root, "raft", member_to_json(&p->raft)) < 0) {
+	if (p->raft.role != RAFT_ROLE_NONE && json_object_set_new(root, "raft", position_raft_to_json(&p->raft)) < 0) {
 		json_decref(root);
 		return NULL;
 	}
@@ -247,7 +247,7 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 	if (r.code == 0 && digest_from_hex(digest, &p.digest) < 0)
 		r.code = sp_error_set(err, SP_EBADDATA, "position: «digest» must be 32 hexadecimal digits");
 	if (r.code == 0)
-		r.code = member_from_json(json_object_get(r.root, "raft"), &p.raft, err);
+		r.code = position_raft_from_json(json_object_get(r.root, "raft"), &p.raft, err);
 	p.role = strcmp(role, "leader") == 0 ? ROLE_LEADER : ROLE_FOLLOWER;
 	json_decref(r.root);
 	if (r.code == 0)

@@ -15,7 +15,7 @@
 
 #include "lib/digest.h"
 #include "lib/error.h"
-#include "lib/member.h"
+#include "lib/position_raft.h"
 
 #define POSITION_CLUSTER_SIZE 37 /* a UUID as text, and NUL */
 #define POSITION_HISTORY_MAX  64 /* epochs kept; older ones are forgotten, and a store of one is seeded again */
@@ -41,7 +41,7 @@ struct position {
 	enum role role;
 	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
 	char mode[8];                  /* static, raft or chain */
-	struct member raft;            /* of mode raft; its role is MEMBER_NONE elsewhere */
+	struct position_raft raft;     /* of mode raft; its role is RAFT_ROLE_NONE elsewhere */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX]; /* oldest first; the last is the present epoch */
 };

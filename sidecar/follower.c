@@ -305,7 +305,7 @@ follower_turn(struct follower *f)
 		if (wait_ms != STEP_ON)
 			return wait_ms;
 	}
-	if (f->own.raft.role != MEMBER_NONE)
+	if (f->own.raft.role != RAFT_ROLE_NONE)
 		return follower_raft(f);
 	if (f->own.role == ROLE_LEADER) {
 		follower_forget(f);

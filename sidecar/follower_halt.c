@@ -41,7 +41,7 @@ follower_reseed(struct follower *f, bool force, const char *why)
 	int rc;
 
 	/* The store that is to be replaced said itself what it needs. */
-	if (f->own_known && f->own.raft.role == MEMBER_NEEDS_SNAPSHOT)
+	if (f->own_known && f->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT)
 		call.min_applied = f->own.raft.needs;
 	follower_forget(f);
 	if (began_ms < f->reseed_not_before_ms)

@@ -22,7 +22,7 @@ prove(struct follower *f)
 	if (!state_prove(f->o.state, f->life))
 		return;
 	backoff_reset(&f->reseed_backoff);
-	log_info("caught up with the log", LOG_STR("role", member_role_name(f->own.raft.role)),
+	log_info("caught up with the log", LOG_STR("role", raft_role_name(f->own.raft.role)),
 	    LOG_U64("applied", f->own.raft.applied), LOG_U64("term", f->own.raft.term));
 }
 
@@ -49,7 +49,7 @@ no_leader(struct follower *f)
 
 	state_leader_lost(f->o.state);
 	sp_error_set(&err, SP_EUNAVAIL, "no leader is known: this member is %s in term %" PRIu64,
-	    member_role_name(f->own.raft.role), f->own.raft.term);
+	    raft_role_name(f->own.raft.role), f->own.raft.term);
 	return look_again_in(f, follower_trouble(f, REASON_UNREACHABLE, &err));
 }
 
@@ -98,18 +98,18 @@ int64_t
 follower_raft(struct follower *f)
 {
 	switch (f->own.raft.role) {
-	case MEMBER_NEEDS_SNAPSHOT:
+	case RAFT_ROLE_NEEDS_SNAPSHOT:
 		return follower_reseed(f, true, "raft's log does not reach back to this store");
-	case MEMBER_REMOVED:
+	case RAFT_ROLE_REMOVED:
 		return look_again_in(f, LOOK_MS);
-	case MEMBER_LEADER:
+	case RAFT_ROLE_LEADER:
 		return lead(f);
-	case MEMBER_NONE:
-	case MEMBER_STOPPED:
-	case MEMBER_JOINING:
-	case MEMBER_STANDBY:
-	case MEMBER_FOLLOWER:
-	case MEMBER_CANDIDATE:
+	case RAFT_ROLE_NONE:
+	case RAFT_ROLE_STOPPED:
+	case RAFT_ROLE_JOINING:
+	case RAFT_ROLE_STANDBY:
+	case RAFT_ROLE_FOLLOWER:
+	case RAFT_ROLE_CANDIDATE:
 		break;
 	}
 	return f->own.raft.leader_known && f->own.leader[0] != '\0' ? follow(f) : no_leader(f);

@@ -134,31 +134,31 @@ check_follower(const struct readiness_facts *f, struct readiness *r)
 static bool
 is_member(const struct readiness_facts *f)
 {
-	return f->member != NULL && f->member->role != MEMBER_NONE;
+	return f->member != NULL && f->member->role != RAFT_ROLE_NONE;
 }
 
 /* Whether it is in the configuration at all, and raft runs on its store. */
 static bool
 check_membership(const struct readiness_facts *f, struct readiness *r)
 {
-	const struct member *m = f->member;
-	bool voter = m->role == MEMBER_FOLLOWER || m->role == MEMBER_CANDIDATE || m->role == MEMBER_LEADER;
+	const struct position_raft *m = f->member;
+	bool voter = m->role == RAFT_ROLE_FOLLOWER || m->role == RAFT_ROLE_CANDIDATE || m->role == RAFT_ROLE_LEADER;
 
 	switch (m->role) {
-	case MEMBER_NEEDS_SNAPSHOT:
+	case RAFT_ROLE_NEEDS_SNAPSHOT:
 		check(r, "member", READINESS_BAD,
 		    "member needs a snapshot at index %" PRIu64 " of the log or after, its store is at %" PRIu64,
 		    m->needs, m->applied);
 		return false;
-	case MEMBER_JOINING:
+	case RAFT_ROLE_JOINING:
 		check(r, "member", READINESS_BAD, "member is joining: it is not in the configuration yet");
 		return false;
-	case MEMBER_REMOVED:
+	case RAFT_ROLE_REMOVED:
 		check(r, "member", READINESS_BAD, "member was removed from the configuration");
 		return false;
 	default:
 		check(r, "member", READINESS_GOOD, "member %u of %u, %s (%s), term %" PRIu64, m->number, m->members,
-		    member_role_name(m->role), voter ? "votes" : "does not vote", m->term);
+		    raft_role_name(m->role), voter ? "votes" : "does not vote", m->term);
 		return true;
 	}
 }

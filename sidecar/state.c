@@ -118,7 +118,7 @@ is_other_store(const struct position *before, const struct position *p)
 	if (strcmp(before->cluster, p->cluster) != 0)
 		return true;
 	/* In mode raft who leads, and in which term, changes without any store becoming another. */
-	if (before->raft.role != MEMBER_NONE && p->raft.role != MEMBER_NONE)
+	if (before->raft.role != RAFT_ROLE_NONE && p->raft.role != RAFT_ROLE_NONE)
 		return before->raft.id != p->raft.id || p->raft.applied < before->raft.applied;
 	if (before->role != p->role)
 		return true;
@@ -320,7 +320,7 @@ state_set_target(struct state *s, uint64_t life, uint64_t target)
 static uint64_t
 progress(const struct position *own)
 {
-	return own->raft.role != MEMBER_NONE ? own->raft.applied : own->seq;
+	return own->raft.role != RAFT_ROLE_NONE ? own->raft.applied : own->seq;
 }
 
 bool

@@ -132,14 +132,14 @@ phase_of(const struct state *s, const struct view *v)
 		return "seeding";
 	if (!v->server_ok)
 		return s->own_known || s->counters.reseeds > 0 ? "no server" : "starting";
-	if (s->own.raft.role == MEMBER_JOINING || s->own.raft.role == MEMBER_REMOVED ||
-	    s->own.raft.role == MEMBER_NEEDS_SNAPSHOT)
-		return member_role_name(s->own.raft.role);
+	if (s->own.raft.role == RAFT_ROLE_JOINING || s->own.raft.role == RAFT_ROLE_REMOVED ||
+	    s->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT)
+		return raft_role_name(s->own.raft.role);
 	if (v->role == ROLE_LEADER)
 		return "leading";
 	if (s->diverged)
 		return "diverged";
-	if (s->own.raft.role != MEMBER_NONE && !s->own.raft.leader_known)
+	if (s->own.raft.role != RAFT_ROLE_NONE && !s->own.raft.leader_known)
 		return "no leader";
 	if (v->stale)
 		return "stale";

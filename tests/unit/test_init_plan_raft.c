@@ -15,13 +15,13 @@ static struct facts facts;
 static struct plan plan;
 
 static struct position
-at(const char *cluster, enum member_role role, uint64_t applied)
+at(const char *cluster, enum raft_role role, uint64_t applied)
 {
 	struct position p = { .epoch = 3,
 		.seq = applied * 2,
 		.keys = 1000,
 		.consistent = true,
-		.role = role == MEMBER_LEADER ? ROLE_LEADER : ROLE_FOLLOWER,
+		.role = role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER,
 		.raft = { .role = role, .term = 3, .leader_known = true, .applied = applied, .commit = applied } };
 
 	snprintf(p.cluster, sizeof(p.cluster), "%s", cluster);
@@ -122,7 +122,7 @@ START_TEST(plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_
 {
 	pods(0);
 	facts.grace_over = false;
-	answers(2, at(CLUSTER, MEMBER_FOLLOWER, 500));
+	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 500));
 	expect_donor(2);
 }
 END_TEST
@@ -143,7 +143,7 @@ START_TEST(plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothi
 	pods(0);
 	facts.volume.raft = true;
 	expect_end(PLAN_WAIT, 69);
-	answers(1, at(CLUSTER, MEMBER_LEADER, 500));
+	answers(1, at(CLUSTER, RAFT_ROLE_LEADER, 500));
 	expect_donor(1);
 }
 END_TEST
@@ -152,10 +152,10 @@ END_TEST
 START_TEST(plan_raft_empty__founder_beside_peers_that_cannot_donate_waits)
 {
 	pods(0);
-	answers(1, at(CLUSTER, MEMBER_NEEDS_SNAPSHOT, 500));
-	answers(2, at(CLUSTER, MEMBER_REMOVED, 500));
+	answers(1, at(CLUSTER, RAFT_ROLE_NEEDS_SNAPSHOT, 500));
+	answers(2, at(CLUSTER, RAFT_ROLE_REMOVED, 500));
 	expect_end(PLAN_WAIT, 69);
-	answers(3, at(CLUSTER, MEMBER_STANDBY, 400));
+	answers(3, at(CLUSTER, RAFT_ROLE_STANDBY, 400));
 	expect_donor(3);
 }
 END_TEST
@@ -164,8 +164,8 @@ START_TEST(plan_raft_empty__peers_of_different_clusters_are_refused)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
 		pods(ordinal);
-		answers(2, at(CLUSTER, MEMBER_LEADER, 500));
-		answers(3, at(OTHER, MEMBER_LEADER, 5));
+		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 500));
+		answers(3, at(OTHER, RAFT_ROLE_LEADER, 5));
 		expect_end(PLAN_REFUSE, 65);
 		ck_assert_ptr_nonnull(strstr(plan.why, CLUSTER));
 		ck_assert_ptr_nonnull(strstr(plan.why, OTHER));
@@ -179,14 +179,14 @@ START_TEST(plan_raft_donor__near_the_furthest_are_spread_and_the_leader_is_spare
 {
 	for (unsigned ordinal = 3; ordinal <= 4; ordinal++) {
 		pods(ordinal);
-		answers(0, at(CLUSTER, MEMBER_LEADER, 5000));
-		answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
-		answers(2, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
+		answers(0, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
+		answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
+		answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
 		expect_donor(ordinal == 3 ? 2 : 1);
 	}
-	answers(2, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
 	expect_donor(1);
-	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
 	expect_donor(0);
 }
 END_TEST
@@ -195,9 +195,9 @@ START_TEST(plan_raft_donor__leader_alone_where_the_configuration_says_so)
 {
 	pods(3);
 	facts.donor_auto = false;
-	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
 	expect_end(PLAN_WAIT, 69);
-	answers(2, at(CLUSTER, MEMBER_LEADER, 5000));
+	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
 	expect_donor(2);
 }
 END_TEST
@@ -205,7 +205,7 @@ END_TEST
 START_TEST(plan_raft_donor__peers_of_another_mode_are_none)
 {
 	pods(3);
-	answers(1, at(CLUSTER, MEMBER_NONE, 0));
+	answers(1, at(CLUSTER, RAFT_ROLE_NONE, 0));
 	expect_end(PLAN_WAIT, 69);
 }
 END_TEST
@@ -213,8 +213,8 @@ END_TEST
 START_TEST(plan_raft_donor__after_bad_data_others_are_asked_and_after_that_nobody)
 {
 	pods(3);
-	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 5000));
-	answers(2, at(CLUSTER, MEMBER_LEADER, 5000));
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
+	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
 	expect_donor(1);
 	peer(1)->gave_bad_data = true;
 	expect_donor(2);
@@ -229,12 +229,12 @@ START_TEST(plan_raft_store__starts_whoever_answers)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
 		pods(ordinal);
-		has(at(CLUSTER, MEMBER_STOPPED, 10));
+		has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
 		expect(PLAN_START);
-		answers(2, at(CLUSTER, MEMBER_LEADER, 1000000));
+		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 1000000));
 		expect(PLAN_START);
 		ck_assert(!plan.warn);
-		answers(3, at(OTHER, MEMBER_LEADER, 5));
+		answers(3, at(OTHER, RAFT_ROLE_LEADER, 5));
 		expect(PLAN_START);
 		ck_assert(plan.warn);
 	}
@@ -244,8 +244,8 @@ END_TEST
 START_TEST(plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced)
 {
 	pods(1);
-	has(at(CLUSTER, MEMBER_STOPPED, 10));
-	answers(0, at(OTHER, MEMBER_LEADER, 5));
+	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
+	answers(0, at(OTHER, RAFT_ROLE_LEADER, 5));
 	expect_end(PLAN_REFUSE, 65);
 	facts.replace = facts.reseed_diverged = true;
 	expect_end(PLAN_REFUSE, 65);
@@ -255,15 +255,15 @@ END_TEST
 START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs)
 {
 	pods(3);
-	has(at(CLUSTER, MEMBER_STOPPED, 10));
+	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
 	facts.replace = facts.reseed_diverged = true;
 	facts.needs = 900;
 	expect_end(PLAN_WAIT, 69);
-	answers(1, at(CLUSTER, MEMBER_FOLLOWER, 899));
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 899));
 	expect_end(PLAN_WAIT, 69);
-	answers(4, at(OTHER, MEMBER_FOLLOWER, 99999));
+	answers(4, at(OTHER, RAFT_ROLE_FOLLOWER, 99999));
 	expect_end(PLAN_WAIT, 69);
-	answers(2, at(CLUSTER, MEMBER_LEADER, 900));
+	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 900));
 	expect_donor(2);
 }
 END_TEST
@@ -274,7 +274,7 @@ START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 	facts.store = STORE_DAMAGED;
 	facts.volume.raft = true;
 	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
-	answers(0, at(CLUSTER, MEMBER_LEADER, 500));
+	answers(0, at(CLUSTER, RAFT_ROLE_LEADER, 500));
 	expect_end(PLAN_REFUSE, 65);
 	ck_assert_ptr_nonnull(strstr(plan.why, "no LMDB image"));
 	facts.reseed_diverged = true;

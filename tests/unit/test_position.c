@@ -286,7 +286,7 @@ START_TEST(position_json__a_member_of_mode_raft_round_trip)
 	struct position p = leader(), back;
 	char *text;
 
-	p.raft = (struct member){ .id = 0xfedcba9876543210,
+	p.raft = (struct position_raft){ .id = 0xfedcba9876543210,
 		.number = 3,
 		.term = INT64_MAX,
 		.leader_known = true,
@@ -295,18 +295,18 @@ START_TEST(position_json__a_member_of_mode_raft_round_trip)
 		.needs = 7,
 		.members = 5,
 		.voters = 4 };
-	for (int role = MEMBER_STOPPED; role <= MEMBER_REMOVED; role++) {
-		p.raft.role = (enum member_role)role;
+	for (int role = RAFT_ROLE_STOPPED; role <= RAFT_ROLE_REMOVED; role++) {
+		p.raft.role = (enum raft_role)role;
 		text = position_to_json(&p);
 		ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
 		ck_assert_mem_eq(&back.raft, &p.raft, sizeof(p.raft));
 		free(text);
 	}
-	p.raft.role = MEMBER_NONE;
+	p.raft.role = RAFT_ROLE_NONE;
 	text = position_to_json(&p);
 	ck_assert_ptr_null(strstr(text, "raft"));
 	ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
-	ck_assert_int_eq(back.raft.role, MEMBER_NONE);
+	ck_assert_int_eq(back.raft.role, RAFT_ROLE_NONE);
 	free(text);
 }
 END_TEST
@@ -371,7 +371,7 @@ static const struct {
 	{ "{" REQUIRED ",\"raft\":{}}", "«role»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"none\"}}", "«role»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"\"}}", "«id»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"0123456789abcdef0\"}}", "«id»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"18446744073709551616\"}}", "«id»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":7}}", "«id»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "«number»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "«applied»" },

@@ -43,20 +43,20 @@ close_position(struct toy_store *s)
 
 /* What this member is and has applied. */
 static void
-member(enum member_role role, uint64_t applied)
+member(enum raft_role role, uint64_t applied)
 {
 	struct position *p = open_position(&store);
 
-	p->raft = (struct member){ .role = role,
+	p->raft = (struct position_raft){ .role = role,
 		.id = 7,
 		.number = 2,
 		.term = 3,
-		.leader_known = role == MEMBER_FOLLOWER || role == MEMBER_STANDBY || role == MEMBER_LEADER,
+		.leader_known = role == RAFT_ROLE_FOLLOWER || role == RAFT_ROLE_STANDBY || role == RAFT_ROLE_LEADER,
 		.commit = applied,
 		.applied = applied,
 		.members = 3,
 		.voters = 3 };
-	p->role = role == MEMBER_LEADER ? ROLE_LEADER : ROLE_FOLLOWER;
+	p->role = role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER;
 	p->writable = true;
 	snprintf(p->leader, sizeof(p->leader), "%s", p->raft.leader_known ? leader.url : "");
 	close_position(&store);
@@ -67,7 +67,7 @@ leader_committed(uint64_t commit)
 {
 	struct position *p = open_position(&leader.store);
 
-	p->raft = (struct member){ .role = MEMBER_LEADER,
+	p->raft = (struct position_raft){ .role = RAFT_ROLE_LEADER,
 		.id = 1,
 		.number = 1,
 		.term = 3,
@@ -90,7 +90,7 @@ reseed(void *arg, const struct reseed_call *call, struct sp_error *err)
 	if (reseeds.fail < 0)
 		return sp_error_set(err, reseeds.fail, "no donor");
 	toy_copy(&store, &leader.store);
-	member(MEMBER_FOLLOWER, call->min_applied + 5);
+	member(RAFT_ROLE_FOLLOWER, call->min_applied + 5);
 	return 0;
 }
 
@@ -124,7 +124,7 @@ setup(void)
 	toy_init(&store, ROLE_FOLLOWER);
 	toy_driver_init(&driver, &store);
 	leader_committed(100);
-	member(MEMBER_FOLLOWER, 100);
+	member(RAFT_ROLE_FOLLOWER, 100);
 }
 
 static void
@@ -157,13 +157,13 @@ text_of(const char *check)
 START_TEST(raft_follower__is_ready_when_it_has_applied_what_was_committed_at_the_start)
 {
 	begin("");
-	member(MEMBER_FOLLOWER, 99);
+	member(RAFT_ROLE_FOLLOWER, 99);
 	ck_assert_int_le(follower_turn(follower), 100);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_ptr_nonnull(strstr(text_of("log"), "applied to index 99, the leader had committed 100"));
 	/* The target is that of the start: a leader that goes on is not to be caught up with. */
 	leader_committed(500);
-	member(MEMBER_FOLLOWER, 100);
+	member(RAFT_ROLE_FOLLOWER, 100);
 	ck_assert_int_ge(follower_turn(follower), 1000);
 	ck_assert(look()->readiness.ready);
 	ck_assert(view.proven);
@@ -178,13 +178,13 @@ START_TEST(raft_member__that_becomes_leader_stays_proven)
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
-	member(MEMBER_LEADER, 101);
+	member(RAFT_ROLE_LEADER, 101);
 	store.p.epoch = 4;
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "leading");
 	ck_assert_str_eq(text_of("writes"), "writes accepted (leader)");
-	member(MEMBER_FOLLOWER, 102);
+	member(RAFT_ROLE_FOLLOWER, 102);
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 }
@@ -193,7 +193,7 @@ END_TEST
 START_TEST(raft_leader__that_cannot_write_is_not_ready)
 {
 	begin("");
-	member(MEMBER_LEADER, 101);
+	member(RAFT_ROLE_LEADER, 101);
 	store.p.writable = false;
 	follower_turn(follower);
 	ck_assert(!look()->readiness.ready);
@@ -205,7 +205,7 @@ START_TEST(raft_member__on_another_volume_is_proven_anew)
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->proven);
-	member(MEMBER_FOLLOWER, 400);
+	member(RAFT_ROLE_FOLLOWER, 400);
 	store.p.raft.id = 8;
 	leader_committed(500);
 	follower_turn(follower);
@@ -218,7 +218,7 @@ START_TEST(raft_member__without_a_leader_is_not_ready)
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
-	member(MEMBER_CANDIDATE, 100);
+	member(RAFT_ROLE_CANDIDATE, 100);
 	follower_turn(follower);
 	ck_assert_int_eq(look()->readiness.verdict, READINESS_POOR);
 	ck_assert_ptr_nonnull(strstr(text_of("leader"), "no leader is known"));
@@ -226,7 +226,7 @@ START_TEST(raft_member__without_a_leader_is_not_ready)
 	ck_assert(view.stale);
 	view_take(state, clock_mono_ms() + READINESS_PATIENCE_MS + 1, &view);
 	ck_assert(!view.readiness.ready);
-	member(MEMBER_FOLLOWER, 100);
+	member(RAFT_ROLE_FOLLOWER, 100);
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 }
@@ -235,11 +235,11 @@ END_TEST
 START_TEST(raft_member__joining_or_removed_is_not_ready_and_is_left_alone)
 {
 	begin("");
-	member(MEMBER_JOINING, 100);
+	member(RAFT_ROLE_JOINING, 100);
 	follower_turn(follower);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "joining");
-	member(MEMBER_REMOVED, 100);
+	member(RAFT_ROLE_REMOVED, 100);
 	ck_assert_int_ge(follower_turn(follower), 1000);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "removed");
@@ -250,7 +250,7 @@ END_TEST
 START_TEST(raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says)
 {
 	begin("[sync]\non_divergence = halt\n");
-	member(MEMBER_NEEDS_SNAPSHOT, 10);
+	member(RAFT_ROLE_NEEDS_SNAPSHOT, 10);
 	store.p.raft.needs = 95;
 	follower_turn(follower);
 	ck_assert_uint_eq(reseeds.calls, 1);
@@ -265,7 +265,7 @@ END_TEST
 START_TEST(raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again)
 {
 	begin("");
-	member(MEMBER_NEEDS_SNAPSHOT, 10);
+	member(RAFT_ROLE_NEEDS_SNAPSHOT, 10);
 	store.p.raft.needs = 95;
 	reseeds.fail = SP_EUNAVAIL;
 	follower_turn(follower);
@@ -309,7 +309,7 @@ START_TEST(raft_metrics__tell_of_the_member)
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_term 3\n"));
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_commit_index 100\n"));
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_voters 3\n"));
-	view.own.raft.role = MEMBER_NONE;
+	view.own.raft.role = RAFT_ROLE_NONE;
 	buf_release(&page);
 	ck_assert_int_eq(metrics_page_write(&page, &view, &conf, &seed), 0);
 	ck_assert_ptr_null(strstr(page.data, "seedpod_raft_"));

@@ -1,32 +1,33 @@
-#include "lib/member.h"
+#include "lib/position_raft.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ID_SIZE 17 /* 16 hexadecimal digits, and NUL: a 64-bit number does not fit into every JSON reader's */
+#define ID_SIZE 21 /* 20 digits, and NUL: a text, because not every JSON reader has numbers of 64 bits */
 
 static const char *const names[] = { "none", "stopped", "joining", "standby", "follower", "candidate", "leader",
 	"needs_snapshot", "removed" };
 
 const char *
-member_role_name(enum member_role r)
+raft_role_name(enum raft_role r)
 {
 	return names[r];
 }
 
 json_t *
-member_to_json(const struct member *m)
+position_raft_to_json(const struct position_raft *m)
 {
 	char id[ID_SIZE];
 
-	if (m->role == MEMBER_NONE)
+	if (m->role == RAFT_ROLE_NONE)
 		return NULL;
-	snprintf(id, sizeof(id), "%016" PRIx64, m->id);
+	snprintf(id, sizeof(id), "%" PRIu64, m->id);
 	return json_pack("{ss sI sI ss sb sI sI sI sI sI}", "id", id, "number", (json_int_t)m->number, "term",
-	    (json_int_t)m->term, "role", member_role_name(m->role), "leader_known", (int)m->leader_known, "commit",
+	    (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known", (int)m->leader_known, "commit",
 	    (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs", (json_int_t)m->needs, "members",
 	    (json_int_t)m->members, "voters", (json_int_t)m->voters);
 }
@@ -63,21 +64,24 @@ read_id(const json_t *json, uint64_t *out, struct sp_error *err)
 
 	if (v == NULL)
 		return 0;
-	if (text == NULL || text[0] == '\0' || strlen(text) >= ID_SIZE ||
-	    text[strspn(text, "0123456789abcdefABCDEF")] != '\0')
-		return sp_error_set(err, SP_EBADDATA, "position: raft: «id» must be 1 to 16 hexadecimal digits");
-	*out = strtoull(text, NULL, 16);
+	errno = 0;
+	if (text != NULL && text[0] != '\0' && text[strspn(text, "0123456789")] == '\0')
+		*out = strtoull(text, NULL, 10);
+	else
+		errno = EINVAL;
+	if (errno != 0)
+		return sp_error_set(err, SP_EBADDATA, "position: raft: «id» must be a text of digits, below 2^64");
 	return 0;
 }
 
 static int
-read_role(const json_t *json, enum member_role *out, struct sp_error *err)
+read_role(const json_t *json, enum raft_role *out, struct sp_error *err)
 {
 	const char *name = json_string_value(json_object_get(json, "role"));
 
-	for (size_t i = MEMBER_STOPPED; name != NULL && i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = RAFT_ROLE_STOPPED; name != NULL && i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(names[i], name) == 0) {
-			*out = (enum member_role)i;
+			*out = (enum raft_role)i;
 			return 0;
 		}
 	return sp_error_set(err, SP_EBADDATA, "position: raft: «role» must be one of the roles that are known");
@@ -95,9 +99,9 @@ read_leader_known(const json_t *json, bool *out, struct sp_error *err)
 }
 
 int
-member_from_json(const json_t *json, struct member *out, struct sp_error *err)
+position_raft_from_json(const json_t *json, struct position_raft *out, struct sp_error *err)
 {
-	struct member m = { .role = MEMBER_NONE };
+	struct position_raft m = { .role = RAFT_ROLE_NONE };
 	int rc;
 
 	if (json == NULL) {
