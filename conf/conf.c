@@ -107,10 +107,22 @@ conf_peer_url(const struct conf *c, unsigned ordinal, char *out, size_t size, st
 	return pod_expand(c->pod_peer_url, &c->pod, ordinal, out, size, err);
 }
 
+int
+conf_raft_peer(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err)
+{
+	return pod_expand(c->raft_peer, &c->pod, ordinal, out, size, err);
+}
+
 bool
 conf_is_leader(const struct conf *c)
 {
 	return c->replication_mode == CONF_MODE_STATIC && c->pod.ordinal == c->replication_leader_ordinal;
+}
+
+bool
+conf_is_founder(const struct conf *c)
+{
+	return c->pod.ordinal == c->replication_leader_ordinal;
 }
 
 int

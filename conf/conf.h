@@ -45,6 +45,15 @@ struct conf {
 	enum conf_mode replication_mode;
 	unsigned replication_leader_ordinal;
 
+	/* [raft] */
+	char raft_listen[CONF_TEXT_MAX];
+	char raft_peer[CONF_TEXT_MAX]; /* the template itself: see conf_raft_peer() */
+	int64_t raft_election_timeout_ms;
+	int64_t raft_heartbeat_ms;
+	unsigned raft_max_voters;
+	unsigned raft_trailing;       /* entries */
+	unsigned raft_snapshot_every; /* entries */
+
 	/* [server] */
 	char server_listen[CONF_TEXT_MAX];
 	char server_control_socket[CONF_TEXT_MAX];
@@ -111,8 +120,14 @@ int conf_print(const struct conf *c, struct buf *out);
 /* The base URL of the pod with that ordinal, from pod.peer_url. */
 int conf_peer_url(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err);
 
+/* Where the raft port of the pod with that ordinal is reached, host:port, from raft.peer. */
+int conf_raft_peer(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err);
+
 /* Whether this pod is the leader by configuration (static mode). */
 bool conf_is_leader(const struct conf *c);
+
+/* Whether this pod makes an empty store where nobody has any: the leader, and in mode raft the founder. */
+bool conf_is_founder(const struct conf *c);
 
 /* data_dir/store */
 int conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error *err);

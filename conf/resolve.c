@@ -90,24 +90,42 @@ resolve_key(const struct schema_key *key, const struct raw_value *value, const c
 	stand_in(key, out);
 }
 
-/* NEEDSWORK: goes when modes raft and chain are there; the words are known already so that the schema need not change.
- */
+/* A mistake that lies between keys: what is wrong and what is allowed, at the place where `key` got its value. */
 static void
-refuse_missing_modes(const struct raw *raw, const struct conf *c, struct mistakes *m)
+add_mistake_at(
+    const struct raw *raw, const struct schema_key *key, const char *what, const char *allowed, struct mistakes *m)
 {
-	const struct schema_key *key = schema_find("replication", "mode");
 	const struct raw_value *value = &raw->values[schema_index(key)];
-	char what[80], variable[96];
+	char variable[96];
 
-	if (c->replication_mode == CONF_MODE_STATIC)
-		return;
-	snprintf(what, sizeof(what), "mode %s is not available in this version", key->words[c->replication_mode]);
 	if (value->origin == RAW_ENVIRONMENT) {
 		schema_variable(key, variable, sizeof(variable));
-		mistakes_add_variable(m, variable, "[replication] mode: %s; allowed: static", what);
+		mistakes_add_variable(m, variable, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
 	} else {
-		mistakes_add_line(m, value->line, "[replication] mode: %s; allowed: static", what);
+		mistakes_add_line(m, value->line, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
 	}
+}
+
+/* NEEDSWORK: goes when mode chain is there; the word is known already so that the schema need not change. */
+static void
+refuse_missing_mode(const struct raw *raw, const struct conf *c, struct mistakes *m)
+{
+	if (c->replication_mode == CONF_MODE_CHAIN)
+		add_mistake_at(raw, schema_find("replication", "mode"), "mode chain is not available in this version",
+		    "static, raft", m);
+}
+
+static void
+check_raft_times(const struct raw *raw, const struct conf *c, struct mistakes *m)
+{
+	const struct schema_key *key = schema_find("raft", "election_timeout");
+
+	if (c->raft_election_timeout_ms == 0 || c->raft_election_timeout_ms >= 2 * c->raft_heartbeat_ms)
+		return;
+	if (raw->values[schema_index(key)].origin == RAW_DEFAULT)
+		key = schema_find("raft", "heartbeat");
+	add_mistake_at(raw, key, "heartbeat and election_timeout do not fit together",
+	    "an election_timeout of at least twice the heartbeat", m);
 }
 
 void
@@ -116,5 +134,6 @@ raw_resolve(const struct raw *raw, const char *const *environment, struct conf *
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < schema_key_count; i++)
 		resolve_key(&schema_keys[i], &raw->values[i], environment, out, m);
-	refuse_missing_modes(raw, out, m);
+	refuse_missing_mode(raw, out, m);
+	check_raft_times(raw, out, m);
 }

@@ -53,10 +53,30 @@ const struct schema_key schema_keys[] = {
 
 	{ KEY("replication", "mode"), FIELD(replication_mode), WORDS("static", "raft", "chain"),
 	  .default_text = "static",
-	  .help = "Who leads. With static it is the pod with leader_ordinal; the others are not "
-		  "available in this version." },
+	  .help = "Who leads. With static it is the pod with leader_ordinal; with raft the pods elect a leader, and "
+		  "any majority of them goes on without the rest. chain is not available in this version." },
 	{ KEY("replication", "leader_ordinal"), FIELD(replication_leader_ordinal), U32(0, 9999), .default_text = "0",
-	  .help = "The ordinal of the leader, in mode static." },
+	  .help = "The ordinal of the leader, in mode static; in mode raft, of the pod that founds the cluster." },
+
+	{ KEY("raft", "listen"), FIELD(raft_listen), TEXT(FORM_LISTEN), .default_text = "0.0.0.0:9875",
+	  .help = "Where the server takes the other members' raft messages, in mode raft." },
+	{ KEY("raft", "peer"), FIELD(raft_peer), .type = KEY_TEMPLATE, .form = FORM_LISTEN,
+	  .default_text = "{name}.{service}.{namespace}.svc:9875",
+	  .help = "Where the raft port of a pod is reached; {name} and {ordinal} are those of that pod." },
+	{ KEY("raft", "election_timeout"), FIELD(raft_election_timeout_ms),
+	  DURATION(MS(100), "100ms", SECONDS(60), "60s"), .default_text = "700ms",
+	  .help = "After one to two times so long without a word from the leader, a member stands for election. At "
+		  "least twice the heartbeat." },
+	{ KEY("raft", "heartbeat"), FIELD(raft_heartbeat_ms), DURATION(MS(10), "10ms", SECONDS(10), "10s"),
+	  .default_text = "100ms",
+	  .help = "How often a leader that has nothing to say shows that it is there." },
+	{ KEY("raft", "max_voters"), FIELD(raft_max_voters), U32(1, 15), .default_text = "5",
+	  .help = "The most members that vote; the others are stand-bys, which hold the data and do not vote." },
+	{ KEY("raft", "trailing"), FIELD(raft_trailing), U32(16, 1000000), .default_text = "8192",
+	  .help = "Entries of the log that are kept behind a raft snapshot, for members that are a little behind." },
+	{ KEY("raft", "snapshot_every"), FIELD(raft_snapshot_every), U32(16, 1000000), .default_text = "16384",
+	  .help = "Entries after which the log is cut. A raft snapshot is a pointer and costs nothing that grows with "
+		  "the data." },
 
 	{ KEY("server", "listen"), FIELD(server_listen), TEXT(FORM_LISTEN), .default_text = "0.0.0.0:9876",
 	  .help = "Where the server takes requests of clients and peers." },

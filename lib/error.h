@@ -42,7 +42,8 @@
 	X(SP_EPRECOND, -19, 70, "precondition failed")                                                                 \
 	X(SP_EDIGEST, -20, 65, "digest mismatch")                                                                      \
 	X(SP_EGAP, -21, 65, "gap in the feed")                                                                         \
-	X(SP_EMAPFULL, -22, 73, "store's map is full")
+	X(SP_EMAPFULL, -22, 73, "store's map is full")                                                                 \
+	X(SP_EUNKNOWN, -23, 75, "outcome unknown")
 
 enum sp_code {
 #define X(name, value, exit_code, text) name = (value),

@@ -31,6 +31,7 @@ api_status(int code)
 	case SP_ETOOBIG:
 		return 413;
 	case SP_EAGAIN:
+	case SP_EUNKNOWN:
 	case SP_ENOMEM:
 		return 503;
 	case SP_ENOSPACE:
@@ -236,6 +237,7 @@ api_position_of(struct api *api, struct position *out, struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	committer_stats(api->committer, &stats);
+	api->repl->ops->describe(api->repl, out);
 	out->role = api->repl->ops->role(api->repl);
 	/* After a refusal for want of space, room on the volume is as good a sign as a write: it may be that nobody
 	 * dares to write before this says so. */

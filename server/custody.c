@@ -52,19 +52,19 @@ take_data_lock(struct custody *c, struct sp_error *err)
 	return 0;
 }
 
-/* A leader makes a store where there is none, but never where an interrupted seeding has left one half in place. */
+/* Who founds makes a store where there is none, but never where an interrupted seeding has left one half in place. */
 static int
 attach_store(struct custody *c, struct sp_error *err)
 {
-	bool leads = c->api->repl->ops->role(c->api->repl) == ROLE_LEADER;
+	bool founds = c->api->repl->ops->founds(c->api->repl);
 	int rc;
 
 	if (!data_exists(c, "store") && (data_exists(c, "store.ready") || data_exists(c, "store.old")))
 		return sp_error_set(err, SP_EVOLUME,
 		    "%s holds a seeding that was interrupted; seedpod-init finishes it", c->conf->server_data_dir);
-	rc = store_attach(c->api->store, leads ? STORE_CREATE : STORE_EXISTING, err);
-	if (rc == SP_ENOTFOUND && !leads) {
-		log_warn("no store yet: serving 503 until this follower was seeded",
+	rc = store_attach(c->api->store, founds ? STORE_CREATE : STORE_EXISTING, err);
+	if (rc == SP_ENOTFOUND && !founds) {
+		log_warn("no store yet: serving 503 until this pod was seeded",
 		    LOG_STR("data_dir", c->conf->server_data_dir));
 		return 0;
 	}
@@ -171,6 +171,8 @@ close_store(struct custody *c)
 	struct sp_error err;
 
 	FAULT_POINT("close.begun");
+	if (c->api->repl != NULL)
+		c->api->repl->ops->detach(c->api->repl);
 	if (store_detach(c->api->store) < 0) {
 		log_error("the last writes could not be put on disk", LOG_STR("data_dir", c->conf->server_data_dir));
 		custody_failing(c);
@@ -221,6 +223,7 @@ custody_open(void *arg, struct sp_error *err)
 			rc = enter_role(c, err);
 		FAULT_POINT("open.done");
 		if (rc < 0 && c->data_lock >= 0) {
+			c->api->repl->ops->detach(c->api->repl);
 			store_detach(c->api->store);
 			close(c->data_lock);
 			c->data_lock = -1;

@@ -25,8 +25,8 @@ void custody_init(struct custody *c, const struct conf *conf, struct api *api);
 void custody_end(struct custody *c);
 
 /*
- * Take the data directory and open the store; done already is fine. A leader makes a store where there is none; a
- * follower without one is left without. SP_EAGAIN where another process has the directory; else as store_attach().
+ * Take the data directory and open the store; done already is fine. Who founds (repl.h) makes a store where there is
+ * none; another is left without. SP_EAGAIN where another process has the directory; else as store_attach().
  * Blocks. `arg` is the custody (these three are callbacks of the API and the writer).
  */
 int custody_open(void *arg, struct sp_error *err);

@@ -1,11 +1,19 @@
 /*
  * Replication as the HTTP handlers know it: submit a batch, learn when it is committed, say who leads. One struct of
- * functions for each mode ([replication] mode): `static` here, `raft` and `chain` to come. The store knows none of
- * them.
+ * functions for each mode ([replication] mode): `static` (repl_static.h) and `raft` (repl_raft.h). The store knows none
+ * of them.
+ *
+ *	r = repl_…_new(&options, &err);
+ *	r->ops->attached(r, &err);	// the store is open: take up the role
+ *	…submit, apply, read…
+ *	r->ops->detach(r);		// the store is about to be closed; attached() may follow again
+ *	r->ops->stop(r);		// the server ends: hand over what others are to take on
+ *	r->ops->free(r);
  */
 #ifndef SERVER_REPL_H_
 #define SERVER_REPL_H_
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,7 +48,8 @@ struct repl_batch {
 
 	/* It is committed (code 0: durable by this mode's terms, `seq` is its last change) or it is not (code, err):
 	 * SP_EPRECOND, SP_ENOTFOUND (a single delete of what is not there), SP_EAGAIN (not leading, overloaded),
-	 * SP_ENOSPACE. On a thread of the replication's own; must not block. */
+	 * SP_ENOSPACE; or that is not known (SP_EUNKNOWN: the lead was lost on the way). On a thread of the
+	 * replication's own; must not block. */
 	void (*done)(struct repl_batch *b);
 	void *arg; /* the caller's */
 
@@ -61,17 +70,36 @@ struct repl_feed {
 	struct sp_error err;
 };
 
+/* A read that must see whatever any client was told before it was asked for. */
+struct repl_read {
+	/* The store holds all of that now (code 0), or it cannot be had here (SP_EAGAIN: ask the leader, or later). As
+	 * for a batch. */
+	void (*done)(struct repl_read *rd);
+	void *arg;
+
+	int code;
+	struct sp_error err;
+	struct repl_read *next; /* the mode's own */
+};
+
 struct repl_ops {
 	const char *mode;
 
-	/* Both: 0 when done() will be called, else it will not. Any thread. */
+	/* These three: 0 when done() will be called, else it will not. Any thread. */
 	int (*submit)(struct repl *r, struct repl_batch *b, struct sp_error *err);
 	int (*apply)(struct repl *r, struct repl_feed *f, struct sp_error *err);
+	int (*read)(struct repl *r, struct repl_read *rd, struct sp_error *err);
 
 	enum role (*role)(struct repl *r);
 
 	/* The leader's base URL; "" where it is not known. */
 	void (*leader)(struct repl *r, char *out, size_t size);
+
+	/* Fill what a position says of the mode: `raft`. */
+	void (*describe)(struct repl *r, struct position *p);
+
+	/* Whether this pod makes a store where there is none. */
+	bool (*founds)(struct repl *r);
 
 	/* Take over or hand over writing on an operator's word; returns when it is on disk. Blocks: not on a listener's
 	 * thread that others wait for. */
@@ -79,6 +107,12 @@ struct repl_ops {
 
 	/* The store was attached again: bring it into the role. */
 	int (*attached)(struct repl *r, struct sp_error *err);
+
+	/* The store is about to be closed: leave it alone when this returns. Blocks. */
+	void (*detach)(struct repl *r);
+
+	/* The server ends: let another lead, within two seconds. Writes still under way are answered. Blocks. */
+	void (*stop)(struct repl *r);
 
 	void (*free)(struct repl *r);
 };

@@ -7,6 +7,7 @@
 
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "server/repl_batch.h"
 
 struct repl_static {
 	struct repl repl;
@@ -32,66 +33,13 @@ struct batch_job {
 };
 
 static int
-check_condition(const struct repl_batch *b, struct store_txn *txn, struct sp_error *err)
-{
-	const struct repl_op *op = &b->ops[0];
-	uint64_t seq;
-	int rc;
-
-	if (b->condition == REPL_ALWAYS)
-		return 0;
-	rc = store_txn_seq(txn, op->key, op->key_len, &seq, err);
-	if (rc < 0 && rc != SP_ENOTFOUND)
-		return rc;
-	if (b->condition == REPL_IF_ABSENT)
-		return rc == 0 ? sp_error_set(err, SP_EPRECOND, "the key exists, at seq %llu", (unsigned long long)seq)
-			       : 0;
-	if (rc == SP_ENOTFOUND)
-		return sp_error_set(err, SP_EPRECOND, "the key does not exist");
-	if (b->condition == REPL_IF_SEQ && seq != b->if_seq)
-		return sp_error_set(err, SP_EPRECOND, "the key is at seq %llu, not %llu", (unsigned long long)seq,
-		    (unsigned long long)b->if_seq);
-	return 0;
-}
-
-/* Before the first change: what fails after it would leave half of it in the transaction. */
-static int
-check_keys(const struct repl_batch *b, struct sp_error *err)
-{
-	for (size_t i = 0; i < b->count; i++)
-		if (b->ops[i].key_len == 0 || b->ops[i].key_len > STORE_KEY_MAX)
-			return sp_error_set(err, SP_ETOOBIG,
-			    "a key has 1 to %d bytes, number %zu of this batch has %zu", STORE_KEY_MAX, i + 1,
-			    b->ops[i].key_len);
-	return 0;
-}
-
-static int
 run_batch(struct commit_job *job, struct store_txn *txn)
 {
 	struct batch_job *j = (struct batch_job *)job;
-	struct repl_batch *b = j->batch;
-	int rc;
 
 	if (atomic_load(&j->owner->role) != ROLE_LEADER)
 		return sp_error_set(&job->err, SP_EAGAIN, "this pod does not lead any more");
-	rc = check_keys(b, &job->err);
-	if (rc == 0)
-		rc = check_condition(b, txn, &job->err);
-	/* A batch whose deletes find nothing changes nothing: its seq is the present one. */
-	b->seq = store_txn_last_seq(txn);
-	for (size_t i = 0; rc == 0 && i < b->count; i++) {
-		const struct repl_op *op = &b->ops[i];
-
-		if (op->kind == REPL_PUT)
-			rc = store_txn_put(txn, op->key, op->key_len, op->value, op->value_len, &b->seq, &job->err);
-		else
-			rc = store_txn_delete(txn, op->key, op->key_len, &b->seq, &job->err);
-		/* In a batch of several, what is gone already is as it should be; a single delete says so. */
-		if (rc == SP_ENOTFOUND && b->count > 1)
-			rc = 0;
-	}
-	return rc;
+	return repl_batch_run(j->batch, txn, &j->batch->seq, &job->err);
 }
 
 static void
@@ -282,6 +230,37 @@ static_leader(struct repl *r, char *out, size_t size)
 	snprintf(out, size, "%s", self ? of(r)->self_url : of(r)->leader_url);
 }
 
+/* What the leader has answered, it has on disk. */
+static int
+static_read(struct repl *r, struct repl_read *rd, struct sp_error *err)
+{
+	if (static_role(r) != ROLE_LEADER)
+		return sp_error_set(err, SP_EAGAIN, "only the leader knows its last write");
+	rd->code = 0;
+	rd->done(rd);
+	return 0;
+}
+
+static void
+static_describe(struct repl *r, struct position *p)
+{
+	(void)r;
+	(void)p;
+}
+
+static bool
+static_founds(struct repl *r)
+{
+	return static_role(r) == ROLE_LEADER;
+}
+
+/* The store keeps out those who come while it is closed, and nobody else takes on the lead. */
+static void
+static_nothing(struct repl *r)
+{
+	(void)r;
+}
+
 static void
 static_free(struct repl *r)
 {
@@ -293,10 +272,15 @@ static const struct repl_ops static_ops = {
 	.mode = "static",
 	.submit = static_submit,
 	.apply = static_apply,
+	.read = static_read,
 	.role = static_role,
 	.leader = static_leader,
+	.describe = static_describe,
+	.founds = static_founds,
 	.set_role = static_set_role,
 	.attached = static_attached,
+	.detach = static_nothing,
+	.stop = static_nothing,
 	.free = static_free,
 };
 

@@ -17,6 +17,7 @@
 #include "server/committer.h"
 #include "server/custody.h"
 #include "server/http.h"
+#include "server/repl_raft.h"
 #include "server/repl_static.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
@@ -109,7 +110,7 @@ configure(const struct conf *conf, void *arg)
 }
 
 static int
-make_replication(struct server *s, struct sp_error *err)
+make_static(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
 	char self[POSITION_URL_MAX], leader[POSITION_URL_MAX];
@@ -124,6 +125,66 @@ make_replication(struct server *s, struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	s->api.repl = repl_static_new(&o, err);
+	return s->api.repl != NULL ? 0 : err->code;
+}
+
+/* The URLs of the pods that may be members: malloc'ed, each too, ended by NULL; or NULL. */
+static char **
+peer_urls(const struct conf *c)
+{
+	char **urls = calloc(c->bootstrap_max_peers + 1, sizeof(*urls));
+	char url[POSITION_URL_MAX];
+
+	for (unsigned i = 0; urls != NULL && i < c->bootstrap_max_peers; i++)
+		if (conf_peer_url(c, i, url, sizeof(url), NULL) == 0)
+			urls[i] = strdup(url);
+	return urls;
+}
+
+static void
+free_urls(char **urls)
+{
+	for (size_t i = 0; urls != NULL && urls[i] != NULL; i++)
+		free(urls[i]);
+	free(urls);
+}
+
+static int
+make_raft(struct server *s, struct sp_error *err)
+{
+	const struct conf *c = &s->conf;
+	char dir[PATH_BYTES], url[POSITION_URL_MAX], address[RAFT_ADDRESS_MAX];
+	struct repl_raft_options o = { .store = s->api.store,
+		.committer = s->api.committer,
+		.dir = dir,
+		.number = c->pod.ordinal + 1,
+		.name = c->pod.name,
+		.url = url,
+		.address = address,
+		.listen = c->raft_listen,
+		.founder = conf_is_founder(c),
+		.election_timeout_ms = (unsigned)c->raft_election_timeout_ms,
+		.heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
+		.max_voters = c->raft_max_voters,
+		.trailing = c->raft_trailing,
+		.snapshot_every = c->raft_snapshot_every };
+	char **peers;
+	int rc;
+
+	rc = file_join(dir, sizeof(dir), c->server_data_dir, "raft", err);
+	if (rc == 0)
+		rc = conf_peer_url(c, c->pod.ordinal, url, sizeof(url), err);
+	if (rc == 0)
+		rc = conf_raft_peer(c, c->pod.ordinal, address, sizeof(address), err);
+	if (rc < 0)
+		return rc;
+	peers = peer_urls(c);
+	o.peers = (const char *const *)peers;
+	if (peers != NULL)
+		s->api.repl = repl_raft_new(&o, err);
+	else
+		sp_error_set(err, SP_ENOMEM, "replication");
+	free_urls(peers);
 	return s->api.repl != NULL ? 0 : err->code;
 }
 
@@ -154,7 +215,7 @@ make_parts(struct server *s, struct sp_error *err)
 	s->api.committer = committer_new(&writer, err);
 	if (s->api.committer == NULL)
 		return err->code;
-	return make_replication(s, err);
+	return c->replication_mode == CONF_MODE_RAFT ? make_raft(s, err) : make_static(s, err);
 }
 
 static int
@@ -244,6 +305,8 @@ server_stop(struct server *s)
 	drain(s->network, deadline);
 	drain(s->control, deadline);
 	FAULT_POINT("stop.drained");
+	if (s->api.repl != NULL)
+		s->api.repl->ops->stop(s->api.repl);
 	/* Answers all that is queued, so that no suspended request is left for the listeners to trip over. */
 	if (s->api.committer != NULL)
 		committer_stop(s->api.committer);
@@ -254,9 +317,9 @@ server_stop(struct server *s)
 	committer_free(s->api.committer);
 	snapshots_free(s->api.snapshots);
 	waiters_free(s->api.waiters);
+	custody_end(&s->custody);
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
-	custody_end(&s->custody);
 	store_free(s->api.store);
 	free(s);
 }

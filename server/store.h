@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/error.h"
 #include "lib/feed.h"
 #include "lib/position.h"
@@ -62,7 +63,8 @@ int store_detach(struct store *s);
 int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
 void store_view_end(struct store_view *v);
 
-/* cluster, epoch, seq, digest, keys, horizon, consistent and history; the rest is zero. SP_EBADDATA. */
+/* cluster, epoch, seq, digest, keys, horizon, consistent and history; `raft` is that of a stopped member where
+ * raft wrote to the store; the rest is zero. SP_EBADDATA. */
 int store_view_position(struct store_view *v, struct position *out, struct sp_error *err);
 
 /* A record; the pointers are into the map and die with the view. */
@@ -145,6 +147,27 @@ int store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err);
 
 /* This node follows: what comes next is another's history. */
 int store_txn_follow(struct store_txn *t, struct sp_error *err);
+
+/*
+ * Mode raft: each entry of the log is applied in a transaction together with its index and term, so that the store
+ * itself says which entries it holds (0: none). An epoch is the term that wrote: store_txn_begin_epoch() before the first
+ * change of a term; not above the present epoch does nothing.
+ */
+void store_txn_applied(const struct store_txn *t, uint64_t *index, uint64_t *term);
+void store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term);
+void store_txn_begin_epoch(struct store_txn *t, uint64_t epoch);
+
+/* The store belongs to this cluster (UUID). One that holds nothing yet takes its id; one that holds another's data spoils
+ * the transaction with SP_EDIVERGED. */
+int store_txn_found(struct store_txn *t, const char *cluster, struct sp_error *err);
+
+/*
+ * Notes: small named texts beside the position, replicated by whoever writes them, not part of the digest. Reading
+ * appends to `out`; SP_ENOTFOUND. Names are of [a-z]+ and up to 32 bytes; «state» and «applied» are the store's own.
+ */
+int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, struct sp_error *err);
+int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);
+int store_note(struct store *s, const char *name, struct buf *out, struct sp_error *err);
 
 /* The position as the transaction would publish it. */
 void store_txn_position(const struct store_txn *t, struct position *out);

@@ -99,6 +99,18 @@ store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct 
 	return check_cut(t, info, err);
 }
 
+/* What is written from here on is epoch `epoch`'s. */
+static void
+begin_epoch(struct meta *m, uint64_t epoch)
+{
+	if (m->history_count == POSITION_HISTORY_MAX) {
+		memmove(m->history, m->history + 1, (POSITION_HISTORY_MAX - 1) * sizeof(m->history[0]));
+		m->history_count--;
+	}
+	m->epoch = epoch;
+	m->history[m->history_count++] = (struct epoch_start){ .epoch = epoch, .since = m->seq };
+}
+
 int
 store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
 {
@@ -108,12 +120,7 @@ store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
 	*began = !m->writer;
 	if (m->writer)
 		return 0;
-	if (m->history_count == POSITION_HISTORY_MAX) {
-		memmove(m->history, m->history + 1, (POSITION_HISTORY_MAX - 1) * sizeof(m->history[0]));
-		m->history_count--;
-	}
-	m->epoch++;
-	m->history[m->history_count++] = (struct epoch_start){ .epoch = m->epoch, .since = m->seq };
+	begin_epoch(m, m->epoch + 1);
 	m->writer = true;
 	/* From here on this content is the history, whether or not it was a cut of the former leader's. */
 	m->consistent = true;
@@ -129,5 +136,48 @@ store_txn_follow(struct store_txn *t, struct sp_error *err)
 		t->meta.writer = false;
 		t->changed = true;
 	}
+	return 0;
+}
+
+void
+store_txn_applied(const struct store_txn *t, uint64_t *index, uint64_t *term)
+{
+	*index = t->meta.applied_index;
+	*term = t->meta.applied_term;
+}
+
+void
+store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term)
+{
+	t->meta.applied_index = index;
+	t->meta.applied_term = term;
+	/* Should this store ever be led in mode static, that is a new history. */
+	t->meta.writer = false;
+	t->meta.consistent = true;
+	t->changed = true;
+}
+
+void
+store_txn_begin_epoch(struct store_txn *t, uint64_t epoch)
+{
+	if (epoch > t->meta.epoch) {
+		begin_epoch(&t->meta, epoch);
+		t->changed = true;
+	}
+}
+
+int
+store_txn_found(struct store_txn *t, const char *cluster, struct sp_error *err)
+{
+	uuid_t id;
+
+	if (uuid_parse(cluster, id) != 0)
+		return sp_error_set(err, SP_EBADDATA, "cluster «%s» is no UUID", cluster);
+	if (t->meta.seq > 0 && memcmp(t->meta.cluster, id, sizeof(id)) != 0) {
+		t->broken = sp_error_set(err, SP_EDIVERGED, "this store holds another cluster's data, not %s's", cluster);
+		return t->broken;
+	}
+	memcpy(t->meta.cluster, id, sizeof(id));
+	t->changed = true;
 	return 0;
 }

@@ -28,7 +28,7 @@ struct record_header {
 #define BY_SEQ_DELETE        'D'
 #define TOMBSTONE_TIME_BYTES 8
 
-/* meta's one record, "state", in memory. */
+/* meta's record "state", and "applied" where there is one, in memory. */
 struct meta {
 	unsigned char cluster[16];
 	uint64_t epoch;
@@ -38,6 +38,7 @@ struct meta {
 	uint64_t horizon;
 	bool consistent; /* a cut, not a catch-up half applied */
 	bool writer;     /* this node wrote the present epoch */
+	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 where there was none */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX];
 };
@@ -92,7 +93,7 @@ int record_header_unpack(const MDB_val *v, struct record_header *out);
 void store_le64(unsigned char out[8], uint64_t value);
 uint64_t store_from_le64(const unsigned char in[8]);
 
-/* Read and write meta's record. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
+/* Read and write meta's records. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
 int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err);
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
 void meta_position(const struct meta *m, struct position *out);

@@ -5,7 +5,9 @@
 
 #include "server/store_internal.h"
 
-#define STATE_KEY "state"
+#define STATE_KEY   "state"
+#define APPLIED_KEY "applied" /* index:u64 term:u64; only in a store that raft writes to */
+#define APPLIED_BYTES 16
 /* magic[8] format:u32 flags:u32 cluster[16] epoch seq digest[16] keys horizon count:u64, then the history's pairs. */
 #define STATE_FIXED_BYTES (8 + 4 + 4 + 16 + 8 + 8 + 16 + 8 + 8 + 8)
 #define STATE_MAX_BYTES   (STATE_FIXED_BYTES + POSITION_HISTORY_MAX * 16)
@@ -52,6 +54,38 @@ record_header_unpack(const MDB_val *v, struct record_header *out)
 	return 0;
 }
 
+static int
+put_applied(struct store *s, MDB_txn *txn, const struct meta *m)
+{
+	unsigned char bytes[APPLIED_BYTES];
+	MDB_val key = { .mv_size = strlen(APPLIED_KEY), .mv_data = APPLIED_KEY };
+	MDB_val value = { .mv_size = sizeof(bytes), .mv_data = bytes };
+
+	store_le64(bytes, m->applied_index);
+	store_le64(bytes + 8, m->applied_term);
+	return mdb_put(txn, s->meta, &key, &value, 0);
+}
+
+/* A store that raft never wrote to has no such record: zero. */
+static int
+get_applied(struct store *s, MDB_txn *txn, struct meta *m, struct sp_error *err)
+{
+	MDB_val key = { .mv_size = strlen(APPLIED_KEY), .mv_data = APPLIED_KEY };
+	MDB_val value;
+	int rc;
+
+	rc = mdb_get(txn, s->meta, &key, &value);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return store_error(err, rc, "%s: read the store's state", s->dir);
+	if (value.mv_size != APPLIED_BYTES)
+		return sp_error_set(err, SP_EBADDATA, "%s: the store's applied index is damaged", s->dir);
+	m->applied_index = store_from_le64(value.mv_data);
+	m->applied_term = store_from_le64((unsigned char *)value.mv_data + 8);
+	return 0;
+}
+
 int
 meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
 {
@@ -60,6 +94,7 @@ meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
 	uint64_t flags = (m->consistent ? STATE_CONSISTENT : 0) | (m->writer ? STATE_WRITER : 0);
 	MDB_val key = { .mv_size = strlen(STATE_KEY), .mv_data = STATE_KEY };
 	MDB_val value = { .mv_data = bytes };
+	int rc;
 
 	memcpy(p, state_magic, sizeof(state_magic));
 	store_le64(p + 8, STORE_FORMAT | flags << 32);
@@ -76,7 +111,8 @@ meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
 		store_le64(p + 8, m->history[i].since);
 	}
 	value.mv_size = (size_t)(p - bytes);
-	return mdb_put(txn, s->meta, &key, &value, 0);
+	rc = mdb_put(txn, s->meta, &key, &value, 0);
+	return rc == 0 && m->applied_index > 0 ? put_applied(s, txn, m) : rc;
 }
 
 int
@@ -115,7 +151,7 @@ meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err)
 		out->history[i].epoch = store_from_le64(p);
 		out->history[i].since = store_from_le64(p + 8);
 	}
-	return 0;
+	return get_applied(s, txn, out, err);
 }
 
 void
@@ -129,6 +165,10 @@ meta_position(const struct meta *m, struct position *out)
 	out->keys = m->keys;
 	out->horizon = m->horizon;
 	out->consistent = m->consistent;
+	out->raft.applied = m->applied_index;
+	out->raft.term = m->applied_term;
+	if (m->applied_index > 0)
+		out->raft.role = RAFT_ROLE_STOPPED;
 	out->history_count = m->history_count;
 	memcpy(out->history, m->history, m->history_count * sizeof(m->history[0]));
 }

@@ -40,6 +40,7 @@ import urllib.parse
 CONTAINERS = ("init", "server", "sidecar")
 API_PORT = 9876
 SIDECAR_PORT = 9877
+RAFT_PORT = 9875
 
 # How much slower than a plain build everything is: sanitizers and valgrind set it.
 SLOW = float(os.environ.get("SEEDPOD_TEST_SLOW", "1"))
@@ -543,6 +544,8 @@ class PodSet:
             "server.control_socket": f"{self.run_root}/{{name}}/run/control.sock",
             "server.data_dir": f"{self.root}/{{name}}/data",
             "sidecar.listen": f"127.0.{self.octet}.{{ordinal}}:{SIDECAR_PORT}",
+            "raft.listen": f"127.0.{self.octet}.{{ordinal}}:{RAFT_PORT}",
+            "raft.peer": f"127.0.{self.octet}.{{ordinal}}:{RAFT_PORT}",
             "bootstrap.peer_grace": "500ms",
             "bootstrap.retry_delay": "100ms",
         }

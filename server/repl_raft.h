@@ -1,0 +1,41 @@
+/*
+ * Mode raft: the members of a cluster elect a leader; a write is committed when a majority has it in its log, and
+ * answered when it is in the leader's store. The engine is libraft with its libuv I/O (owner of raft.h and uv.h);
+ * docs/raft.md tells the whole.
+ *
+ * Threads: one owns libuv's loop and libraft; others post to it. Entries that are committed are applied by the
+ * committer's writer, many in one transaction. A member is known by its number (a pod's ordinal + 1) and an id that it
+ * draws when its raft directory is made: a pod that lost its volume is another member.
+ */
+#ifndef SERVER_REPL_RAFT_H_
+#define SERVER_REPL_RAFT_H_
+
+#include <stdbool.h>
+
+#include "server/committer.h"
+#include "server/repl.h"
+
+#define RAFT_NUMBER_MAX  10000 /* of members' numbers: ordinal 9999 */
+#define RAFT_ADDRESS_MAX 280   /* bytes of «host:port», with NUL */
+
+/* Strings are copied. */
+struct repl_raft_options {
+	struct store *store;         /* these two outlive the repl */
+	struct committer *committer;
+	const char *dir;             /* data_dir/raft */
+	unsigned number;             /* from 1 */
+	const char *name;            /* the pod's */
+	const char *url;             /* of this member's server */
+	const char *address;         /* of this member's raft port, as the others reach it; host:port */
+	const char *listen;          /* where to bind it; an IPv4 address and the same port */
+	const char *const *peers;    /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
+	bool founder;                /* begins the cluster where its store is empty and it has no log */
+
+	unsigned election_timeout_ms, heartbeat_ms;
+	unsigned max_voters;
+	unsigned trailing, snapshot_every; /* entries */
+};
+
+struct repl *repl_raft_new(const struct repl_raft_options *o, struct sp_error *err);
+
+#endif

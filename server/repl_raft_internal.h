@@ -1,0 +1,121 @@
+/* What the parts of mode raft share. */
+#ifndef SERVER_REPL_RAFT_INTERNAL_H_
+#define SERVER_REPL_RAFT_INTERNAL_H_
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <uv.h>
+
+#include "server/repl_raft.h"
+#include "server/repl_raft_directory.h"
+#include "server/repl_raft_entry.h"
+
+/* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
+struct raft_job {
+	struct commit_job job; /* first: the two are one address */
+	struct repl_raft *owner;
+	struct repl_batch *batch; /* the client's here, or NULL */
+	struct entry entry;       /* points into the batch or into `bytes` */
+	void *bytes;              /* malloc'ed, or NULL */
+	uint64_t index;
+	int code; /* what came of it */
+	struct sp_error err;
+	uint64_t seq;
+	struct raft_job *next;
+};
+
+/* A list with its end. */
+struct job_list {
+	struct raft_job *first, *last;
+	unsigned count;
+};
+
+struct read_list {
+	struct repl_read *first, *last;
+};
+
+struct repl_raft {
+	struct repl repl;
+
+	/* Constant. */
+	struct store *store;
+	struct committer *committer;
+	char dir[4096];
+	char listen[RAFT_ADDRESS_MAX];
+	struct contact self;
+	bool founder;
+	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
+	char **peers; /* ended by NULL */
+
+	/* Whether the loop turns: under `life`, held while it is started and stopped. */
+	pthread_mutex_t life;
+	bool running;
+	pthread_t thread;
+
+	/* The loop's own from start to end. */
+	uv_loop_t loop;
+	uv_async_t wake;
+	uv_check_t check;
+	struct raft raft;
+	struct raft_io io;
+	struct raft_fsm fsm;
+	struct raft_uv_transport transport;
+	struct job_list proposed; /* in the log, and not committed; by index */
+	unsigned rounds;          /* calls of raft_apply() under way */
+	int seen_state;           /* libraft's, after the last turn */
+	uint64_t seen_term;
+	bool closing; /* libraft was told to end, */
+	bool closed;  /* and has */
+	struct read_list reads; /* for the barrier under way */
+	bool barrier_busy;
+	struct raft_barrier barrier;
+	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given */
+	uint64_t needs;     /* not 0: the log begins beyond this store, which must first hold this index */
+
+	atomic_int role;     /* enum role */
+	atomic_bool halted;  /* an entry could not be applied: none after it may be */
+
+	/* Under lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t applied_cond; /* applied or halted changed */
+	struct job_list queue;       /* to be proposed */
+	struct read_list read_queue;
+	bool accepts;     /* the loop takes what is queued */
+	bool stop_wanted;
+	uint64_t applied; /* index of the last entry that the store holds */
+	struct position_raft status;
+	struct directory directory;
+	raft_id leader_id;
+};
+
+/* --- repl_raft.c --- */
+
+void job_list_push(struct job_list *l, struct raft_job *j);
+struct raft_job *job_list_pop(struct job_list *l);
+struct raft_job *raft_job_new(struct repl_raft *r);
+void raft_job_free(struct raft_job *j);
+
+/* The job is over without having been applied. */
+void raft_job_fail(struct raft_job *j, int code, const char *text);
+
+/* --- The loop (repl_raft_loop.c). start: libraft runs, or an error. stop: everything has ended. --- */
+
+int raft_loop_start(struct repl_raft *r, struct sp_error *err);
+void raft_loop_stop(struct repl_raft *r);
+void raft_loop_wake(struct repl_raft *r); /* any thread; the loop runs */
+
+/* --- The state machine (repl_raft_apply.c). On the loop's thread. --- */
+
+void raft_fsm_setup(struct repl_raft *r);
+
+/* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be done,
+ * the process ends, and its next start sees what is on disk. */
+_Noreturn void raft_fail_stop(const struct sp_error *err);
+
+/* libraft's code as one of ours, with «what: reason». */
+int raft_error(struct sp_error *err, int code, const char *reason, const char *what);
+
+#endif
