@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 
 #define DRAIN_MAX          (64u << 20) /* a refused body of up to this is read to its end, so that the answer arrives */
 #define THREAD_STACK_BYTES (256u << 10)
+#define DESCRIPTORS_WANTED 16384u
 #define EARLY_BYTES        (64u << 10) /* of the budget for bodies, taken before they come */
 
 /* --- A connection's life --- */
@@ -129,14 +131,22 @@ request_charge(struct request *rq, size_t bytes)
 
 /* The headers are in: decide whether the body may come. */
 static void
-begin(struct request *rq)
+begin(struct request *rq, const char *version)
 {
+	const char *fault = request_framing_fault(rq, version);
 	const char *length = request_header(rq, "Content-Length");
 	uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
 	bool has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
 
 	rq->phase = REQUEST_BODY;
 	rq->has_body = has_body;
+	if (fault != NULL) {
+		/* Nothing that follows on this connection can be told from what belongs to this. */
+		request_add_header(rq, "Connection", "close");
+		refuse_later(rq, 400, fault);
+		refuse_now(rq);
+		return;
+	}
 	if (!has_body)
 		return;
 	rq->body.limit = rq->l->o.body_limit != NULL ? rq->l->o.body_limit(rq, rq->l->o.arg) : 0;
@@ -188,13 +198,12 @@ on_access(void *arg, struct MHD_Connection *connection, const char *url, const c
 
 	(void)arg;
 	(void)connection;
-	(void)version;
 	if (rq == NULL || rq->target == NULL)
 		return MHD_NO;
 	if (rq->phase == REQUEST_NEW) {
 		rq->method = method;
 		rq->path = url;
-		begin(rq);
+		begin(rq, version);
 		guard_phase(rq->guarded, rq->has_body ? GUARD_BODY : GUARD_HANDLED);
 		return rq->replied ? rq->queued : MHD_YES;
 	}
@@ -240,6 +249,23 @@ memory_is_short(void *arg)
 	       atomic_load(&l->reply_budget) > l->o.reply_budget_bytes / 4 * 3;
 }
 
+/* Half of what the process may open, at most: files, peers and other listeners need some too. The soft limit is only
+ * there for programs that use select(), which ours do not. */
+static unsigned
+connections_possible(unsigned wanted)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	if (limit.rlim_cur < limit.rlim_max && limit.rlim_cur < DESCRIPTORS_WANTED) {
+		limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur / 2 < wanted ? (unsigned)(limit.rlim_cur / 2) : wanted;
+}
+
 static void
 set_defaults(struct listener_options *o)
 {
@@ -249,6 +275,7 @@ set_defaults(struct listener_options *o)
 		o->threads = cores > 0 ? (unsigned)cores : 1;
 	if (o->connection_limit == 0)
 		o->connection_limit = 4096;
+	o->connection_limit = connections_possible(o->connection_limit);
 	/* The library wants at least one connection for each thread. */
 	if (o->connection_limit < o->threads)
 		o->connection_limit = o->threads;

@@ -33,7 +33,7 @@ struct request;
 struct listener_options {
 	const char *address; /* «0.0.0.0:9876», «[::]:9876», or «unix:/path» (mode 0600, a stale socket is replaced) */
 	unsigned threads;          /* 0: one a core */
-	unsigned connection_limit; /* 0: 4096 */
+	unsigned connection_limit; /* 0: 4096; never more than half of the descriptors that the process may have */
 	size_t body_budget_bytes;  /* 0: 256 MiB */
 	size_t reply_budget_bytes; /* 0: 256 MiB */
 	unsigned idle_timeout_s;   /* 0: 60 */
@@ -45,7 +45,7 @@ struct listener_options {
 	/* The request is over, answered or not: free request_state(). NULL: nothing to free. */
 	void (*done)(struct request *rq, void *arg);
 
-	/* A refusal that the listener decides itself (413, 503): answer it with request_reply() in the owner's own
+	/* A refusal that the listener decides itself (400, 413, 503): answer it with request_reply() in the owner's own
 	 * form. NULL: text/plain. */
 	void (*refuse)(struct request *rq, unsigned status, const char *detail, void *arg);
 	void *arg;

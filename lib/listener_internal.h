@@ -53,4 +53,7 @@ struct request {
 	} headers[REPLY_HEADERS_MAX];
 };
 
+/* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c. */
+const char *request_framing_fault(const struct request *rq, const char *version);
+
 #endif

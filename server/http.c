@@ -202,7 +202,7 @@ refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 	struct face *face = arg;
 	struct call c = { .api = face->api, .rq = rq, .plain = answers_plainly(face, request_path(rq)) };
 
-	api_problem(&c, status, status == 413 ? "SP_ETOOBIG" : "SP_EAGAIN", detail);
+	api_problem(&c, status, status == 413 ? "SP_ETOOBIG" : status == 400 ? "request" : "SP_EAGAIN", detail);
 }
 
 static struct listener *
