@@ -203,10 +203,14 @@ print_configuration(const struct cli *cli)
 static bool
 is_offline(const struct cli *cli)
 {
-	for (const struct cli_option *o = cli->options; o != NULL && o->name != NULL; o++)
-		if (o->offline && o->given)
-			return true;
-	return false;
+	bool offline = false;
+
+	for (const struct cli_option *o = cli->options; o != NULL && o->name != NULL; o++) {
+		if (o->online && o->given)
+			return false;
+		offline |= o->offline && o->given;
+	}
+	return offline;
 }
 
 int

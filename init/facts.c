@@ -28,7 +28,7 @@ facts_init(struct facts *f, const struct conf *conf, struct sp_error *err)
 	f->ordinal = own;
 	f->leader_ordinal = leader;
 	f->mode = conf->replication_mode;
-	f->leader = own == leader;
+	f->leader = conf_is_founder(conf);
 	f->donor_auto = conf->bootstrap_donor == CONF_DONOR_AUTO;
 	f->reseed_diverged = conf->sync_on_divergence == CONF_DIVERGENCE_RESEED;
 	f->reseed_ratio = conf->bootstrap_reseed_ratio;

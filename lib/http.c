@@ -41,6 +41,9 @@ http_client_new(const struct http_client_options *options, struct sp_error *err)
 	if (options->unix_socket != NULL && (c->unix_socket = strdup(options->unix_socket)) == NULL)
 		goto fail;
 	c->manner.unix_socket = c->unix_socket;
+	if (options->ca_file != NULL && (c->ca_file = strdup(options->ca_file)) == NULL)
+		goto fail;
+	c->manner.ca_file = c->ca_file;
 	if ((c->multi = curl_multi_init()) == NULL || (c->easy = curl_easy_init()) == NULL)
 		goto fail;
 	return c;
@@ -63,6 +66,7 @@ http_client_free(struct http_client *c)
 		curl_multi_cleanup(c->multi);
 	buf_release(&c->stream);
 	free(c->unix_socket);
+	free(c->ca_file);
 	free(c);
 }
 

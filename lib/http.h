@@ -34,6 +34,7 @@ void http_teardown(void);
 
 struct http_client_options {
 	const char *unix_socket;    /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
+	const char *ca_file;        /* PEM: who may have signed an https peer's certificate; NULL: the system's */
 	int64_t connect_timeout_ms; /* 0: 5 s */
 	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, has stalled; 0: 30 s */
 	uint64_t rate_limit;        /* bytes a second received, 0: none */

@@ -20,6 +20,7 @@
 /* How connections behave: the client's options with the defaults filled in. */
 struct http_manner {
 	const char *unix_socket;
+	const char *ca_file;
 	int64_t connect_timeout_ms;
 	int64_t stall_timeout_ms;
 	uint64_t rate_limit;
@@ -78,6 +79,7 @@ struct http_client {
 	CURLM *multi;
 	CURL *easy;
 	char *unix_socket;
+	char *ca_file;
 	struct http_manner manner;
 	struct http_exchange exchange;
 	bool busy; /* `exchange` is in use */

@@ -187,7 +187,7 @@ follower_look(struct follower *f)
 	if (rc == SP_EAGAIN)
 		return released(f);
 	f->released_since_ms = 0;
-	if (rc == SP_ENOTFOUND && f->conf.pod.ordinal != f->conf.replication_leader_ordinal)
+	if (rc == SP_ENOTFOUND && !conf_is_founder(&f->conf))
 		return follower_reseed(f, true, "there is no store");
 	if (rc < 0) {
 		sp_error_wrap(&err, "ask the local server");

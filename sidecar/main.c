@@ -1,7 +1,9 @@
 /* seedpod-sidecar: keeps a follower equal to its leader, and says how the pod is. This file only wires. */
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "conf/cli.h"
@@ -15,6 +17,7 @@
 #include "lib/resident.h"
 #include "lib/version.h"
 #include "sidecar/container.h"
+#include "sidecar/leave.h"
 #include "sidecar/pages.h"
 #include "sidecar/state.h"
 #include "sidecar/sync.h"
@@ -25,7 +28,7 @@
 #define PATH_SIZE        1024
 #define SETTLED_MS       3000 /* after this the sidecar does what it will do all its life */
 
-enum { OPTION_PROBE, OPTION_LINGER, OPTION_END };
+enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_END };
 
 static struct cli_option options[] = {
 	[OPTION_PROBE] = { .name = "probe",
@@ -36,6 +39,12 @@ static struct cli_option options[] = {
 	    .argument = "SECONDS",
 	    .help = "wait so long, and exit (for preStop hooks)",
 	    .offline = true },
+	[OPTION_LEAVE] = { .name = "leave",
+	    .online = true,
+	    .argument = "WHEN",
+	    .help =
+		"mode raft: take this pod out of the cluster, and exit: \"now\", or \"scaled\" (for preStop hooks): "
+		"only where its StatefulSet counts it no more; with --linger, waits after it" },
 	[OPTION_END] = { .name = NULL },
 };
 
@@ -229,6 +238,32 @@ run(struct sidecar *sc)
 	return sp_code_exit(rc);
 }
 
+/* In a preStop hook a failure must not hold the pod's end up: it is told, and the pod goes on to linger. */
+static int
+leave_and_linger(const struct conf *conf)
+{
+	const char *when = options[OPTION_LEAVE].value;
+	struct leave_options o = { .conf = conf, .always = strcmp(when, "now") == 0 };
+	enum leave_outcome outcome = LEAVE_STAYS;
+	struct sp_error err = { 0 };
+	int rc;
+
+	if (!o.always && strcmp(when, "scaled") != 0) {
+		fprintf(stderr, "seedpod-sidecar: --leave takes now or scaled\n");
+		return sp_code_exit(SP_EUSAGE);
+	}
+	if ((rc = http_setup(&err)) == 0)
+		rc = leave(&o, &outcome, &err);
+	if (rc < 0)
+		log_error("did not leave", LOG_STR("code", sp_code_name(rc)), LOG_STR("error", err.text));
+	else
+		log_info(outcome == LEAVE_LEFT ? "left the cluster" : "stays: the StatefulSet counts this pod");
+	http_teardown();
+	if (options[OPTION_LINGER].given && container_linger(options[OPTION_LINGER].value) != 0)
+		return sp_code_exit(SP_EUSAGE);
+	return sp_code_exit(rc);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -246,6 +281,8 @@ main(int argc, char **argv)
 		return exit_code;
 	if (options[OPTION_PROBE].given)
 		return container_probe(options[OPTION_PROBE].value);
+	if (options[OPTION_LEAVE].given)
+		return leave_and_linger(&sc.cli.conf);
 	if (options[OPTION_LINGER].given)
 		return container_linger(options[OPTION_LINGER].value);
 	return run(&sc);

@@ -15,17 +15,18 @@
 #define GOES_ON (-1)
 
 static char dir[TEMPDIR_MAX];
-static struct cli_option options[4];
+static struct cli_option options[5];
 static struct cli cli;
 static struct buf out, err_out;
 
 static void
 setup(void)
 {
-	static const struct cli_option fresh[4] = {
+	static const struct cli_option fresh[5] = {
 		{ .name = "plan", .help = "show facts and action, and change nothing" },
 		{ .name = "position", .help = "print the position", .offline = true },
 		{ .name = "store", .argument = "DIR", .help = "the store's folder" },
+		{ .name = "leave", .help = "leave the cluster", .online = true },
 	};
 
 	memcpy(options, fresh, sizeof(options));
@@ -103,6 +104,7 @@ START_TEST(cli_help__is_formatted)
 				   "  --plan         show facts and action, and change nothing\n"
 				   "  --position     print the position\n"
 				   "  --store DIR    the store's folder\n"
+				   "  --leave        leave the cluster\n"
 				   "  --config FILE  read the configuration from FILE (default: $SEEDPOD_CONFIG,\n"
 				   "                 then /etc/seedpod/seedpod.ini)\n"
 				   "  --check        check the configuration, report every mistake in it, and exit\n"
@@ -223,6 +225,7 @@ START_TEST(cli_offline__loads_no_configuration)
 	ck_assert(options[1].given);
 	ck_assert_str_eq(options[2].value, "/x");
 	ck_assert_int_eq(run("--position", "--check", NULL), 78);
+	ck_assert_int_eq(run("--position", "--leave", NULL), 78);
 }
 END_TEST
 
