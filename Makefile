@@ -7,6 +7,7 @@
 #   V=1              show the commands
 #   CC, CFLAGS, LDFLAGS, PREFIX (/usr/local), DESTDIR     as everywhere
 #   PODS=N           how many pods `make up` starts       (3)
+#   MODE=static|raft who leads them                       (static)
 #   TESTS=PATTERN    which integration tests run          (all)
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
 #                    small growth; on demand: large)
@@ -24,6 +25,7 @@ comma := ,
 BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 PREFIX ?= /usr/local
 PODS ?= 3
+MODE ?= static
 VERSION := $(shell sed -n 's/^.define SEEDPOD_VERSION "\(.*\)"/\1/p' lib/version.h)
 
 CC ?= gcc
@@ -155,8 +157,8 @@ fuzz: ## look for inputs that break a parser, under sanitizers (SECONDS=30 each,
 demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
 	@BUILD=$(abspath $(BUILD)) tests/local/demo
 
-up: all ## start PODS=3 pods as processes and leave them running
-	@BUILD=$(abspath $(BUILD)) tests/local/up $(PODS)
+up: all ## start PODS=3 pods as processes (MODE=raft: they elect their leader) and leave them running
+	@BUILD=$(abspath $(BUILD)) tests/local/up $(PODS) $(MODE)
 
 down: ## end what `make up` started
 	@BUILD=$(abspath $(BUILD)) tests/local/down

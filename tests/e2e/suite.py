@@ -58,19 +58,22 @@ class Suite:
 
     # --- the set ---
 
-    def deploy(self, replicas=2, ini=None, patches=(), wait=True):
-        """Apply the base as it stands where it will do, else with what differs."""
+    def deploy(self, replicas=2, ini=None, patches=(), wait=True, components=()):
+        """Apply the base as it stands where it will do, else with what differs; `replicas` None: as the components say."""
         patches = list(patches)
-        if replicas != 2:
+        base = self.base
+        for component in components:
+            base = self.overlays.with_component(base, component)
+        if replicas is not None and replicas != 2:
             patches.append(f"apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: seedpod\n"
                            f"spec:\n  replicas: {replicas}\n")
-        if ini is None and not patches and IMAGE == DEFAULT_IMAGE and not STORAGE_CLASS:
+        if ini is None and not patches and not components and IMAGE == DEFAULT_IMAGE and not STORAGE_CLASS:
             directory = MANIFESTS / self.base
         else:
-            directory = self.overlays.make([self.base], patches, ini)
+            directory = self.overlays.make([base], patches, ini)
         self.kube.run("apply", "-k", str(directory))
         if wait:
-            self.kube.wait_ready(replicas)
+            self.kube.wait_ready(replicas or self.kube.get("sts", "seedpod")["spec"]["replicas"])
 
     def scale(self, replicas, timeout=180):
         self.kube.run("scale", "sts", "seedpod", f"--replicas={replicas}")

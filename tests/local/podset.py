@@ -322,7 +322,7 @@ class Pod:
             self.init.start()
 
     def check_ports(self):
-        for port in (API_PORT, SIDECAR_PORT):
+        for port in (API_PORT, SIDECAR_PORT, RAFT_PORT) if self.set.raft else (API_PORT, SIDECAR_PORT):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -560,8 +560,28 @@ class PodSet:
         return len(self.pods)
 
     @property
+    def raft(self):
+        """Whether the pods elect their leader."""
+        return self.config.get("replication.mode") == "raft"
+
+    @property
     def leader(self):
-        return self.pods[0]
+        """The first pod; in mode raft whoever leads at present, waiting for an election to end."""
+        return self.elected() if self.raft else self.pods[0]
+
+    def elected(self, timeout=20.0, pods=None):
+        """Wait until one of the pods that run leads, with a majority that follows it in its term; that pod."""
+        def look():
+            told = []
+            for pod in pods or self:
+                if pod.server.running:
+                    try:
+                        told.append((pod, pod.position()["raft"]))
+                    except (OSError, http.client.HTTPException):
+                        pass
+            newest = max((member["term"] for _, member in told), default=0)
+            return next((pod for pod, member in told if member["role"] == "leader" and member["term"] == newest), None)
+        return wait_until(look, timeout, "a leader is elected", self)
 
     # --- the ConfigMap volume ---
 
@@ -607,13 +627,19 @@ class PodSet:
         return pod
 
     def scale(self, replicas, timeout=60.0):
-        """As `kubectl scale`: pods are started one after the other, and the last ones are stopped first."""
+        """As `kubectl scale`: pods are started one after the other, in mode raft at once; the last are stopped first."""
         while len(self.pods) > replicas:
             self.pods.pop().stop()
         while len(self.pods) < replicas:
             self.add()
-        for pod in self.pods:
-            if pod.phase == "stopped":
+        stopped = [pod for pod in self.pods if pod.phase == "stopped"]
+        if self.raft:  # podManagementPolicy: Parallel
+            for pod in stopped:
+                pod.begin()
+            for pod in stopped:
+                pod.wait_running(timeout)
+        else:
+            for pod in stopped:
                 pod.start(timeout)
         return self
 

@@ -1,8 +1,8 @@
 """Write numbered keys through a Service without pause, each again until it is acknowledged.
 
-    writer.py HOST PREFIX
+    writer.py HOST PREFIX [TIMEOUT]
 
-Follows redirects as curl -L does. «stop» on standard input: print the sum as JSON, with the longest time in which
+A try is given up after TIMEOUT seconds (5). Follows redirects as curl -L does. «stop» on standard input: print the sum as JSON, with the longest time in which
 nothing was acknowledged.
 """
 import collections
@@ -14,6 +14,7 @@ import time
 import urllib.parse
 
 host, prefix = sys.argv[1:3]
+timeout = float(sys.argv[3]) if len(sys.argv) > 3 else 5.0
 stop = threading.Event()
 counts = collections.Counter()
 
@@ -27,7 +28,7 @@ def put(url, value):
     """One try: the status, after redirects."""
     for _ in range(4):
         parts = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
         try:
             connection.request("PUT", parts.path, value)
             answer = connection.getresponse()
