@@ -241,10 +241,23 @@ open(const char *path, int flags, ...)
 	return v != 0 ? fail(v) : f(path, flags, mode);
 }
 
+static void
+full_path(int dir, const char *path, char *out, size_t size)
+{
+	char link[64], folder[4096];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+	n = path[0] == '/' ? 0 : readlink(link, folder, sizeof(folder) - 1);
+	folder[n > 0 ? n : 0] = '\0';
+	snprintf(out, size, "%s%s%s", folder, n > 0 ? "/" : "", path);
+}
+
 int
 openat(int dir, const char *path, int flags, ...)
 {
 	int (*f)(int, const char *, int, ...) = (int (*)(int, const char *, int, ...))real("openat");
+	char full[8192];
 	mode_t mode = 0;
 	va_list ap;
 	int v;
@@ -254,6 +267,7 @@ openat(int dir, const char *path, int flags, ...)
 	va_start(ap, flags);
 	mode = va_arg(ap, mode_t);
 	va_end(ap);
-	v = verdict("open", path);
+	full_path(dir, path, full, sizeof(full));
+	v = verdict("open", full);
 	return v != 0 ? fail(v) : f(dir, path, flags, mode);
 }
