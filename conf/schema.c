@@ -64,7 +64,7 @@ const struct schema_key schema_keys[] = {
 	  .default_text = "{name}.{service}.{namespace}.svc:9875",
 	  .help = "Where the raft port of a pod is reached; {name} and {ordinal} are those of that pod." },
 	{ KEY("raft", "election_timeout"), FIELD(raft_election_timeout_ms),
-	  DURATION(MS(100), "100ms", SECONDS(60), "60s"), .default_text = "700ms",
+	  DURATION(MS(100), "100ms", SECONDS(60), "60s"), .default_text = "500ms",
 	  .help = "After one to two times so long without a word from the leader, a member stands for election. At "
 		  "least twice the heartbeat." },
 	{ KEY("raft", "heartbeat"), FIELD(raft_heartbeat_ms), DURATION(MS(10), "10ms", SECONDS(10), "10s"),

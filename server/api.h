@@ -67,8 +67,10 @@ struct call {
 	struct buf arena;    /* what they point to */
 	bool plain;          /* answer as the mehdb API does: plain text */
 
-	/* A feed under way. */
+	/* A feed, a read, a change of members under way. */
 	struct repl_feed feed;
+	struct repl_read read;
+	struct repl_change change;
 };
 
 /* --- Answers (api_reply.c) --- */
@@ -111,6 +113,11 @@ void api_kv_put(struct call *c);
 void api_kv_delete(struct call *c);
 void api_kv_list(struct call *c);
 void api_batch(struct call *c);
+
+void api_members(struct call *c);        /* GET /v1/members */
+void api_members_add(struct call *c);    /* POST /v1/members */
+void api_members_remove(struct call *c); /* DELETE /v1/members/{number} and /{number} */
+void api_root_add(struct call *c);       /* POST /{number} */
 
 void api_position(struct call *c);
 void api_changes(struct call *c);

@@ -24,8 +24,20 @@ static const struct route network_routes[] = {
 	{ "GET", "/v1/kv", KEY_NONE, api_kv_list },
 	{ "POST", "/v1/batch", KEY_NONE, api_batch },
 	{ "GET", "/v1/position", KEY_NONE, api_position },
+	{ "GET", "/v1/members", KEY_NONE, api_members },
+	{ "POST", "/v1/members", KEY_NONE, api_members_add },
+	{ "DELETE", "/v1/members/", KEY_ANY, api_members_remove },
 	{ "GET", "/v1/changes", KEY_NONE, api_changes },
 	{ "GET", "/v1/snapshot", KEY_NONE, api_snapshot },
+	{ 0 },
+};
+
+/* The API of the Raft key-value store, at all paths that none of the above owns; in a mode with members. */
+static const struct route root_routes[] = {
+	{ "PUT", "/", KEY_ANY, api_kv_put },
+	{ "GET", "/", KEY_ANY, api_kv_get },
+	{ "POST", "/", KEY_ANY, api_root_add },
+	{ "DELETE", "/", KEY_ANY, api_members_remove },
 	{ 0 },
 };
 
@@ -77,12 +89,12 @@ method_matches(const struct route *r, const char *method)
 
 /* The route, or NULL; `allow` then names the methods that the path does have, "" where it has none. */
 static const struct route *
-find_route(const struct face *face, const char *method, const char *path, char *allow, size_t size)
+find_route(const struct route *routes, const char *method, const char *path, char *allow, size_t size)
 {
 	size_t used = 0;
 
 	allow[0] = '\0';
-	for (const struct route *r = face->routes; r->method != NULL; r++) {
+	for (const struct route *r = routes; r->method != NULL; r++) {
 		if (!path_matches(r, path))
 			continue;
 		if (method_matches(r, method))
@@ -91,6 +103,22 @@ find_route(const struct face *face, const char *method, const char *path, char *
 		    strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
 	}
 	return NULL;
+}
+
+static bool
+is_below(const char *path, const char *folder)
+{
+	size_t len = strlen(folder);
+
+	return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* Whether the path may be a key at the root. What looks like another API's path is not: that would surprise. */
+static bool
+is_root_key(const struct face *face, const char *path)
+{
+	return face->routes == network_routes && face->api->repl->ops->members != NULL && path[0] == '/' &&
+	       path[1] != '\0' && !is_below(path, "/v1") && !is_below(path, "/set") && !is_below(path, "/get");
 }
 
 /* Decode the key that follows the route's path. False: the call was answered. */
@@ -147,7 +175,9 @@ begin(struct face *face, struct request *rq)
 	c->plain = answers_plainly(face, path);
 	buf_init(&c->arena, 0);
 	request_set_state(rq, c);
-	r = find_route(face, request_method(rq), path, allow, sizeof(allow));
+	r = find_route(face->routes, request_method(rq), path, allow, sizeof(allow));
+	if (r == NULL && allow[0] == '\0' && is_root_key(face, path))
+		r = find_route(root_routes, request_method(rq), path, allow, sizeof(allow));
 	if (r == NULL && allow[0] != '\0')
 		api_method(c, allow);
 	else if (r == NULL)

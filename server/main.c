@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "conf/cli.h"
+#include "lib/http.h"
 #include "lib/log.h"
 #include "lib/version.h"
 #include "server/offline.h"
@@ -49,15 +50,18 @@ serve_until_told(const struct cli *cli, const sigset_t *signals)
 	const struct timespec tick = { .tv_sec = TICK_S };
 	struct sp_error err = { 0 };
 	struct server *server;
+	bool goes_on = true;
 	int signal_number;
 
-	if (server_start(&cli->conf, cli->config_path, &server, &err) < 0) {
+	if (http_setup(&err) < 0 || server_start(&cli->conf, cli->config_path, &server, &err) < 0) {
 		log_error("cannot start", LOG_STR("error", err.text), LOG_STR("code", sp_code_name(err.code)));
 		return sp_code_exit(err.code);
 	}
-	while ((signal_number = sigtimedwait(signals, NULL, &tick)) <= 0)
-		server_tick(server);
-	log_info("stopping", LOG_STR("signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT"));
+	while (goes_on && (signal_number = sigtimedwait(signals, NULL, &tick)) <= 0)
+		goes_on = server_tick(server);
+	log_info("stopping", LOG_STR("why", !goes_on			? "removed from the cluster"
+					    : signal_number == SIGTERM ? "SIGTERM"
+								       : "SIGINT"));
 	server_stop(server);
 	log_info("stopped");
 	return 0;

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/error.h"
 #include "lib/feed.h"
 #include "lib/position.h"
@@ -82,10 +83,26 @@ struct repl_read {
 	struct repl_read *next; /* the mode's own */
 };
 
+/* A change of the cluster's members, in modes that have such. */
+struct repl_change {
+	enum { REPL_ADD, REPL_REMOVE } kind;
+	const char *text; /* add: the member as JSON (docs/api.md) */
+	size_t len;
+	unsigned number; /* remove */
+
+	/* It is made (code 0), or it is not: SP_EUSAGE, SP_ENOTFOUND, SP_EPRECOND, SP_EAGAIN (another is under way, not
+	 * leading). As for a batch. */
+	void (*done)(struct repl_change *c);
+	void *arg;
+
+	int code;
+	struct sp_error err;
+};
+
 struct repl_ops {
 	const char *mode;
 
-	/* These three: 0 when done() will be called, else it will not. Any thread. */
+	/* These three, and change(): 0 when done() will be called, else it will not. Any thread. */
 	int (*submit)(struct repl *r, struct repl_batch *b, struct sp_error *err);
 	int (*apply)(struct repl *r, struct repl_feed *f, struct sp_error *err);
 	int (*read)(struct repl *r, struct repl_read *rd, struct sp_error *err);
@@ -100,6 +117,10 @@ struct repl_ops {
 
 	/* Whether this pod makes a store where there is none. */
 	bool (*founds)(struct repl *r);
+
+	/* The members as GET /v1/members tells of them, and a change of them. NULL in a mode without members. */
+	int (*members)(struct repl *r, struct buf *json, struct sp_error *err);
+	int (*change)(struct repl *r, struct repl_change *c, struct sp_error *err);
 
 	/* Take over or hand over writing on an operator's word; returns when it is on disk. Blocks: not on a listener's
 	 * thread that others wait for. */

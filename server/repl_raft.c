@@ -148,6 +148,33 @@ raft_describe(struct repl *repl, struct position *p)
 	p->raft.applied = applied;
 }
 
+static int
+raft_members(struct repl *repl, struct buf *json, struct sp_error *err)
+{
+	int rc = raft_members_json(of(repl), json);
+
+	return rc < 0 ? sp_error_set(err, rc, "members") : 0;
+}
+
+static int
+raft_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
+{
+	struct repl_raft *r = of(repl);
+	int rc = 0;
+
+	pthread_mutex_lock(&r->lock);
+	if (!r->accepts)
+		rc = sp_error_set(err, SP_EAGAIN, "this pod takes no part at present");
+	else if (r->change_queue != NULL)
+		rc = sp_error_set(err, SP_EAGAIN, "another change of members is under way");
+	else {
+		r->change_queue = c;
+		raft_loop_wake(r);
+	}
+	pthread_mutex_unlock(&r->lock);
+	return rc;
+}
+
 static bool
 raft_founds(struct repl *repl)
 {
@@ -169,8 +196,11 @@ raft_attached(struct repl *repl, struct sp_error *err)
 	int rc = 0;
 
 	pthread_mutex_lock(&r->life);
-	if (!r->running)
+	if (!r->running) {
 		rc = raft_loop_start(r, err);
+		if (rc == 0 && (rc = raft_join_start(r, err)) < 0)
+			raft_loop_stop(r);
+	}
 	r->running = rc == 0;
 	pthread_mutex_unlock(&r->life);
 	return rc;
@@ -182,8 +212,10 @@ raft_detach(struct repl *repl)
 	struct repl_raft *r = of(repl);
 
 	pthread_mutex_lock(&r->life);
-	if (r->running)
+	if (r->running) {
+		raft_join_stop(r);
 		raft_loop_stop(r);
+	}
 	r->running = false;
 	pthread_mutex_unlock(&r->life);
 }
@@ -204,6 +236,7 @@ raft_free_repl(struct repl *repl)
 	for (size_t i = 0; r->peers != NULL && r->peers[i] != NULL; i++)
 		free(r->peers[i]);
 	free(r->peers);
+	pthread_cond_destroy(&r->join_cond);
 	pthread_cond_destroy(&r->applied_cond);
 	pthread_mutex_destroy(&r->lock);
 	pthread_mutex_destroy(&r->life);
@@ -219,12 +252,32 @@ static const struct repl_ops raft_ops = {
 	.leader = raft_leader_url,
 	.describe = raft_describe,
 	.founds = raft_founds,
+	.members = raft_members,
+	.change = raft_change,
 	.set_role = raft_set_role,
 	.attached = raft_attached,
 	.detach = raft_detach,
 	.stop = raft_stop,
 	.free = raft_free_repl,
 };
+
+int
+repl_raft_address(const char *url, char *out, size_t size)
+{
+	const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
+	const char *colon = host != NULL ? strrchr(host, ':') : NULL;
+	unsigned long port = 0;
+	char *end = NULL;
+	int n;
+
+	if (colon != NULL && colon > host && colon[1] >= '0' && colon[1] <= '9')
+		port = strtoul(colon + 1, &end, 10);
+	if (port < 1 || port > 65535 || *end != '\0')
+		return SP_EUSAGE;
+	port = port + 10000 <= 65535 ? port + 10000 : port - 10000;
+	n = snprintf(out, size, "%.*s:%lu", (int)(colon - host), host, port);
+	return n > 0 && (size_t)n < size ? n : SP_EUSAGE;
+}
 
 static int
 copy_peers(struct repl_raft *r, const char *const *peers)
@@ -244,6 +297,7 @@ struct repl *
 repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 {
 	struct repl_raft *r = calloc(1, sizeof(*r));
+	pthread_condattr_t attr;
 
 	if (r == NULL) {
 		sp_error_set(err, SP_ENOMEM, "replication");
@@ -264,9 +318,15 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->max_voters = o->max_voters;
 	r->trailing = o->trailing;
 	r->snapshot_every = o->snapshot_every;
+	r->removed = o->removed;
+	r->arg = o->arg;
 	pthread_mutex_init(&r->life, NULL);
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->applied_cond, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->join_cond, &attr);
+	pthread_condattr_destroy(&attr);
 	if (copy_peers(r, o->peers) < 0) {
 		raft_free_repl(&r->repl);
 		sp_error_set(err, SP_ENOMEM, "replication");

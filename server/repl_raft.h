@@ -34,7 +34,15 @@ struct repl_raft_options {
 	unsigned election_timeout_ms, heartbeat_ms;
 	unsigned max_voters;
 	unsigned trailing, snapshot_every; /* entries */
+
+	/* This member was taken out of the cluster: the server is to end. Once; any thread; must not block. */
+	void (*removed)(void *arg);
+	void *arg;
 };
+
+/* The raft port that goes with a server's URL where nothing else says it: its port + 10000, or - 10000 where that is
+ * too high; «http://127.0.0.1:12379» -> «127.0.0.1:22379». Bytes written, or SP_EUSAGE where the URL is none with a port. */
+int repl_raft_address(const char *url, char *out, size_t size);
 
 struct repl *repl_raft_new(const struct repl_raft_options *o, struct sp_error *err);
 

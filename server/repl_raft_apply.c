@@ -1,4 +1,5 @@
 /* The state machine under libraft: committed entries go to the committer; raft's snapshots are pointers. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,12 @@ raft_fail_stop(const struct sp_error *err)
 static int
 run_found(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 {
-	char cluster[POSITION_CLUSTER_SIZE];
+	char text[POSITION_CLUSTER_SIZE + 24], cluster[POSITION_CLUSTER_SIZE] = "";
+	uint64_t base = 0;
 
-	snprintf(cluster, sizeof(cluster), "%.*s", (int)e->text_len, e->text);
-	return store_txn_found(txn, cluster, err);
+	snprintf(text, sizeof(text), "%.*s", (int)e->text_len, e->text);
+	(void)sscanf(text, "%36s %" SCNu64, cluster, &base);
+	return store_txn_found(txn, cluster, base, err);
 }
 
 /* A member goes into the directory. What is wrong with one was found before it was proposed. */

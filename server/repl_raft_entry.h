@@ -15,8 +15,8 @@
 
 enum entry_kind {
 	ENTRY_BATCH = 1,
-	ENTRY_FOUND = 2,  /* text: the UUID of the cluster that this log belongs to; its first entry */
-	ENTRY_MEMBER = 3, /* text: a member of the directory, as JSON (repl_raft_directory.h) */
+	ENTRY_FOUND = 2,  /* text: «UUID seq», the cluster and where its store stood when the log began */
+	ENTRY_MEMBER = 3, /* text: a contact for the directory, as JSON (repl_raft_directory.h) */
 };
 
 struct entry {

@@ -9,9 +9,11 @@
 #include <raft/uv.h>
 #include <uv.h>
 
+#include "lib/http.h"
 #include "server/repl_raft.h"
 #include "server/repl_raft_directory.h"
 #include "server/repl_raft_entry.h"
+#include "server/repl_raft_plan.h"
 
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
 struct raft_job {
@@ -49,6 +51,8 @@ struct repl_raft {
 	bool founder;
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
+	void (*removed)(void *arg);
+	void *arg;
 
 	/* Whether the loop turns: under `life`, held while it is started and stopped. */
 	pthread_mutex_t life;
@@ -59,6 +63,7 @@ struct repl_raft {
 	uv_loop_t loop;
 	uv_async_t wake;
 	uv_check_t check;
+	uv_timer_t timer; /* a turn now and then, also where nothing happens */
 	struct raft raft;
 	struct raft_io io;
 	struct raft_fsm fsm;
@@ -72,6 +77,14 @@ struct repl_raft {
 	struct read_list reads; /* for the barrier under way */
 	bool barrier_busy;
 	struct raft_barrier barrier;
+
+	/* The change of members under way; NULL: none. */
+	struct repl_change *change;
+	struct contact change_contact;
+	bool change_begun, change_noted;
+	int64_t change_deadline_ms; /* monotonic */
+	bool change_busy;           /* a step of it, or a promotion, is with libraft */
+	struct raft_change change_request;
 	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given */
 	uint64_t needs;     /* not 0: the log begins beyond this store, which must first hold this index */
 
@@ -89,6 +102,16 @@ struct repl_raft {
 	struct position_raft status;
 	struct directory directory;
 	raft_id leader_id;
+	bool was_member; /* in this run: it was in the configuration and knew its leader */
+	struct repl_change *change_queue; /* at most one */
+	struct plan_member members[PLAN_MEMBERS_MAX];
+	size_t member_count;
+
+	/* The joiner (repl_raft_join.c); stop_joining under lock. */
+	pthread_t joiner;
+	bool stop_joining;
+	pthread_cond_t join_cond;
+	struct http_client *http; /* its own, but for http_client_cancel() */
 };
 
 /* --- repl_raft.c --- */
@@ -106,6 +129,23 @@ void raft_job_fail(struct raft_job *j, int code, const char *text);
 int raft_loop_start(struct repl_raft *r, struct sp_error *err);
 void raft_loop_stop(struct repl_raft *r);
 void raft_loop_wake(struct repl_raft *r); /* any thread; the loop runs */
+
+/* Propose an entry of the member's own. On the loop's thread, on the leader. */
+void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text);
+
+/* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are, give
+ * up. raft_members_json(): any thread. --- */
+
+void raft_members_take(struct repl_raft *r);
+void raft_members_turn(struct repl_raft *r);
+void raft_members_publish(struct repl_raft *r);
+void raft_members_end(struct repl_raft *r);
+int raft_members_json(struct repl_raft *r, struct buf *out);
+
+/* --- Joining (repl_raft_join.c): a thread that has this member taken in, and finds out where it was taken out. --- */
+
+int raft_join_start(struct repl_raft *r, struct sp_error *err);
+void raft_join_stop(struct repl_raft *r);
 
 /* --- The state machine (repl_raft_apply.c). On the loop's thread. --- */
 

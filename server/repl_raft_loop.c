@@ -14,6 +14,7 @@
 #define SEGMENT_BYTES   (4u << 20) /* of the log on disk; two or three are allocated ahead */
 #define ROUND_MOST      1024       /* entries in one raft_apply() */
 #define ROUNDS_MOST     2          /* of them under way: the next one gathers what comes meanwhile */
+#define TURN_EVERY_MS   100
 #define MEMBER_FILE     "member"
 #define MEMBER_FILE_MAX 128
 
@@ -149,8 +150,8 @@ propose_queued(struct repl_raft *r)
 /* --- A new leader --- */
 
 /* An entry of our own, in front of the clients'. */
-static void
-propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
+void
+raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
 {
 	struct job_list one = { 0 };
 	struct raft_job *j = raft_job_new(r);
@@ -182,15 +183,17 @@ static void
 begin_term(struct repl_raft *r)
 {
 	struct raft_barrier *barrier;
+	char found[POSITION_CLUSTER_SIZE + 24];
 	struct position p;
 	char *self;
 
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));
 	if (r->delivered == 0 && store_position(r->store, &p, NULL) == 0) {
-		propose_text(r, ENTRY_FOUND, p.cluster);
+		snprintf(found, sizeof(found), "%s %" PRIu64, p.cluster, p.seq);
+		raft_propose_text(r, ENTRY_FOUND, found);
 		self = contact_to_json(&r->self);
 		if (self != NULL)
-			propose_text(r, ENTRY_MEMBER, self);
+			raft_propose_text(r, ENTRY_MEMBER, self);
 		free(self);
 		return;
 	}
@@ -240,6 +243,9 @@ publish(struct repl_raft *r)
 	}
 	s.leader_known = leader != 0;
 	pthread_mutex_lock(&r->lock);
+	if (r->status.role == RAFT_ROLE_REMOVED)
+		s.role = RAFT_ROLE_REMOVED;
+	r->was_member = r->was_member || (s.leader_known && s.role != RAFT_ROLE_JOINING);
 	r->status = s;
 	r->leader_id = leader;
 	pthread_mutex_unlock(&r->lock);
@@ -285,6 +291,7 @@ begin_end(struct repl_raft *r)
 	struct raft_job *j;
 
 	r->closing = true;
+	raft_members_end(r);
 	fail_proposed(r, 0, UINT64_MAX, SP_EUNKNOWN, "the server stops while the write is on its way");
 	pthread_mutex_lock(&r->lock);
 	r->accepts = false;
@@ -306,9 +313,12 @@ turned(uv_check_t *check)
 	pthread_mutex_lock(&r->lock);
 	stop = r->stop_wanted;
 	pthread_mutex_unlock(&r->lock);
+	raft_members_take(r);
 	if (!r->closing) {
 		observe(r);
 		propose_queued(r);
+		raft_members_turn(r);
+		raft_members_publish(r);
 		if (r->needs > 0)
 			log_warn("this member's log begins beyond its store: it must be seeded",
 			    LOG_U64("needs", r->needs));
@@ -318,7 +328,14 @@ turned(uv_check_t *check)
 	if (r->closed && stop && !uv_is_closing((uv_handle_t *)&r->wake)) {
 		uv_close((uv_handle_t *)&r->wake, NULL);
 		uv_close((uv_handle_t *)&r->check, NULL);
+		uv_close((uv_handle_t *)&r->timer, NULL);
 	}
+}
+
+static void
+ticked(uv_timer_t *timer)
+{
+	(void)timer; /* turned() comes at once */
 }
 
 static void
@@ -380,8 +397,12 @@ read_identity(struct repl_raft *r, struct sp_error *err)
 	return rc;
 }
 
+/*
+ * What the store holds. `fresh`: raft never wrote to it, so that a cluster may be founded on it. But who joins must not
+ * bring data along that no log knows of; such a store is to be seeded from any member, whence `needed`.
+ */
 static int
-read_store(struct repl_raft *r, bool *is_blank, struct sp_error *err)
+read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *err)
 {
 	struct position p;
 	struct buf note;
@@ -390,7 +411,8 @@ read_store(struct repl_raft *r, bool *is_blank, struct sp_error *err)
 	rc = store_position(r->store, &p, err);
 	if (rc < 0)
 		return rc;
-	*is_blank = p.seq == 0 && p.raft.applied == 0;
+	*fresh = p.raft.applied == 0;
+	*needed = *fresh && p.seq > 0 && !r->founder ? 1 : 0;
 	buf_init(&note, 1u << 20);
 	pthread_mutex_lock(&r->lock);
 	r->applied = r->delivered = p.raft.applied;
@@ -463,19 +485,26 @@ bootstrap(struct repl_raft *r)
 int
 raft_loop_start(struct repl_raft *r, struct sp_error *err)
 {
-	bool is_blank;
+	bool fresh;
+	uint64_t base_needed;
 	int rc;
 
-	rc = read_store(r, &is_blank, err);
+	rc = read_store(r, &fresh, &base_needed, err);
 	if (rc == 0)
 		rc = file_make_dirs(r->dir, err);
+	pthread_mutex_lock(&r->lock);
 	if (rc == 0)
 		rc = read_identity(r, err);
+	pthread_mutex_unlock(&r->lock);
 	if (rc < 0)
 		return rc;
 	r->closing = r->closed = r->stop_wanted = false;
-	r->needs = 0;
+	r->needs = base_needed;
 	r->rounds = 0;
+	r->change = NULL;
+	r->change_busy = false;
+	r->was_member = false;
+	r->member_count = 0;
 	r->seen_state = RAFT_UNAVAILABLE;
 	atomic_store(&r->halted, false);
 	if (uv_loop_init(&r->loop) != 0)
@@ -487,15 +516,19 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	}
 	uv_async_init(&r->loop, &r->wake, woken);
 	uv_check_init(&r->loop, &r->check);
+	uv_timer_init(&r->loop, &r->timer);
 	r->wake.data = r->check.data = r;
 	uv_check_start(&r->check, turned);
-	rc = r->founder && is_blank ? bootstrap(r) : 0;
+	uv_timer_start(&r->timer, ticked, TURN_EVERY_MS, TURN_EVERY_MS);
+	rc = r->founder && fresh ? bootstrap(r) : 0;
 	if (rc == 0)
 		rc = raft_start(&r->raft);
 	if (rc != 0)
 		raft_error(err, rc, r->raft.errmsg, r->dir);
 	if (rc == 0) {
+		pthread_mutex_lock(&r->lock);
 		r->accepts = true;
+		pthread_mutex_unlock(&r->lock);
 		observe(r);
 		rc = pthread_create(&r->thread, NULL, turn, r);
 		if (rc == 0)

@@ -32,6 +32,7 @@ struct server {
 	struct reload *reload;
 
 	struct custody custody;
+	atomic_bool removed; /* from the cluster: the server is to end */
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
@@ -62,7 +63,7 @@ expire_done(struct commit_job *job)
 	atomic_store(&s->expiring, false);
 }
 
-void
+bool
 server_tick(struct server *s)
 {
 	int64_t keep = (int64_t)atomic_load(&s->tombstone_keep_ms);
@@ -70,12 +71,15 @@ server_tick(struct server *s)
 	int64_t now = clock_mono_ms();
 
 	snapshots_expire(s->api.snapshots);
+	if (atomic_load(&s->removed))
+		return false;
 	if (now - s->expired_ms < every || atomic_exchange(&s->expiring, true))
-		return;
+		return true;
 	s->expired_ms = now;
 	s->expire_job = (struct commit_job){ .run = run_expire, .done = expire_done };
 	if (committer_submit(s->api.committer, &s->expire_job, NULL) < 0)
 		atomic_store(&s->expiring, false);
+	return true;
 }
 
 /* --- Start, live configuration, stop --- */
@@ -149,6 +153,14 @@ free_urls(char **urls)
 	free(urls);
 }
 
+static void
+removed(void *arg)
+{
+	struct server *s = arg;
+
+	atomic_store(&s->removed, true);
+}
+
 static int
 make_raft(struct server *s, struct sp_error *err)
 {
@@ -167,7 +179,9 @@ make_raft(struct server *s, struct sp_error *err)
 		.heartbeat_ms = (unsigned)c->raft_heartbeat_ms,
 		.max_voters = c->raft_max_voters,
 		.trailing = c->raft_trailing,
-		.snapshot_every = c->raft_snapshot_every };
+		.snapshot_every = c->raft_snapshot_every,
+		.removed = removed,
+		.arg = s };
 	char **peers;
 	int rc;
 

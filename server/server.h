@@ -2,11 +2,13 @@
  * The server as a whole: everything between the configuration and the listeners, started and stopped in order.
  *
  *	server_start(&conf, config_path, &server, &err);
- *	while (!stopped) server_tick(server);	// about once a second
+ *	while (!stopped && server_tick(server)) …;	// about once a second
  *	server_stop(server);
  */
 #ifndef SERVER_SERVER_H_
 #define SERVER_SERVER_H_
+
+#include <stdbool.h>
 
 #include "conf/conf.h"
 #include "lib/error.h"
@@ -20,8 +22,8 @@ struct server;
  */
 int server_start(const struct conf *conf, const char *config_path, struct server **out, struct sp_error *err);
 
-/* Housekeeping: expired snapshots and tombstones. */
-void server_tick(struct server *s);
+/* Housekeeping: expired snapshots and tombstones. False where the server is to stop: it was taken out of its cluster. */
+bool server_tick(struct server *s);
 
 /* Finish what was accepted, within a grace period, close the store and free everything. */
 void server_stop(struct server *s);

@@ -167,16 +167,20 @@ store_txn_begin_epoch(struct store_txn *t, uint64_t epoch)
 }
 
 int
-store_txn_found(struct store_txn *t, const char *cluster, struct sp_error *err)
+store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, struct sp_error *err)
 {
 	uuid_t id;
 
 	if (uuid_parse(cluster, id) != 0)
-		return sp_error_set(err, SP_EBADDATA, "cluster «%s» is no UUID", cluster);
-	if (t->meta.seq > 0 && memcmp(t->meta.cluster, id, sizeof(id)) != 0) {
+		t->broken = sp_error_set(err, SP_EBADDATA, "cluster «%s» is no UUID", cluster);
+	else if (t->meta.seq > 0 && memcmp(t->meta.cluster, id, sizeof(id)) != 0)
 		t->broken = sp_error_set(err, SP_EDIVERGED, "this store holds another cluster's data, not %s's", cluster);
+	else if (t->meta.seq != base)
+		t->broken = sp_error_set(err, SP_EDIVERGED,
+		    "the log begins on a store at seq %llu, this one is at %llu: seed it from a member",
+		    (unsigned long long)base, (unsigned long long)t->meta.seq);
+	if (t->broken < 0)
 		return t->broken;
-	}
 	memcpy(t->meta.cluster, id, sizeof(id));
 	t->changed = true;
 	return 0;

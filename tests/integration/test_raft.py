@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """Mode raft: the server's side. A cluster founds itself, grows, elects, and keeps what it has answered."""
 
+import json
+import shutil
+from http.client import HTTPException
+
 import support
 from support import wait_until
 
@@ -39,6 +43,134 @@ class Founding(RaftTest):
         self.assertEqual(after["raft"]["id"], raft["id"])
         self.assertEqual(pod.ask_control("GET", "/digest").json()["digest"], before["digest"])
         self.assertEqual(pod.server.stop(), 0)
+
+
+class ThreeMembers(RaftTest):
+    def cluster(self, replicas=3, config=None):
+        pods = self.raft_set(config)
+        for _ in range(replicas):
+            pods.add().start()
+        self.wait_voters(pods, replicas)
+        return pods
+
+    def members(self, pod):
+        return pod.get("/v1/members").json()["members"]
+
+    def wait_voters(self, pods, count, timeout=20):
+        def all_vote():
+            members = self.members(self.leader(pods))
+            return [m["role"] for m in members] == ["voter"] * count and members
+        return wait_until(all_vote, timeout, f"{count} members vote", pods)
+
+    def leader(self, pods):
+        """The running pod that leads; waits for one."""
+        def find():
+            for pod in pods:
+                if pod.server.running:
+                    try:
+                        if pod.position()["role"] == "leader":
+                            return pod
+                    except (OSError, HTTPException):
+                        pass
+            return None
+        return wait_until(find, 20, "a member leads", pods)
+
+    def test_the_leader_is_lost_and_comes_back_and_nothing_is_missing(self):
+        pods = self.cluster()
+        first = self.leader(pods)
+        for n in range(30):
+            self.assertEqual(first.put(f"key-{n}", b"one").status, 204)
+        follower = next(pod for pod in pods if pod is not first)
+        wait_until(lambda: follower.position()["leader"] == first.url, 10, "the follower knows its leader", pods)
+        reply = follower.put("key-0", b"two")
+        self.assertEqual((reply.status, reply.headers["Location"]), (307, first.url + "/v1/kv/key-0"))
+        first.server.kill()
+        second = self.leader(pods)
+        self.assertIsNot(second, first)
+        self.assertEqual(second.put("while-away", b"new").status, 204)
+        self.assertEqual(second.position()["keys"], 31)
+        first.server.start()
+        wait_until(lambda: first.get("/while-away").body == b"new", 20, "the old leader has the new value", pods)
+        position = pods.wait_equal()
+        # The epoch is the term that wrote, and the history says where it began.
+        self.assertGreater(position["epoch"], 1)
+        self.assertEqual(position["history"][-1], {"epoch": position["epoch"], "since": 30})
+
+    def test_a_member_that_is_taken_out_stops_and_comes_back_as_another(self):
+        pods = self.cluster()
+        leader = self.leader(pods)
+        victim = next(pod for pod in pods if pod is not leader)
+        old_id = victim.position()["raft"]["id"]
+        number = str(victim.ordinal + 1)
+        self.assertEqual(leader.ask("DELETE", f"/v1/members/{number}").status, 204)
+        self.assertEqual(leader.ask("DELETE", f"/v1/members/{number}").status, 404)
+        self.assertEqual(victim.server.wait(20), 0)
+        self.assertIn("taken out of the cluster", victim.server.log)
+        self.assertEqual([m["role"] for m in self.members(leader)], ["voter", "voter"])
+        self.assertEqual(leader.put("key", b"value").status, 204)
+        victim.server.start()
+        members = self.wait_voters(pods, 3)
+        self.assertNotIn(old_id, [m["id"] for m in members])
+        pods.wait_equal()
+
+    def test_a_volume_that_was_lost_comes_back_as_another_member(self):
+        pods = self.cluster()
+        leader = self.leader(pods)
+        self.assertEqual(leader.put("key", b"value").status, 204)
+        victim = next(pod for pod in pods if pod is not leader)
+        old_id = victim.position()["raft"]["id"]
+        victim.kill()
+        shutil.rmtree(victim.data_dir)
+        victim.data_dir.mkdir()
+        self.assertEqual(leader.put("key", b"other").status, 204)
+        victim.start()
+        wait_until(lambda: old_id not in [m["id"] for m in self.members(self.leader(pods))], 20,
+                   "the old member is out", pods)
+        self.wait_voters(pods, 3)
+        self.assertEqual(victim.get("/v1/kv/key").body, b"other")
+        pods.wait_equal()
+
+    def test_a_store_of_another_cluster_is_not_taken_in(self):
+        pods = self.cluster(1)
+        leader = self.leader(pods)
+        stranger = {"number": 7, "id": str(1 << 16 | 7), "name": "x", "url": "http://127.0.0.1:1", "raft": "127.0.0.1:2",
+                    "cluster": "00000000-0000-4000-8000-000000000000"}
+        reply = leader.ask("POST", "/v1/members", json.dumps(stranger))
+        self.assertEqual((reply.status, reply.json()["code"]), (409, "SP_EDIVERGED"))
+        for wrong in ({"number": 0}, {"number": 7, "id": "9"}, {"number": 7, "id": "x"}, []):
+            reply = leader.ask("POST", "/v1/members", json.dumps(wrong))
+            self.assertEqual(reply.status, 400, wrong)
+        self.assertEqual(len(self.members(leader)), 1)
+        self.assertEqual(leader.ask("DELETE", "/v1/members/1").status, 409)
+
+
+class RootApi(RaftTest):
+    def test_keys_at_the_root(self):
+        pods = self.raft_set()
+        pod = pods.add()
+        pod.server.start()
+        self.leads(pod, pods)
+        self.assertEqual(pod.ask("PUT", "/greeting", b"hello").status, 204)
+        self.assertEqual(pod.get("/greeting").body, b"hello")
+        self.assertEqual(pod.get("/v1/kv/greeting").body, b"hello")
+        self.assertEqual(pod.get("/none").status, 404)
+        self.assertEqual(pod.ask("PUT", "/a/b%20c", b"deep").status, 204)
+        self.assertEqual(pod.get("/v1/kv/a%2Fb%20c").body, b"deep")
+        reply = pod.ask("PATCH", "/greeting", b"")
+        self.assertEqual((reply.status, reply.headers["Allow"]), (405, "PUT, GET, HEAD, POST, DELETE"))
+        # Other APIs keep their paths.
+        self.assertEqual(pod.ask("PUT", "/set/UPPER", b"x").status, 404)
+        self.assertEqual(pod.ask("PUT", "/v1/other", b"x").status, 404)
+        self.assertEqual(pod.ask("PUT", "/keys", b"x").status, 405)
+        self.assertEqual(pod.ask("POST", "/nonsense", b"http://127.0.0.1:1").status, 400)
+        self.assertEqual(pod.ask("POST", "/4", b"nonsense").status, 400)
+        self.assertEqual(pod.ask("DELETE", "/4").status, 404)
+
+    def test_mode_static_has_none_of_it(self):
+        pods = self.pod_set(1)
+        self.assertEqual(pods.leader.get("/greeting").status, 404)
+        self.assertEqual(pods.leader.get("/v1/members").status, 404)
+        self.assertEqual(pods.leader.ask("DELETE", "/4").status, 404)
 
 
 if __name__ == "__main__":
