@@ -114,9 +114,7 @@ api_control_digest(struct call *c)
 	struct sp_error err;
 	int rc;
 
-	rc = store_position(c->api->store, &p, &err);
-	if (rc == 0)
-		rc = store_verify(c->api->store, &found, &err);
+	rc = store_verify_at(c->api->store, &found, &p, &err);
 	if (rc < 0) {
 		api_error(c, &err);
 		return;

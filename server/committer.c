@@ -161,6 +161,17 @@ count_commit(struct committer *c, const struct position *position)
 		c->o.committed(position, c->o.arg);
 }
 
+/* durability = async: what was committed since is on its way to the disk at this time at the latest. */
+static void
+sync_now(struct committer *c)
+{
+	struct sp_error err;
+
+	c->sync_at_ms = 0;
+	if (store_sync(c->o.store, &err) == SP_EIO)
+		fail_stop(c, &err);
+}
+
 static void
 handle_group(struct committer *c, struct commit_job *jobs)
 {
@@ -175,6 +186,8 @@ handle_group(struct committer *c, struct commit_job *jobs)
 		fail_stop(c, &err);
 	if (rc == 0) {
 		count_commit(c, &position);
+		if (jobs->durable && c->sync_at_ms != 0)
+			sync_now(c);
 		finish_all(c, jobs, 0, NULL);
 		return;
 	}
@@ -189,17 +202,6 @@ handle_group(struct committer *c, struct commit_job *jobs)
 		jobs->next = NULL;
 		handle_group(c, jobs);
 	}
-}
-
-/* durability = async: what was committed since is on its way to the disk at this time at the latest. */
-static void
-sync_now(struct committer *c)
-{
-	struct sp_error err;
-
-	c->sync_at_ms = 0;
-	if (store_sync(c->o.store, &err) == SP_EIO)
-		fail_stop(c, &err);
 }
 
 /* Wait for jobs, and for the time to sync. With the lock held. */

@@ -33,7 +33,8 @@ struct commit_job {
 	void (*done)(struct commit_job *job);
 
 	bool alone; /* never in one transaction with others: its failure must be able to undo it (a feed) */
-	int code;   /* out */
+	bool durable; /* on disk when done() is called, also where the committer is async. Alone only */
+	int code;     /* out */
 	struct sp_error err;
 	struct commit_job *next;
 };

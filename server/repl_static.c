@@ -161,7 +161,7 @@ role_done(struct commit_job *job)
 static int
 bring_into_role(struct repl_static *r, enum role role, struct sp_error *err)
 {
-	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true }, .owner = r, .role = role };
+	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true, .durable = true }, .owner = r, .role = role };
 	int rc;
 
 	pthread_mutex_init(&j.lock, NULL);

@@ -322,6 +322,7 @@ store_detach(struct store *s)
 	pthread_rwlock_wrlock(&s->env_lock);
 	if (s->env != NULL) {
 		store_pins_kill(s);
+		store_holds_end(s);
 		store_pool_drain(s);
 		if (s->sync_later && mdb_env_sync(s->env, 1) != 0)
 			rc = SP_EIO;

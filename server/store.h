@@ -94,9 +94,16 @@ void store_cursor_free(struct store_cursor *c);
 /* store_position(): a view's position in one call. */
 int store_position(struct store *s, struct position *out, struct sp_error *err);
 
-/* Walk everything: each record against its hash, by_seq and tombstones against kv, the sum against the digest. 0, or
- * SP_EBADDATA with the first thing that is wrong. *found is the recomputed digest either way. */
+/*
+ * Walk everything: each record against its hash, by_seq and tombstones against kv, the sum against the digest. 0, or
+ * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN where the store is released meanwhile. *found is the
+ * recomputed digest, and *at (may be NULL) the position that it is of.
+ *
+ * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot use
+ * the pages again that are freed meanwhile. No view may be open in this thread.
+ */
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
+int store_verify_at(struct store *s, struct digest *found, struct position *at, struct sp_error *err);
 
 /* --- Writing --- */
 

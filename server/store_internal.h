@@ -49,6 +49,12 @@ struct store_view {
 	struct store_view *next; /* in the pool */
 };
 
+/* A version that is kept readable between two steps of a walk (store_verify.c). */
+struct store_hold {
+	MDB_txn *txn; /* NULL once the store was closed. Touched with env_lock held alone */
+	struct store_hold *next;
+};
+
 struct store {
 	char dir[4096];
 	uint64_t map_size;
@@ -72,6 +78,7 @@ struct store {
 	/* Pins, so that detaching can kill them. Under pins_lock, taken last. */
 	pthread_mutex_t pins_lock;
 	struct store_pin *pins;
+	struct store_hold *holds;
 };
 
 struct store_txn {
@@ -111,6 +118,9 @@ int store_check_length(struct store *s, MDB_env *env, struct sp_error *err);
 int store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value,
     size_t value_len, struct sp_error *err);
 int store_delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err);
+
+/* End what the walks under way hold; with env_lock held for writing. */
+void store_holds_end(struct store *s);
 
 /* Kill all pins and empty the pool; with env_lock held for writing. */
 void store_pins_kill(struct store *s);

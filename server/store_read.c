@@ -1,4 +1,4 @@
-/* Views, cursors, and the walk that verifies a store. */
+/* Views and cursors. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,77 +312,4 @@ int
 store_cursor_next(struct store_cursor *c, struct store_record *out, struct sp_error *err)
 {
 	return c->by_seq ? next_change(c, out, err) : next_key(c, out, err);
-}
-
-/* Walk one cursor to its end, summing up the live records. */
-static int
-verify_walk(struct store_cursor *c, struct digest *sum, uint64_t *live, uint64_t *deleted, struct sp_error *err)
-{
-	struct store_record r;
-	int rc;
-
-	while ((rc = store_cursor_next(c, &r, err)) == 1) {
-		if (r.is_delete) {
-			++*deleted;
-			continue;
-		}
-		*sum = digest_add(*sum, digest_of_record(r.key, r.key_len, r.seq, r.value, r.value_len));
-		++*live;
-	}
-	return rc;
-}
-
-static int
-verify_view(struct store_view *v, struct digest *found, struct sp_error *err)
-{
-	char expected_hex[DIGEST_HEX_SIZE], found_hex[DIGEST_HEX_SIZE];
-	struct store_cursor *c = NULL;
-	struct digest indexed = { 0, 0 };
-	uint64_t live = 0, listed = 0, deleted = 0;
-	struct position p;
-	MDB_stat tombstones;
-	int rc;
-
-	*found = indexed;
-	rc = store_view_position(v, &p, err);
-	if (rc == 0)
-		rc = store_cursor_keys(v, NULL, 0, &c, err);
-	if (rc == 0)
-		rc = verify_walk(c, found, &live, &deleted, err);
-	store_cursor_free(c);
-	c = NULL;
-	if (rc == 0)
-		rc = store_cursor_changes(v, 0, &c, err);
-	if (rc == 0)
-		rc = verify_walk(c, &indexed, &listed, &deleted, err);
-	store_cursor_free(c);
-	if (rc < 0)
-		return rc;
-	digest_to_hex(p.digest, expected_hex);
-	digest_to_hex(*found, found_hex);
-	if (!digest_equal(p.digest, *found))
-		return sp_error_set(
-		    err, SP_EBADDATA, "digest is %s, the records sum up to %s", expected_hex, found_hex);
-	if (live != p.keys || listed != p.keys)
-		return sp_error_set(err, SP_EBADDATA, "%llu keys are counted, %llu found, %llu indexed",
-		    (unsigned long long)p.keys, (unsigned long long)live, (unsigned long long)listed);
-	mdb_stat(v->txn, v->store->tombstones, &tombstones);
-	if (tombstones.ms_entries != deleted)
-		return sp_error_set(err, SP_EBADDATA, "%llu deletions are indexed by seq, %zu by time",
-		    (unsigned long long)deleted, tombstones.ms_entries);
-	return 0;
-}
-
-int
-store_verify(struct store *s, struct digest *found, struct sp_error *err)
-{
-	struct store_view *v;
-	int rc;
-
-	rc = store_view_begin(s, &v, err);
-	if (rc < 0)
-		return rc;
-	rc = verify_view(v, found, err);
-	store_view_end(v);
-	return rc;
 }

@@ -112,6 +112,34 @@ START_TEST(durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_e
 }
 END_TEST
 
+/* Who leads is not forgotten by a machine that goes down: it is on disk when /role answers. */
+START_TEST(durability__with_async_a_role_is_on_disk_when_it_is_told)
+{
+	static const char *const roles[] = { "{\"role\":\"follower\"}", "{\"role\":\"leader\"}" };
+	struct server *s = start("async");
+	struct http_client *c = http_client_new(
+	    &(struct http_client_options){ .stall_timeout_ms = 10000, .unix_socket = conf.server_control_socket }, &err);
+	struct http_reply reply;
+	unsigned before = atomic_load(&syncs);
+
+	http_reply_init(&reply, 4096);
+	for (int i = 0; i < 10; i++) {
+		struct http_request_out rq = { .method = "POST",
+			.url = "http://localhost/role",
+			.body = roles[i % 2],
+			.body_len = strlen(roles[i % 2]),
+			.timeout_ms = 10000 };
+
+		ck_assert_msg(http_call(c, &rq, &reply, &err) == 0, "%s", err.text);
+		ck_assert_int_eq(reply.status, 200);
+	}
+	ck_assert_uint_ge(atomic_load(&syncs) - before, 10);
+	http_reply_release(&reply);
+	http_client_free(c);
+	server_stop(s);
+}
+END_TEST
+
 /* What a process with async left to the kernel is put on disk before the mark that tells of it goes. */
 START_TEST(durability__after_async_sync_begins_with_all_on_disk)
 {
@@ -177,6 +205,7 @@ main(void)
 	const TTest *tests[] = {
 		durability__with_sync_each_write_is_put_on_disk,
 		durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end,
+		durability__with_async_a_role_is_on_disk_when_it_is_told,
 		durability__after_async_sync_begins_with_all_on_disk,
 		durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified,
 	};
