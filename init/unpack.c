@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "init/writer.h"
 #include "lib/fault.h"
 #include "lib/file.h"
 
-#define WRITE_BACK_BYTES ((uint64_t)8 << 20)
-#define SPARE_BYTES      ((uint64_t)1 << 20) /* for directories, seed.json, and the server's first steps */
+#define SPARE_BYTES ((uint64_t)1 << 20) /* for directories, seed.json, and the server's first steps */
 
 void
 unpack_init(struct unpack *u, const char *dir)
@@ -108,36 +108,33 @@ create_data(struct unpack *u, struct sp_error *err)
 	return u->data_fd < 0 ? err->code : 0;
 }
 
-/* Begin to write early what fsync would have to write late. A hint: its failure changes nothing. */
-static void
-write_back(int fd, uint64_t before, uint64_t after)
-{
-	uint64_t from = before / WRITE_BACK_BYTES * WRITE_BACK_BYTES, to = after / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
-
-	if (to > from)
-		(void)sync_file_range(fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
-}
-
 static int
 copy_data(struct unpack *u, struct tar_reader *tar, struct digest_stream *hash, struct sp_error *err)
 {
-	uint64_t written = 0;
+	struct writer *w = writer_new(u->data_fd, err);
+	uint64_t taken = 0;
 	const void *data;
 	size_t len;
 	int rc;
 
+	if (w == NULL)
+		return SP_ENOMEM;
 	while ((rc = tar_reader_data(tar, &data, &len, err)) == 1) {
 		digest_stream_add(hash, data, len);
-		if ((rc = file_write_full(u->data_fd, data, len, err)) < 0) {
+		if ((rc = writer_add(w, data, len, err)) < 0) {
 			u->writing = true;
-			return sp_error_wrap(err, "write %s/data.mdb after %" PRIu64 " bytes", u->dir, written);
+			break;
 		}
-		write_back(u->data_fd, written, written + len);
-		written += len;
-		FAULT_POINT("init.piece_written");
+		taken += len;
+		FAULT_POINT("init.piece_taken");
 		if (u->progress != NULL)
 			progress_show(u->progress, *u->bytes);
 	}
+	if (rc == 0 && (rc = writer_end(w, err)) < 0)
+		u->writing = true;
+	if (u->writing)
+		sp_error_wrap(err, "write %s/data.mdb after %" PRIu64 " bytes", u->dir, taken);
+	writer_free(w);
 	return rc;
 }
 

@@ -5,6 +5,11 @@
 #include <string.h>
 
 #include <xxhash.h>
+/* On x86 the library brings, beside the code for every processor, code for what this one has: two to three times as
+ * fast for long input. The names of the functions above lead there from here on. */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "lib/error.h"
 

@@ -36,14 +36,15 @@ AT_REST |= {f"{name}.new" for name in AT_REST - {"store"}}  # of an atomic write
 MATRIX = {
     "seed an empty follower": (
         ("init.locked", OLD), ("volume.incoming_removed", OLD), ("init.facts", OLD), ("init.planned", OLD),
-        ("init.connected", OLD), ("init.incoming_made", OLD), ("init.file_made", OLD), ("init.piece_written", OLD),
-        ("init.piece_written:5", OLD), ("init.piece_written:10", OLD), ("init.downloaded", OLD), ("init.verified", OLD),
-        ("init.file_synced", OLD), ("init.checked", OLD), ("init.origin_left", OLD), ("file.renamed", NEW),
-        ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.swapped", NEW), ("file.written", NEW),
-        ("file.renamed:3", NEW), ("init.recorded", NEW), ("volume.incoming_removed:2", NEW), ("init.cleaned", NEW)),
+        ("init.connected", OLD), ("init.incoming_made", OLD), ("init.file_made", OLD), ("init.piece_taken", OLD),
+        ("init.piece_taken:5", OLD), ("init.piece_taken:10", OLD), ("init.piece_written", OLD), ("init.downloaded", OLD),
+        ("init.verified", OLD), ("init.file_synced", OLD), ("init.checked", OLD), ("init.origin_left", OLD),
+        ("file.renamed", NEW), ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.swapped", NEW),
+        ("file.written", NEW), ("file.renamed:3", NEW), ("init.recorded", NEW), ("volume.incoming_removed:2", NEW),
+        ("init.cleaned", NEW)),
     "replace a follower's store": (
         ("init.facts", OLD), ("init.planned", OLD), ("init.connected", OLD), ("init.incoming_made", OLD),
-        ("init.piece_written:3", OLD), ("init.downloaded", OLD), ("init.verified", OLD), ("init.file_synced", OLD),
+        ("init.piece_taken:3", OLD), ("init.downloaded", OLD), ("init.verified", OLD), ("init.file_synced", OLD),
         ("init.checked", OLD), ("file.renamed", NEW), ("volume.committed", NEW), ("file.renamed:2", NEW),
         ("volume.put_aside", NEW), ("file.renamed:3", NEW), ("volume.swapped", NEW), ("init.swapped", NEW),
         ("file.written", NEW), ("file.removed", NEW), ("file.removed:2", NEW), ("init.cleaned", NEW)),
@@ -54,7 +55,7 @@ MATRIX = {
     "put a former store back": (
         ("file.removed", OLD), ("volume.empty_removed", OLD), ("file.renamed", OLD), ("volume.put_back", OLD)),
     "restore an empty leader": (
-        ("init.piece_written:2", OLD), ("init.checked", OLD), ("file.written", OLD), ("file.renamed", OLD),
+        ("init.piece_taken:2", OLD), ("init.checked", OLD), ("file.written", OLD), ("file.renamed", OLD),
         ("init.origin_left", OLD), ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.cleaned", NEW)),
     "begin the restored leader's epoch": (
         ("open.locked", NEW), ("open.attached", NEW), ("open.settled", NEW), ("commit.ready", NEW), ("commit.done", NEW),
@@ -86,7 +87,7 @@ MATRIX = {
         ("open.settled", NEW), ("open.in_role", NEW), ("open.done", NEW)),
     "reseed a running pod, in the sidecar": (("reseed.released", NEW), ("reseed.seeded", NEW)),
     "reseed a running pod, in its init": (
-        ("init.planned", NEW), ("init.piece_written:2", NEW), ("volume.committed", NEW), ("volume.put_aside", NEW),
+        ("init.planned", NEW), ("init.piece_taken:2", NEW), ("volume.committed", NEW), ("volume.put_aside", NEW),
         ("volume.swapped", NEW), ("file.removed", NEW)),
 }
 

@@ -196,14 +196,14 @@ class InitWrites(BadDisk):
         pods = self.pod_set(0)
         leader, follower = pods.add(), pods.add()
         leader.start_serving()
-        leader.load((f"key-{n:04d}", f"old {n} " * 100) for n in range(1500))
+        leader.load((f"key-{n:04d}", f"old {n} " * 600) for n in range(1500))
         self.disk()
         follower.environment = self.environment()
         self.assertEqual(follower.run_init()[0], 0)
         old = follower.offline_position()
         volume = self.dir / "volume"
         shutil.copytree(follower.data_dir, volume)
-        leader.load((f"key-{n:04d}", f"new {n} " * 100) for n in range(1500))
+        leader.load((f"key-{n:04d}", f"new {n} " * 600) for n in range(1500))
         new = leader.position()
         # What fails, the exit code, and which store the next run finds where no leader helps it.
         for rule, exits, left in (

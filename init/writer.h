@@ -1,0 +1,37 @@
+/*
+ * Writes one large file from front to back, past the page cache (O_DIRECT) where the file system can, in a thread of
+ *its own: the caller goes on receiving while the disk is busy. So a seeding takes no more of a node's memory than the
+ * buffers here, however large the store is, and spares the processor the page cache's work, which is more than that of
+ * the copying itself.
+ *
+ *	w = writer_new(fd, &err);
+ *	writer_add(w, data, len, &err);		// as often as wanted
+ *	writer_end(w, &err);			// all of it is written; fsync is the caller's
+ *	writer_free(w);
+ *
+ * All calls from one thread. Where the file system refuses O_DIRECT, the same goes through the page cache, and what was
+ * written is sent on to the disk at once, so that fsync has little left to do.
+ */
+#ifndef INIT_WRITER_H_
+#define INIT_WRITER_H_
+
+#include <stddef.h>
+
+#include "lib/error.h"
+
+struct writer;
+
+/* `fd` is open for writing, at its beginning, and stays the caller's; nobody else uses it until writer_end(). */
+struct writer *writer_new(int fd, struct sp_error *err);
+
+/* Take `len` bytes, copied. Waits while the disk is behind. A failure may be of bytes that were taken before; it stays.
+ */
+int writer_add(struct writer *w, const void *data, size_t len, struct sp_error *err);
+
+/* Write what is left and wait for it. */
+int writer_end(struct writer *w, struct sp_error *err);
+
+/* Without writer_end(), what has not been written yet is dropped. NULL is fine. */
+void writer_free(struct writer *w);
+
+#endif
