@@ -13,7 +13,7 @@
 #define LOOK_MS        1000 /* between two looks at a leader that was caught up with */
 #define CATCHING_UP_MS 100  /* and at one that was not yet */
 
-/* Proven: what the leader had committed when this life began is in our store. */
+/* Proven: what the leader had in its store, and so all that was ever acknowledged, when this life began is in ours. */
 static void
 prove(struct follower *f)
 {
@@ -37,7 +37,7 @@ look_again_in(struct follower *f, int64_t wait_ms)
 static int64_t
 lead(struct follower *f)
 {
-	state_set_target(f->o.state, f->life, f->own.raft.commit);
+	state_set_target(f->o.state, f->life, f->own.raft.applied);
 	prove(f);
 	return look_again_in(f, state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS);
 }
@@ -89,7 +89,8 @@ follow(struct follower *f)
 	wait_ms = compare(f, &leader);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
-	state_set_target(f->o.state, f->life, leader.raft.commit);
+	/* Not its commit index: that counts entries which change no store, such as those of members. */
+	state_set_target(f->o.state, f->life, leader.raft.applied);
 	prove(f);
 	return look_again_in(f, state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS);
 }
