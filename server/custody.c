@@ -7,6 +7,7 @@
 #include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "server/stumble.h"
 #include "server/unsynced.h"
 
 #define PATH_BYTES 4096
@@ -48,6 +49,8 @@ take_data_lock(struct custody *c, struct sp_error *err)
 	if (rc < 0)
 		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
 	c->data_lock = rc;
+	if (data_path(c, UNSYNCED_MARK, path, err) == 0)
+		stumble_watch(path);
 	FAULT_POINT("open.locked");
 	return 0;
 }
@@ -77,14 +80,19 @@ static int
 settle_unsynced(struct custody *c, struct sp_error *err)
 {
 	const char *dir = c->conf->server_data_dir;
+	char store[PATH_BYTES];
 	struct digest found;
 	int rc;
 
 	if (unsynced_in_doubt(dir)) {
-		log_warn("the machine went down with writes on their way to the disk: verifying the store");
-		rc = store_verify(c->api->store, &found, err);
+		log_warn("what the last server left on the disk is in doubt: verifying the store");
+		rc = data_path(c, "store", store, err);
+		if (rc == 0)
+			rc = store_check_structure(store, true, err);
+		if (rc == 0)
+			rc = store_verify(c->api->store, &found, err);
 		if (rc < 0 && rc != SP_ENOTFOUND)
-			return sp_error_wrap(err, "the machine went down with writes on their way to the disk");
+			return sp_error_wrap(err, "what the last server left on the disk is in doubt");
 	}
 	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
 		return unsynced_mark(dir, err);

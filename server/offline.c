@@ -51,12 +51,16 @@ int
 offline_verify(const char *dir)
 {
 	struct sp_error err = { 0 };
-	struct store *s = open_readonly(dir, &err);
 	char hex[DIGEST_HEX_SIZE];
 	struct digest found;
 	struct position p;
+	struct store *s;
 	int rc;
 
+	/* First, because LMDB trusts the pages. */
+	if (store_check_structure(dir, true, &err) < 0)
+		return complain(&err);
+	s = open_readonly(dir, &err);
 	if (s == NULL)
 		return complain(&err);
 	rc = store_position(s, &p, &err);

@@ -127,7 +127,7 @@ open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out,
 {
 	unsigned flags = MDB_NOTLS;
 	MDB_env *env = NULL;
-	int rc;
+	int rc, code;
 
 	rc = mdb_env_create(&env);
 	if (rc == 0)
@@ -140,9 +140,9 @@ open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out,
 		flags |= MDB_RDONLY | MDB_NOLOCK;
 	if (how == STORE_EXISTING && s->sync_later)
 		flags |= MDB_NOSYNC;
-	if (rc == 0 && store_check_head(dir, err) < 0) {
+	if (rc == 0 && (code = store_check_structure(dir, false, err)) < 0) {
 		mdb_env_close(env);
-		return SP_EBADDATA;
+		return code;
 	}
 	if (rc == 0)
 		rc = mdb_env_open(env, dir, flags, 0600);

@@ -105,6 +105,12 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
 int store_verify_at(struct store *s, struct digest *found, struct position *at, struct sp_error *err);
 
+/* Walk the pages of the store in `dir`, which nobody may be writing, without LMDB: that each is within the file, of its
+ * kind and used once, so that reading them through LMDB cannot end the process by a signal. `deep`: all of them, and the
+ * free list; else those that opening it reads, which every store_attach() looks at. A directory without a store, or with
+ * something else in it, is left to store_attach(). 0, SP_EBADDATA with the first page that is wrong, SP_EIO, SP_ENOMEM. */
+int store_check_structure(const char *dir, bool deep, struct sp_error *err);
+
 /* --- Writing --- */
 
 int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);

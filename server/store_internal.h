@@ -36,8 +36,8 @@ struct meta {
 	struct digest digest;
 	uint64_t keys;
 	uint64_t horizon;
-	bool consistent; /* a cut, not a catch-up half applied */
-	bool writer;     /* this node wrote the present epoch */
+	bool consistent;                      /* a cut, not a catch-up half applied */
+	bool writer;                          /* this node wrote the present epoch */
 	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 where there was none */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX];
@@ -108,6 +108,9 @@ void meta_position(const struct meta *m, struct position *out);
 /* Whether what the head of dir/data.mdb says of its size can be: asked before LMDB maps as much as stands there. A file
  * that is missing or none of LMDB's is left to LMDB. 0, SP_EBADDATA (store_length.c). */
 int store_check_head(const char *dir, struct sp_error *err);
+
+/* The newer meta page into meta[META_END] (store_layout.h), as LMDB picks it; false where neither is one. */
+bool store_newer_meta(int fd, unsigned char *meta);
 
 /* Whether the file of an environment that was just opened, and not read yet, holds all its pages (store_length.c). 0,
  * SP_EBADDATA, SP_EIO, SP_ENOMEM. */

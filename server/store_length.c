@@ -138,9 +138,8 @@ free_list_covers(struct walk *w, size_t txnid)
 	return root != NO_PAGE && walk_page(w, root, 1) && w->missing == 0;
 }
 
-/* The newer meta page's record into meta[META_END], as LMDB picks it: false where neither is one. */
-static bool
-newer_meta(int fd, unsigned char *meta)
+bool
+store_newer_meta(int fd, unsigned char *meta)
 {
 	unsigned char second[META_END];
 	struct walk file = { .fd = fd };
@@ -171,7 +170,7 @@ store_check_head(const char *dir, struct sp_error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	known = fstat(fd, &st) == 0 && newer_meta(fd, meta);
+	known = fstat(fd, &st) == 0 && store_newer_meta(fd, meta);
 	close(fd);
 	if (!known)
 		return 0;

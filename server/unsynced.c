@@ -7,7 +7,6 @@
 #include "lib/buf.h"
 #include "lib/file.h"
 
-#define MARK         "unsynced"
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_MAX  128
 #define PATH_BYTES   4096
@@ -26,7 +25,7 @@ unsynced_in_doubt(const char *data_dir)
 	struct buf mark, boot;
 	bool doubt = false;
 
-	if (file_join(path, sizeof(path), data_dir, MARK, NULL) < 0 || !file_exists(path))
+	if (file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, NULL) < 0 || !file_exists(path))
 		return false;
 	/* What cannot be read or compared is in doubt too. */
 	doubt = read_small(path, &mark, NULL) < 0;
@@ -44,7 +43,7 @@ unsynced_mark(const char *data_dir, struct sp_error *err)
 	struct buf boot;
 	int rc;
 
-	rc = file_join(path, sizeof(path), data_dir, MARK, err);
+	rc = file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, err);
 	if (rc < 0)
 		return rc;
 	rc = read_small(BOOT_ID_FILE, &boot, err);
@@ -60,7 +59,7 @@ unsynced_mark_failed(const char *data_dir)
 	static const char no_boot[] = "a sync failed\n";
 	char path[PATH_BYTES];
 
-	if (file_join(path, sizeof(path), data_dir, MARK, NULL) == 0)
+	if (file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, NULL) == 0)
 		(void)file_write_atomic(path, no_boot, strlen(no_boot), 0600, NULL);
 }
 
@@ -70,7 +69,7 @@ unsynced_clear(const char *data_dir, struct sp_error *err)
 	char path[PATH_BYTES];
 	int rc;
 
-	rc = file_join(path, sizeof(path), data_dir, MARK, err);
+	rc = file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, err);
 	if (rc < 0)
 		return rc;
 	if (unlink(path) < 0)

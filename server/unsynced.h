@@ -1,7 +1,8 @@
 /*
  * durability = async: a mark in the data directory that says «writes may be on their way to the disk», with the
  * machine's boot id. A process that dies leaves them to the kernel, which writes them all the same; only when the
- * machine itself has gone down since is the store in doubt.
+ * machine itself has gone down since is the store in doubt. It is in doubt, too, after a sync that failed and after a server
+ * that stumbled over it (server/stumble.h), whatever the durability.
  */
 #ifndef SERVER_UNSYNCED_H_
 #define SERVER_UNSYNCED_H_
@@ -9,6 +10,8 @@
 #include <stdbool.h>
 
 #include "lib/error.h"
+
+#define UNSYNCED_MARK "unsynced" /* its name in the data directory */
 
 /* Whether a mark is there that another boot of the machine has left: verify the store before using it. */
 bool unsynced_in_doubt(const char *data_dir);
