@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Mode raft with whole pods: founding, the session that users of a Raft key-value store know, lost volumes, a member
+that the log does not reach back to, pods that leave."""
+
+import re
+
+import support
+from support import wait_until
+
+CONFIG = {"replication.mode": "raft"}
+
+
+def members(pod):
+    return {m["number"]: m for m in pod.get("/v1/members").json()["members"]}
+
+
+def voters(pod):
+    return sorted(n for n, m in members(pod).items() if m["role"] == "voter")
+
+
+class RaftPods(support.PodTest):
+    def cluster(self, replicas=3, config=None):
+        """A set of so many pods, of which all vote."""
+        pods = self.pod_set(0, CONFIG | (config or {}))
+        pods.scale(replicas)
+        self.wait_voters(pods, range(1, replicas + 1))
+        pods.wait_ready()
+        return pods
+
+    def wait_voters(self, pods, numbers):
+        wait_until(lambda: voters(pods.leader) == list(numbers), 30, f"{list(numbers)} vote", pods)
+
+    def write(self, pod, key, value, root="/v1/kv/"):
+        """As curl -L -XPUT: any member will do."""
+        reply = pod.ask("PUT", root + key, value)
+        for _ in range(3):
+            if reply.status != 307:
+                break
+            host, path = re.fullmatch(r"http://([\d.]+):\d+(/.*)", reply.headers["Location"]).groups()
+            other = next(p for p in pod.set if p.ip == host)
+            reply = other.ask("PUT", path, value)
+        self.assertEqual(reply.status, 204, reply.body)
+        return reply
+
+    def fill(self, pods, count):
+        pods.leader.load((f"key-{n}", "x" * 100) for n in range(count))
+
+
+class Session(RaftPods):
+    def test_pods_that_start_at_once_found_one_cluster(self):
+        pods = self.cluster(3)
+        self.assertRegex(pods[0].init.log, "action=create")
+        for pod in pods[1], pods[2]:
+            self.assertRegex(pod.init.log, "action=seed")
+        self.assertEqual(len({pod.position()["cluster"] for pod in pods}), 1)
+        self.assertEqual([pod.position()["role"] for pod in pods].count("leader"), 1)
+        for pod in pods:
+            wait_until(lambda p=pod: p.metrics()["seedpod_raft_voters"] == 3, 20, "the metrics count three", pods)
+            self.assertIn("[+]log ok", pod.ask_sidecar("/readyz?verbose").text())
+
+
+class Volumes(RaftPods):
+    def test_a_lost_volume_is_seeded_and_joins_as_another_member(self):
+        pods = self.cluster(3)
+        self.fill(pods, 500)
+        for lost in pods[0], pods.leader:
+            number, before = lost.ordinal + 1, members(pods.leader)
+            lost.kill()
+            lost.delete_volume()
+            pods.elected(pods=[p for p in pods if p is not lost])
+            self.write(pods.leader, "meanwhile", b"written")
+            lost.start()
+            self.assertRegex(lost.init.log.splitlines()[-1] + lost.init.log, "action=seed")
+            self.wait_voters(pods, [1, 2, 3])
+            pods.wait_ready()
+            self.assertNotEqual(members(pods.leader)[number]["id"], before[number]["id"])
+            self.assertEqual(lost.get("/v1/kv/meanwhile").body, b"written")
+        pods.wait_equal()
+
+    def test_a_member_beyond_the_log_is_seeded_again_in_the_running_pod(self):
+        pods = self.cluster(3, {"raft.trailing": "16", "raft.snapshot_every": "16"})
+        away = next(pod for pod in pods if pod is not pods.leader)
+        away.stop()
+        with pods.leader.client() as client:
+            for n in range(200):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n}", b"value").status, 204)
+        away.start()
+        wait_until(lambda: away.status()["reseeds"] == 1, 30, "it was seeded again", pods)
+        pods.wait_ready()
+        pods.wait_equal()
+        self.assertIn("seedpod-init begins", away.sidecar.log)
+        # It is the member that it was, and goes on by the log.
+        self.write(pods.leader, "after", b"the seed")
+        wait_until(lambda: away.get("/v1/kv/after").body == b"the seed", 20, "the log goes on", pods)
+        away.restart()
+        pods.wait_ready()
+        pods.wait_equal()
+
+
+class Leaving(RaftPods):
+    def leave(self, pod, when="now"):
+        pod.sidecar.stop()
+        pod.sidecar.arguments = ["--leave", when]
+        try:
+            pod.sidecar.start()
+            return pod.sidecar.wait()
+        finally:
+            pod.sidecar.arguments = []
+
+    def test_a_pod_that_is_scaled_away_leaves_and_one_that_returns_joins_again(self):
+        pods = self.cluster(3)
+        gone = next(pod for pod in pods if pod is not pods.leader)
+        self.assertEqual(self.leave(gone), 0)
+        self.assertNotIn(gone.ordinal + 1, members(pods.leader))
+        wait_until(lambda: not gone.server.running, 20, "it has stopped itself", pods)
+        gone.stop()
+        self.write(pods.leader, "key", b"of two")
+        gone.start()
+        self.wait_voters(pods, [1, 2, 3])
+        pods.wait_ready()
+        self.assertEqual(gone.get("/v1/kv/key").body, b"of two")
+
+    def test_outside_kubernetes_nobody_leaves_by_the_statefulset(self):
+        pods = self.cluster(1)
+        self.assertEqual(self.leave(pods[0], "scaled"), 78)
+        self.assertEqual(voters(pods[0]), [1])
+
+
+if __name__ == "__main__":
+    support.main()
