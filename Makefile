@@ -9,6 +9,7 @@
 #   PODS=N           how many pods `make up` starts       (3)
 #   MODE=static|raft who leads them                       (static)
 #   TESTS=PATTERN    which integration tests run          (all)
+#   MINUTES=N        how long `make torture` runs         (30); SEED=N repeats its choices
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
 #                    small growth; on demand: large)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
@@ -55,7 +56,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit uninstall up
+.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -114,6 +115,9 @@ faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so ## what the fault tests run: 
 
 crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
+
+torture: all faults ## faults of all kinds under load for MINUTES=30, against a model (SEED=N repeats, PODS=4)
+	@BUILD=$(abspath $(BUILD)) MINUTES='$(MINUTES)' SEED='$(SEED)' PODS='$(if $(filter command%,$(origin PODS)),$(PODS))' tests/fault/torture.py
 
 deps: ## install what is missing from Debian (as root, or through sudo)
 	@tests/deps
