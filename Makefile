@@ -11,11 +11,13 @@
 #   TESTS=PATTERN    which integration tests run          (all)
 #   MINUTES=N        how long `make torture` runs         (30); SEED=N repeats its choices
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
-#                    small growth; on demand: large)
+#                    small growth; on demand: large raft failover)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
 #   ROUNDS=N         its rounds                           (5)
-#   SECONDS=N        how long each fuzz target runs       (30)
+#   SECONDS=N        how long each fuzz target runs       (30); of faults in each run of torture-raft (2.5)
 #   FUZZ='NAME …'    which fuzz targets                   (all of tests/fuzz)
+#   RUNS=N SEED=N    how many runs of torture-raft, and the first one's seed   (20; the time)
+#   MEMBERS=N        its members; 0: three and five in turn (3)     FAULTS=LIST  which of its faults  (all)
 #   IMAGE=REF        what `make image` makes, `make e2e` runs   (localhost/seedpod:VERSION)
 #   IMAGE_ARGS=…     more for the image's build, such as --build-arg DEBIAN_MIRROR=URL   (this machine's own mirror)
 #   CONTAINER_TOOL   builds images                        (podman, buildah or docker, whichever is there)
@@ -56,7 +58,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture uninstall up
+.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture torture-raft uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -106,12 +108,17 @@ $(BUILD)/faults/seedpod-$(1): $(call fault_objects,$(1)) $(BUILD)/obj/$(1)/main.
 endef
 $(foreach a,server init sidecar,$(eval $(call fault_program,$(a))))
 
-# A library that is put before a program (LD_PRELOAD) and has its writes, syncs and renames fail as a file tells it.
+# Libraries that are put before a program (LD_PRELOAD): one has its writes, syncs and renames fail as a file tells it, the
+# other has it wait for the disk.
 $(BUILD)/faults/badio.so: tests/fault/badio.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so ## what the fault tests run: programs with kill points, a failing disk
+$(BUILD)/faults/slowdisk.so: tests/raft/slowdisk.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
+
+faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so $(BUILD)/faults/slowdisk.so ## what the fault tests run: programs with kill points, bad disks
 
 crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
@@ -135,6 +142,10 @@ BENCH_TOOLS := $(addprefix $(BUILD)/bench/,lag load measure)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o
 	@mkdir -p $(@D)
 	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+
+torture-raft: all faults ## mode raft under a seed's faults, judged by what clients saw (RUNS=, SEED=)
+	@BUILD=$(abspath $(BUILD)) RUNS='$(RUNS)' SEED='$(SEED)' SECONDS='$(SECONDS)' MEMBERS='$(MEMBERS)' \
+		FAULTS='$(FAULTS)' tests/raft/torture
 
 bench: all $(BENCH_TOOLS) ## measure beside Redis, etcd, nginx and others (BENCH=AREA, SCALE=, ROUNDS=)
 	@tests/bench/deps

@@ -1,12 +1,14 @@
 """The systems that seedpod is measured against, each started on an address of the bench's network and ended after."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 
 from harness import NET, BenchError, free_port_wait, xrandom, KEY
 
@@ -105,6 +107,35 @@ def etcd(bench, host=111):
         time.sleep(0.5)
         yield f"{address}:2379"
     shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def etcd_cluster(bench, members=3, host=115):
+    """Members of one etcd cluster with their HTTP gateways; the leader's address."""
+    home = fresh(bench.work / "etcd")
+    urls = {f"m{i}": (f"http://{NET}.{host + i}:2379", f"http://{NET}.{host + i}:2380") for i in range(members)}
+    everybody = ",".join(f"{name}={peer}" for name, (_, peer) in urls.items())
+    with contextlib.ExitStack() as stack:
+        for name, (client, peer) in urls.items():
+            argv = ["etcd", "--name", name, "--data-dir", home / name, "--listen-client-urls", client,
+                    "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                    "--initial-cluster", everybody, "--logger", "zap", "--log-level", "error"]
+            stack.enter_context(process(argv, home / f"{name}.log", env=dict(os.environ, ETCD_UNSUPPORTED_ARCH="")))
+        deadline = time.monotonic() + 30
+        while True:
+            for client, _ in urls.values():
+                try:
+                    asked = urllib.request.Request(client + "/v3/maintenance/status", b"{}")
+                    status = json.load(urllib.request.urlopen(asked, timeout=2))
+                except OSError:
+                    continue
+                if status.get("leader", "0") == status["header"]["member_id"]:
+                    yield client.removeprefix("http://")
+                    shutil.rmtree(home, ignore_errors=True)
+                    return
+            if time.monotonic() > deadline:
+                raise BenchError("etcd: no leader after 30 s")
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ def seedpod_puts(names, size):
     return [http("PUT", "/v1/kv/" + name, body) for name in names]
 
 
-def seedpod_gets(names):
-    return [http("GET", "/v1/kv/" + name) for name in names]
+def seedpod_gets(names, query=""):
+    return [http("GET", f"/v1/kv/{name}{query}") for name in names]
 
 
 def redis_sets(names, size):
@@ -64,6 +64,12 @@ def etcd_puts(names, size):
     body = base64.b64encode(value(size, 5)).decode()
     return [http("POST", "/v3/kv/put",
                  json.dumps({"key": base64.b64encode(name.encode()).decode(), "value": body}).encode(),
+                 "application/json") for name in names]
+
+
+def etcd_gets(names):
+    """Linearizable, as etcd's reads are unless one asks for less."""
+    return [http("POST", "/v3/kv/range", json.dumps({"key": base64.b64encode(name.encode()).decode()}).encode(),
                  "application/json") for name in names]
 
 
