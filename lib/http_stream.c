@@ -149,6 +149,15 @@ read_raw(struct http_client *c, struct sp_error *err)
 	return x->result;
 }
 
+/* Whether the next byte is the first one of a frame, or of one that is to be skipped. */
+static bool
+begins_frame(const struct http_decoder *d)
+{
+	unsigned char first = ((const unsigned char *)d->in.src)[d->in.pos];
+
+	return first == (ZSTD_MAGICNUMBER & 0xff) || (first & 0xf0) == (ZSTD_MAGIC_SKIPPABLE_START & 0xf0);
+}
+
 static int
 read_decoded(struct http_client *c, const void **data, size_t *len, struct sp_error *err)
 {
@@ -168,6 +177,10 @@ read_decoded(struct http_client *c, const void **data, size_t *len, struct sp_er
 				return 0;
 			d->in = (ZSTD_inBuffer){ c->stream.data, c->stream.len, 0 };
 		}
+		/* The library also takes frames of its versions before 1.0, and tells of their ends by other rules. */
+		if (!d->inside_frame && d->in.pos < d->in.size && !begins_frame(d))
+			return sp_error_set(
+			    err, SP_EBADDATA, "%s: the compressed answer is damaged: no zstd frame", c->exchange.what);
 		before = d->in.pos;
 		hint = ZSTD_decompressStream(d->zstd, &out, &d->in);
 		if (ZSTD_isError(hint))

@@ -15,7 +15,7 @@
 
 #define DONOR_PODS 4
 
-/* What one pod answers. Written before the first request, or under donor_lock(). */
+/* What one pod answers. Written before the first request, or under `lock` of the donor. */
 struct donor_pod {
 	bool absent;   /* closes every connection */
 	bool no_store; /* 503 */

@@ -28,13 +28,18 @@ struct script {
 	char *request;       /* out: the last request, malloc'ed */
 };
 
+static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static bool
 play(int fd, const char *request, void *arg)
 {
 	struct script *s = arg;
 
+	/* Two connections may be played at once. */
+	pthread_mutex_lock(&request_lock);
 	free(s->request);
 	s->request = strdup(request);
+	pthread_mutex_unlock(&request_lock);
 	if (s->delay_ms > 0)
 		usleep((useconds_t)s->delay_ms * 1000);
 	if (s->bytes != NULL)
@@ -589,6 +594,9 @@ make_zstd(struct script *s, size_t frames, size_t size, size_t cut)
 
 START_TEST(http_stream__zstd_is_undone_in_bounded_memory)
 {
+	/* Of zstd 0.7. */
+	static const char legacy[] =
+	    "HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\n\r\n\x27\xb5\x2f\xfd\x00\x78\xfd\x00\x78";
 	struct script s = { 0 };
 	struct http_reply reply;
 	struct sp_error err = { 0 };
@@ -607,6 +615,11 @@ START_TEST(http_stream__zstd_is_undone_in_bounded_memory)
 	s.bytes = "HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\n\r\nthis is not zstd at all";
 	s.len = 0;
 	ck_assert_int_eq(stream(&s, &reply, &total, &err), SP_EBADDATA);
+	s.bytes = legacy;
+	s.len = sizeof(legacy) - 1;
+	ck_assert_int_eq(stream(&s, &reply, &total, &err), SP_EBADDATA);
+	ck_assert_ptr_nonnull(strstr(err.text, "no zstd frame"));
+	s.len = 0;
 	s.bytes = "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nwhatever";
 	ck_assert_int_eq(stream(&s, &reply, &total, &err), SP_EBADDATA);
 	http_reply_release(&reply);

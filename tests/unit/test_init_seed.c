@@ -616,8 +616,10 @@ START_TEST(init_run__an_empty_follower_without_a_leader_gives_up_after_its_attem
 	conf.bootstrap_attempts = 2;
 	donor.pods[0].absent = true;
 	ck_assert_int_eq(sp_code_exit(run()), 69);
+	pthread_mutex_lock(&donor.lock);
 	donor.pods[0].absent = false;
 	donor.pods[0].no_store = true;
+	pthread_mutex_unlock(&donor.lock);
 	ck_assert_int_eq(sp_code_exit(run()), 75);
 	ck_assert_ptr_nonnull(strstr(err.text, "no store"));
 	ck_assert(!is_there("store"));

@@ -3,6 +3,7 @@
 #include "lib/peer.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +29,42 @@ struct script {
 	char request[2048];
 };
 
+/* The peer answers in threads of its own. */
+static pthread_mutex_t script_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static bool
 play(int fd, const char *request, void *arg)
 {
-	struct script *s = arg;
+	struct script *s = arg, now;
 	char head[256];
 
+	pthread_mutex_lock(&script_lock);
 	snprintf(s->request, sizeof(s->request), "%s", request);
-	snprintf(head, sizeof(head), "HTTP/1.1 %d x\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", s->status,
-	    s->type != NULL ? s->type : "application/json", strlen(s->body));
-	return peer_send_text(fd, head) && peer_send_text(fd, s->body);
+	now = *s;
+	pthread_mutex_unlock(&script_lock);
+	snprintf(head, sizeof(head), "HTTP/1.1 %d x\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", now.status,
+	    now.type != NULL ? now.type : "application/json", strlen(now.body));
+	return peer_send_text(fd, head) && peer_send_text(fd, now.body);
+}
+
+/* What the next requests are answered with. */
+static void
+say(struct script *s, int status, const char *type, const char *body)
+{
+	pthread_mutex_lock(&script_lock);
+	s->status = status;
+	s->type = type;
+	s->body = body;
+	pthread_mutex_unlock(&script_lock);
+}
+
+/* The last request, which has been answered. */
+static const char *
+asked(struct script *s)
+{
+	pthread_mutex_lock(&script_lock);
+	pthread_mutex_unlock(&script_lock);
+	return s->request;
 }
 
 static struct http_client *http;
@@ -71,8 +98,7 @@ tear_down(void)
 static int
 position_of(int status, const char *body, struct position *out)
 {
-	script.status = status;
-	script.body = body;
+	say(&script, status, NULL, body);
 	return peer_position(http, base, 2000, out, &err);
 }
 
@@ -81,7 +107,7 @@ START_TEST(peer_position__reads_it)
 	struct position p;
 
 	ck_assert_int_eq(position_of(200, POSITION, &p), 0);
-	ck_assert(strncmp(script.request, "GET /v1/position HTTP/1.1\r\n", 27) == 0);
+	ck_assert(strncmp(asked(&script), "GET /v1/position HTTP/1.1\r\n", 27) == 0);
 	ck_assert_str_eq(p.cluster, CLUSTER);
 	ck_assert_uint_eq(p.epoch, 3);
 	ck_assert_uint_eq(p.seq, 17);
@@ -112,8 +138,7 @@ START_TEST(peer_positions__tells_reached_from_absent)
 
 	peer_server_url(other, "", other_url, sizeof(other_url));
 	peer_refused_url(gone, sizeof(gone));
-	script.status = 200;
-	script.body = POSITION;
+	say(&script, 200, NULL, POSITION);
 	ck_assert_int_eq(peer_positions(urls, answers, 3, 2000, &err), 0);
 	ck_assert(answers[0].reached && answers[0].has_store);
 	ck_assert_uint_eq(answers[0].position.seq, 17);
@@ -127,9 +152,7 @@ END_TEST
 static int
 changes(int status, const char *type, const char *body, struct buf *feed)
 {
-	script.status = status;
-	script.type = type;
-	script.body = body;
+	say(&script, status, type, body);
 	return peer_changes(http, base,
 	    &(struct peer_changes_options){
 		.since = 9, .cluster = CLUSTER, .epoch = 3, .wait_ms = 1500, .batch_bytes = 4096 },
@@ -145,10 +168,10 @@ START_TEST(peer_changes__asks_and_maps_refusals)
 	ck_assert_int_eq(changes(200, FEED_CONTENT_TYPE, "SPFEED1", &feed), 0);
 	ck_assert_str_eq(feed.data, "SPFEED1");
 	ck_assert(
-	    strncmp(script.request,
+	    strncmp(asked(&script),
 		"GET /v1/changes?from=leader&since=9&bytes=4096&wait=1500ms&cluster=" CLUSTER "&epoch=3 HTTP/1.1\r\n",
 		107) == 0);
-	ck_assert_ptr_nonnull(strstr(script.request, "Accept: " FEED_CONTENT_TYPE "\r\n"));
+	ck_assert_ptr_nonnull(strstr(asked(&script), "Accept: " FEED_CONTENT_TYPE "\r\n"));
 	ck_assert_int_eq(changes(410, "text/plain", "gone", &feed), SP_EHORIZON);
 	ck_assert_uint_eq(feed.len, 0);
 	ck_assert_int_eq(changes(409, "text/plain", "not yours", &feed), SP_EDIVERGED);
@@ -191,8 +214,7 @@ driver_off(struct driver *d)
 static void
 answer(int status, const char *body)
 {
-	answers.status = status;
-	answers.body = body;
+	say(&answers, status, NULL, body);
 }
 
 START_TEST(driver_seedpod__verbs_through_the_control_socket)
@@ -205,8 +227,8 @@ START_TEST(driver_seedpod__verbs_through_the_control_socket)
 	ck_assert_int_eq(d->ops->position(d, &p, &err), 0);
 	ck_assert_uint_eq(p.seq, 17);
 	ck_assert_int_eq(d->ops->apply(d, "feed", 4, &p, &err), 0);
-	ck_assert(strncmp(answers.request, "POST /apply HTTP/1.1\r\n", 22) == 0);
-	ck_assert_ptr_nonnull(strstr(answers.request, "\r\n\r\nfeed"));
+	ck_assert(strncmp(asked(&answers), "POST /apply HTTP/1.1\r\n", 22) == 0);
+	ck_assert_ptr_nonnull(strstr(asked(&answers), "\r\n\r\nfeed"));
 	answer(200, "{\"digest\":\"000102030405060708090a0b0c0d0e0f\",\"seq\":17}");
 	ck_assert_int_eq(d->ops->digest(d, &digest, &err), 0);
 	ck_assert_uint_eq(digest.low, 0x08090a0b0c0d0e0fu);
@@ -219,9 +241,9 @@ START_TEST(driver_seedpod__verbs_through_the_control_socket)
 	buf_release(&metrics);
 	answer(200, "");
 	ck_assert_int_eq(driver_seedpod_release(d, &err), 0);
-	ck_assert(strncmp(answers.request, "POST /release ", 14) == 0);
+	ck_assert(strncmp(asked(&answers), "POST /release ", 14) == 0);
 	ck_assert_int_eq(driver_seedpod_open(d, &err), 0);
-	ck_assert(strncmp(answers.request, "POST /open ", 11) == 0);
+	ck_assert(strncmp(asked(&answers), "POST /open ", 11) == 0);
 	driver_off(d);
 }
 END_TEST

@@ -332,7 +332,9 @@ END_TEST
 START_TEST(sync_horizon__position_below_it_reseeds)
 {
 	fill_leader(20);
+	pthread_mutex_lock(&leader.store.mutex);
 	leader.store.p.horizon = 10;
+	pthread_mutex_unlock(&leader.store.mutex);
 	begin("");
 	turns(3);
 	ck_assert_uint_eq(reseeds.calls, 1);
@@ -521,7 +523,9 @@ END_TEST
 START_TEST(sync_peer__that_does_not_lead_is_not_followed)
 {
 	fill_leader(3);
+	pthread_mutex_lock(&leader.store.mutex);
 	leader.store.p.role = ROLE_FOLLOWER;
+	pthread_mutex_unlock(&leader.store.mutex);
 	begin("");
 	turns(1);
 	ck_assert_uint_eq(look()->counters.errors[REASON_UNREACHABLE], 1);
@@ -549,9 +553,11 @@ START_TEST(sync_epoch__a_new_one_without_changes_is_taken_over)
 {
 	fill_leader(3);
 	toy_copy(&store, &leader.store);
+	pthread_mutex_lock(&leader.store.mutex);
 	leader.store.p.epoch = 2;
 	leader.store.p.history_count = 2;
 	leader.store.p.history[1] = (struct epoch_start){ .epoch = 2, .since = 3 };
+	pthread_mutex_unlock(&leader.store.mutex);
 	begin("");
 	turns(1);
 	ck_assert_uint_eq(toy_position(&store).epoch, 2);
