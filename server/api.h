@@ -56,7 +56,7 @@ struct call {
 	struct api *api;
 	struct request *rq;
 	void (*handler)(struct call *c);
-	enum { CALL_NEW, CALL_WAITED, CALL_WRITTEN } stage;
+	enum { CALL_NEW, CALL_CURRENT, CALL_WAITED, CALL_WRITTEN } stage;
 	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
 	size_t key_len;
 
@@ -92,6 +92,12 @@ void api_seq_headers(struct call *c, uint64_t seq); /* Seedpod-Seq and ETag */
 /* Hand a batch over and suspend; the handler is called again with stage CALL_WRITTEN. */
 void api_submit(struct call *c, const struct repl_op *ops, size_t count);
 
+/*
+ * ?consistency=local|linearizable: whether the read may go on. Where not, it waits (the handler is called again with
+ * stage CALL_CURRENT), or it was answered: 400, 307 to the leader, 503.
+ */
+bool api_is_current(struct call *c);
+
 /* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
 bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
 
@@ -114,6 +120,7 @@ void api_kv_delete(struct call *c);
 void api_kv_list(struct call *c);
 void api_batch(struct call *c);
 
+void api_read_index(struct call *c);     /* GET /v1/read-index */
 void api_members(struct call *c);        /* GET /v1/members */
 void api_members_add(struct call *c);    /* POST /v1/members */
 void api_members_remove(struct call *c); /* DELETE /v1/members/{number} and /{number} */

@@ -49,7 +49,7 @@ reached_min_seq(struct call *c, struct store_view *view)
 	if (p.seq >= seq && p.consistent)
 		return true;
 	store_view_end(view);
-	if (c->stage == CALL_NEW && !atomic_load(&c->api->stopping)) {
+	if (c->stage != CALL_WAITED && !atomic_load(&c->api->stopping)) {
 		c->stage = CALL_WAITED;
 		waiters_add(
 		    c->api->waiters, c->rq, seq, clock_mono_ms() + (int64_t)atomic_load(&c->api->min_seq_wait_ms));
@@ -81,6 +81,8 @@ api_kv_get(struct call *c)
 	struct sp_error err;
 	int rc;
 
+	if (!api_is_current(c))
+		return;
 	rc = store_view_begin(c->api->store, &view, &err);
 	if (rc < 0) {
 		api_problem(c, 503, sp_code_name(rc), err.text);

@@ -24,6 +24,7 @@ static const struct route network_routes[] = {
 	{ "GET", "/v1/kv", KEY_NONE, api_kv_list },
 	{ "POST", "/v1/batch", KEY_NONE, api_batch },
 	{ "GET", "/v1/position", KEY_NONE, api_position },
+	{ "GET", "/v1/read-index", KEY_NONE, api_read_index },
 	{ "GET", "/v1/members", KEY_NONE, api_members },
 	{ "POST", "/v1/members", KEY_NONE, api_members_add },
 	{ "DELETE", "/v1/members/", KEY_ANY, api_members_remove },

@@ -6,8 +6,8 @@
  *	r = repl_…_new(&options, &err);
  *	r->ops->attached(r, &err);	// the store is open: take up the role
  *	…submit, apply, read…
+ *	r->ops->stop(r);		// the server is about to end: hand over what others are to take on
  *	r->ops->detach(r);		// the store is about to be closed; attached() may follow again
- *	r->ops->stop(r);		// the server ends: hand over what others are to take on
  *	r->ops->free(r);
  */
 #ifndef SERVER_REPL_H_
@@ -132,7 +132,7 @@ struct repl_ops {
 	/* The store is about to be closed: leave it alone when this returns. Blocks. */
 	void (*detach)(struct repl *r);
 
-	/* The server ends: let another lead, within two seconds. Writes still under way are answered. Blocks. */
+	/* The server is about to end: let another lead, within two seconds. Blocks. */
 	void (*stop)(struct repl *r);
 
 	void (*free)(struct repl *r);

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
-#define QUEUE_MAX 65536 /* batches that may wait to be proposed */
+#define QUEUE_MAX    65536 /* batches that may wait to be proposed */
+#define HAND_OVER_MS 2000
 
 static struct repl_raft *
 of(struct repl *r)
@@ -113,9 +115,7 @@ raft_take_feed(struct repl *repl, struct repl_feed *f, struct sp_error *err)
 static int
 raft_read(struct repl *repl, struct repl_read *rd, struct sp_error *err)
 {
-	(void)repl;
-	(void)rd;
-	return sp_error_set(err, SP_EAGAIN, "linearizable reads are not there yet");
+	return raft_read_submit(of(repl), rd, err);
 }
 
 static enum role
@@ -200,6 +200,10 @@ raft_attached(struct repl *repl, struct sp_error *err)
 		rc = raft_loop_start(r, err);
 		if (rc == 0 && (rc = raft_join_start(r, err)) < 0)
 			raft_loop_stop(r);
+		if (rc == 0 && (rc = raft_read_start(r, err)) < 0) {
+			raft_join_stop(r);
+			raft_loop_stop(r);
+		}
 	}
 	r->running = rc == 0;
 	pthread_mutex_unlock(&r->life);
@@ -213,6 +217,7 @@ raft_detach(struct repl *repl)
 
 	pthread_mutex_lock(&r->life);
 	if (r->running) {
+		raft_read_stop(r);
 		raft_join_stop(r);
 		raft_loop_stop(r);
 	}
@@ -220,10 +225,24 @@ raft_detach(struct repl *repl)
 	pthread_mutex_unlock(&r->life);
 }
 
+/* By libraft's own patience, at most an election timeout; here, a little more. */
 static void
 raft_stop(struct repl *repl)
 {
-	raft_detach(repl);
+	struct repl_raft *r = of(repl);
+	int64_t deadline = clock_mono_ms() + HAND_OVER_MS;
+	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000),
+		.tv_nsec = (long)(deadline % 1000) * 1000000 };
+	int rc = 0;
+
+	pthread_mutex_lock(&r->lock);
+	if (r->accepts) {
+		r->hand_over = true;
+		raft_loop_wake(r);
+	}
+	while (r->hand_over && rc == 0)
+		rc = pthread_cond_timedwait(&r->handed_cond, &r->lock, &until);
+	pthread_mutex_unlock(&r->lock);
 }
 
 static void
@@ -237,6 +256,8 @@ raft_free_repl(struct repl *repl)
 		free(r->peers[i]);
 	free(r->peers);
 	pthread_cond_destroy(&r->join_cond);
+	pthread_cond_destroy(&r->read_cond);
+	pthread_cond_destroy(&r->handed_cond);
 	pthread_cond_destroy(&r->applied_cond);
 	pthread_mutex_destroy(&r->lock);
 	pthread_mutex_destroy(&r->life);
@@ -322,10 +343,12 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->arg = o->arg;
 	pthread_mutex_init(&r->life, NULL);
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_cond_init(&r->applied_cond, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->applied_cond, &attr);
 	pthread_cond_init(&r->join_cond, &attr);
+	pthread_cond_init(&r->read_cond, &attr);
+	pthread_cond_init(&r->handed_cond, &attr);
 	pthread_condattr_destroy(&attr);
 	if (copy_peers(r, o->peers) < 0) {
 		raft_free_repl(&r->repl);

@@ -78,6 +78,9 @@ struct repl_raft {
 	bool barrier_busy;
 	struct raft_barrier barrier;
 
+	struct raft_transfer transfer;
+	bool transferring;
+
 	/* The change of members under way; NULL: none. */
 	struct repl_change *change;
 	struct contact change_contact;
@@ -98,6 +101,8 @@ struct repl_raft {
 	struct read_list read_queue;
 	bool accepts;     /* the loop takes what is queued */
 	bool stop_wanted;
+	bool hand_over;     /* let another lead; set back when that is over, one way or the other */
+	pthread_cond_t handed_cond;
 	uint64_t applied; /* index of the last entry that the store holds */
 	struct position_raft status;
 	struct directory directory;
@@ -112,6 +117,12 @@ struct repl_raft {
 	bool stop_joining;
 	pthread_cond_t join_cond;
 	struct http_client *http; /* its own, but for http_client_cancel() */
+
+	/* The reader (repl_raft_read.c); stop_reading under lock. */
+	pthread_t reader;
+	bool stop_reading;
+	pthread_cond_t read_cond;
+	struct http_client *reader_http;
 };
 
 /* --- repl_raft.c --- */
@@ -141,6 +152,15 @@ void raft_members_turn(struct repl_raft *r);
 void raft_members_publish(struct repl_raft *r);
 void raft_members_end(struct repl_raft *r);
 int raft_members_json(struct repl_raft *r, struct buf *out);
+
+/* --- Linearizable reads (repl_raft_read.c). submit: any thread. turn and end: the loop's. start and stop: the reader's
+ * thread. --- */
+
+int raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err);
+void raft_read_turn(struct repl_raft *r);
+void raft_read_end(struct repl_raft *r);
+int raft_read_start(struct repl_raft *r, struct sp_error *err);
+void raft_read_stop(struct repl_raft *r);
 
 /* --- Joining (repl_raft_join.c): a thread that has this member taken in, and finds out where it was taken out. --- */
 

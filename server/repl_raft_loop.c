@@ -249,7 +249,13 @@ publish(struct repl_raft *r)
 	r->status = s;
 	r->leader_id = leader;
 	pthread_mutex_unlock(&r->lock);
-	atomic_store(&r->role, s.role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER);
+	/* Reads that wait are for whoever is responsible now. */
+	if (atomic_exchange(&r->role, s.role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER) == ROLE_LEADER &&
+	    s.role != RAFT_ROLE_LEADER) {
+		pthread_mutex_lock(&r->lock);
+		pthread_cond_signal(&r->read_cond);
+		pthread_mutex_unlock(&r->lock);
+	}
 }
 
 static void
@@ -267,6 +273,44 @@ observe(struct repl_raft *r)
 	r->seen_state = state;
 	r->seen_term = r->raft.current_term;
 	publish(r);
+}
+
+/* --- Handing over the lead --- */
+
+static void
+handed_over(struct repl_raft *r)
+{
+	r->transferring = false;
+	pthread_mutex_lock(&r->lock);
+	r->hand_over = false;
+	pthread_cond_broadcast(&r->handed_cond);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void
+transfer_over(struct raft_transfer *transfer)
+{
+	struct repl_raft *r = transfer->data;
+
+	log_info(raft_state(&r->raft) == RAFT_LEADER ? "nobody took over the lead" : "the lead is handed over");
+	handed_over(r);
+}
+
+static void
+transfer_if_wanted(struct repl_raft *r)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&r->lock);
+	wanted = r->hand_over;
+	pthread_mutex_unlock(&r->lock);
+	if (!wanted || r->transferring)
+		return;
+	r->transferring = true;
+	r->transfer.data = r;
+	/* Not leading, or nobody else who votes: that is that. */
+	if (r->closing || raft_transfer(&r->raft, &r->transfer, 0, transfer_over) != 0)
+		handed_over(r);
 }
 
 /* --- The end --- */
@@ -300,6 +344,8 @@ begin_end(struct repl_raft *r)
 	pthread_mutex_unlock(&r->lock);
 	while ((j = job_list_pop(&waiting)) != NULL)
 		raft_job_fail(j, SP_EAGAIN, "this pod takes no writes at present");
+	raft_read_end(r);
+	handed_over(r);
 	publish(r);
 	raft_close(&r->raft, raft_closed);
 }
@@ -314,9 +360,11 @@ turned(uv_check_t *check)
 	stop = r->stop_wanted;
 	pthread_mutex_unlock(&r->lock);
 	raft_members_take(r);
+	transfer_if_wanted(r);
 	if (!r->closing) {
 		observe(r);
 		propose_queued(r);
+		raft_read_turn(r);
 		raft_members_turn(r);
 		raft_members_publish(r);
 		if (r->needs > 0)

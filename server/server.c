@@ -310,6 +310,9 @@ server_stop(struct server *s)
 	FAULT_POINT("stop.begun");
 	reload_free(s->reload);
 	atomic_store(&s->api.stopping, true);
+	/* While clients can still be sent on to who takes over. */
+	if (s->api.repl != NULL)
+		s->api.repl->ops->stop(s->api.repl);
 	if (s->network != NULL)
 		listener_stop(s->network);
 	if (s->control != NULL)
@@ -320,7 +323,7 @@ server_stop(struct server *s)
 	drain(s->control, deadline);
 	FAULT_POINT("stop.drained");
 	if (s->api.repl != NULL)
-		s->api.repl->ops->stop(s->api.repl);
+		s->api.repl->ops->detach(s->api.repl);
 	/* Answers all that is queued, so that no suspended request is left for the listeners to trip over. */
 	if (s->api.committer != NULL)
 		committer_stop(s->api.committer);

@@ -96,6 +96,47 @@ class ThreeMembers(RaftTest):
         self.assertGreater(position["epoch"], 1)
         self.assertEqual(position["history"][-1], {"epoch": position["epoch"], "since": 30})
 
+    def test_linearizable_reads_see_each_write_at_every_member(self):
+        pods = self.cluster()
+        leader = self.leader(pods)
+        for n in range(40):
+            value = b"%d" % n
+            self.assertEqual(leader.put("key", value).status, 204)
+            for pod in pods:
+                self.assertEqual(pod.get("/v1/kv/key?consistency=linearizable").body, value, pod.name)
+            self.assertEqual(pods[n % 3].get("/key?consistency=linearizable").body, value)
+        items = pods[1].get("/v1/kv?values=true&consistency=linearizable").json()["items"]
+        self.assertEqual(items[0]["value"], "39")
+        self.assertEqual(leader.get("/v1/kv/key?consistency=strong").status, 400)
+        self.assertEqual(leader.get("/v1/kv/key?consistency=local").body, b"39")
+        # Without a majority nobody can tell: reads that may be stale still can.
+        others = [pod for pod in pods if pod is not leader]
+        for pod in others:
+            pod.server.kill()
+        def refused():
+            reply = leader.get("/v1/kv/key?consistency=linearizable")
+            return reply.status == 503 and reply.headers["Retry-After"]
+        wait_until(refused, 20, "a leader without followers does not vouch for its reads", pods)
+        self.assertEqual(leader.get("/v1/kv/key").body, b"39")
+        wait_until(lambda: leader.put("key", b"lost").status == 503, 20, "nor takes it writes", pods)
+        for pod in others:
+            pod.server.start()
+        leader = self.leader(pods)
+        self.assertEqual(leader.put("key", b"40").status, 204)
+        self.assertEqual(others[0].get("/v1/kv/key?consistency=linearizable").body, b"40")
+
+    def test_a_leader_that_is_told_to_stop_hands_over_first(self):
+        # So long that nobody could be elected for want of a leader.
+        pods = self.cluster(config={"raft.election_timeout": "20s"})
+        leader = self.leader(pods)
+        self.assertEqual(leader.put("key", b"value").status, 204)
+        self.assertEqual(leader.server.stop(), 0)
+        self.assertIn("the lead is handed over", leader.server.log)
+        second = self.leader(pods)
+        wait_until(lambda: second.put("key", b"other").status == 204, 10, "the next leader takes writes", pods)
+        leader.server.start()
+        wait_until(lambda: leader.get("/v1/kv/key").body == b"other", 10, "it comes back", pods)
+
     def test_a_member_that_is_taken_out_stops_and_comes_back_as_another(self):
         pods = self.cluster()
         leader = self.leader(pods)
