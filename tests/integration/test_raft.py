@@ -137,6 +137,47 @@ class ThreeMembers(RaftTest):
         leader.server.start()
         wait_until(lambda: leader.get("/v1/kv/key").body == b"other", 10, "it comes back", pods)
 
+    def test_a_member_that_was_away_for_longer_than_the_log_lasts_is_seeded_and_goes_on(self):
+        pods = self.cluster(config={"raft.trailing": "16", "raft.snapshot_every": "64"})
+        leader = self.leader(pods)
+        late = next(pod for pod in pods if pod is not leader)
+        self.assertEqual(leader.put("before", b"value").status, 204)
+        pods.wait_equal()
+        old_id = late.position()["raft"]["id"]
+        late.server.kill()
+        for n in range(600):
+            self.assertEqual(leader.put(f"key-{n % 50}", b"%d" % n).status, 204)
+        late.server.start()
+        wait_until(lambda: late.get("/v1/kv/key-49?consistency=linearizable").body == b"599", 30,
+                   "the late one has it all", pods)
+        self.assertIn("log begins beyond its store", late.server.log)
+        self.assertEqual(late.position()["raft"]["id"], old_id)
+        position = pods.wait_equal()
+        self.assertEqual(late.ask_control("GET", "/digest").json()["digest"], position["digest"])
+        # It votes on: with the former leader gone the two others go on.
+        leader.server.kill()
+        second = self.leader(pods)
+        self.assertEqual(second.put("after", b"value").status, 204)
+
+    def test_the_log_is_cut_and_a_restart_goes_on_from_the_pointer(self):
+        pods = self.cluster(1, config={"raft.trailing": "16", "raft.snapshot_every": "64"})
+        pod = self.leader(pods)
+        with pod.client() as client:
+            for n in range(500):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n % 100}", b"%d" % n).status, 204)
+        raft_dir = pod.data_dir / "raft"
+        wait_until(lambda: [p for p in raft_dir.glob("snapshot-*") if not p.name.endswith(".meta")], 10, "a pointer", pods)
+        for pointer in raft_dir.glob("snapshot-*"):
+            self.assertLess(pointer.stat().st_size, 4096)
+        before = pod.position()
+        for stop in (pod.server.kill, pod.server.stop):
+            stop()
+            pod.server.start()
+            self.leads(pod, pods)
+            after = pod.position()
+            self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
+        self.assertEqual(pod.get("/v1/kv/key-99").body, b"499")
+
     def test_a_member_that_is_taken_out_stops_and_comes_back_as_another(self):
         pods = self.cluster()
         leader = self.leader(pods)
