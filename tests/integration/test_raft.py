@@ -209,7 +209,7 @@ class ThreeMembers(RaftTest):
         wait_until(lambda: old_id not in [m["id"] for m in self.members(self.leader(pods))], 20,
                    "the old member is out", pods)
         self.wait_voters(pods, 3)
-        self.assertEqual(victim.get("/v1/kv/key").body, b"other")
+        self.assertEqual(victim.get("/v1/kv/key?consistency=linearizable").body, b"other")
         pods.wait_equal()
 
     def test_a_store_of_another_cluster_is_not_taken_in(self):
