@@ -13,6 +13,7 @@
 #include "server/repl_raft.h"
 #include "server/repl_raft_directory.h"
 #include "server/repl_raft_entry.h"
+#include "server/repl_raft_transport.h"
 #include "server/repl_raft_plan.h"
 
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
@@ -67,7 +68,7 @@ struct repl_raft {
 	struct raft raft;
 	struct raft_io io;
 	struct raft_fsm fsm;
-	struct raft_uv_transport transport;
+	struct raft_transport transport;
 	struct job_list proposed; /* in the log, and not committed; by index */
 	unsigned rounds;          /* calls of raft_apply() under way */
 	int seen_state;           /* libraft's, after the last turn */

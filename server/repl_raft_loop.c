@@ -321,7 +321,7 @@ raft_closed(struct raft *raft)
 	struct repl_raft *r = raft->data;
 
 	raft_uv_close(&r->io);
-	raft_uv_tcp_close(&r->transport);
+	raft_transport_release(&r->transport);
 	r->closed = true;
 	/* For turned(), which has the loop ended where that is wanted. */
 	uv_async_send(&r->wake);
@@ -481,16 +481,14 @@ set_up(struct repl_raft *r, struct sp_error *err)
 {
 	int rc;
 
-	rc = raft_uv_tcp_init(&r->transport, &r->loop);
-	if (rc == 0)
-		rc = raft_uv_tcp_set_bind_address(&r->transport, r->listen);
+	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
 	if (rc != 0)
-		return raft_error(err, rc, r->transport.errmsg, r->listen);
+		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
-	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport);
+	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);
 	if (rc != 0) {
-		raft_uv_tcp_close(&r->transport);
+		raft_transport_release(&r->transport);
 		return raft_error(err, rc, r->io.errmsg, r->dir);
 	}
 	/* libraft 0.15 brings async_work() and says version 1 all the same. */
@@ -500,7 +498,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	rc = raft_init(&r->raft, &r->io, &r->fsm, r->self.id, r->self.raft);
 	if (rc != 0) {
 		raft_uv_close(&r->io);
-		raft_uv_tcp_close(&r->transport);
+		raft_transport_release(&r->transport);
 		return raft_error(err, rc, r->raft.errmsg, r->dir);
 	}
 	r->raft.data = r;

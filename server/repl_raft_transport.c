@@ -1,0 +1,245 @@
+#include "server/repl_raft_transport.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define HOST_SIZE    256
+#define PORT_SIZE    8
+#define ADDRESS_SIZE 64 /* «255.255.255.255:65535», amply */
+
+/* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
+#define SILENCE_MS  5000
+#define SYN_RETRIES 1 /* of connecting: given up 3 s after it began */
+
+struct raft_transport_connect {
+	struct raft_transport *transport;
+	struct raft_uv_connect *request; /* libraft's, answered by `cb` */
+	raft_uv_connect_cb cb;
+	raft_id id;
+	uv_getaddrinfo_t lookup;
+	struct raft_uv_connect tcp; /* ours to libraft's transport */
+	char port[PORT_SIZE];
+	struct raft_transport_connect *next; /* of the lookups */
+};
+
+static struct raft_transport *
+transport_of(struct raft_uv_transport *base)
+{
+	return (struct raft_transport *)base->impl;
+}
+
+static int
+init(struct raft_uv_transport *base, raft_id id, const char *address)
+{
+	struct raft_transport *t = transport_of(base);
+	int rc = t->tcp.init(&t->tcp, id, address);
+
+	if (rc != 0)
+		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
+	return rc;
+}
+
+static void
+accepted(struct raft_uv_transport *tcp, raft_id id, const char *address, struct uv_stream_s *stream)
+{
+	struct raft_transport *t = tcp->data;
+
+	t->accepted(&t->base, id, address, stream);
+}
+
+static int
+start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
+{
+	struct raft_transport *t = transport_of(base);
+	int rc;
+
+	t->accepted = cb;
+	rc = t->tcp.listen(&t->tcp, accepted);
+	if (rc != 0)
+		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
+	return rc;
+}
+
+/* --- Connecting --- */
+
+/* Every TCP handle of this loop is a member's. Where the socket does not take it, it is as patient as the kernel. */
+static void
+bound_patience(uv_handle_t *handle, void *arg)
+{
+	unsigned silence_ms = SILENCE_MS;
+	int retries = SYN_RETRIES;
+	uv_os_fd_t fd;
+
+	(void)arg;
+	if (uv_handle_get_type(handle) != UV_TCP || uv_fileno(handle, &fd) != 0)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof(retries));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
+}
+
+static void
+connected(struct raft_uv_connect *tcp, struct uv_stream_s *stream, int status)
+{
+	struct raft_transport_connect *c = tcp->data;
+
+	c->cb(c->request, stream, status);
+	free(c);
+}
+
+static int
+connect_to(struct raft_transport_connect *c, const char *address)
+{
+	struct raft_transport *t = c->transport;
+	int rc;
+
+	c->tcp.data = c;
+	rc = t->tcp.connect(&t->tcp, &c->tcp, c->id, address, connected);
+	if (rc == 0)
+		uv_walk(t->loop, bound_patience, NULL);
+	return rc;
+}
+
+static void
+forget_lookup(struct raft_transport_connect *c)
+{
+	struct raft_transport_connect **p = &c->transport->lookups;
+
+	while (*p != c)
+		p = &(*p)->next;
+	*p = c->next;
+}
+
+static void
+tcp_closed(struct raft_uv_transport *tcp)
+{
+	struct raft_transport *t = tcp->data;
+
+	t->closed(&t->base);
+}
+
+static void
+looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
+{
+	struct raft_transport_connect *c = lookup->data;
+	struct raft_transport *t = c->transport;
+	char host[INET_ADDRSTRLEN], address[ADDRESS_SIZE];
+	int rc = RAFT_NOCONNECTION;
+
+	forget_lookup(c);
+	if (t->closed != NULL) {
+		rc = RAFT_CANCELED;
+	} else if (status == 0 &&
+		   uv_ip4_name((const struct sockaddr_in *)(const void *)found->ai_addr, host, sizeof(host)) == 0) {
+		snprintf(address, sizeof(address), "%s:%s", host, c->port);
+		rc = connect_to(c, address);
+	}
+	uv_freeaddrinfo(found);
+	if (rc != 0) {
+		c->cb(c->request, NULL, rc);
+		free(c);
+	}
+	if (t->closed != NULL && t->lookups == NULL)
+		t->tcp.close(&t->tcp, tcp_closed);
+}
+
+/* libuv has half of its threads at most look names up, so that a name server that is silent leaves libraft's disk the
+ * other half. */
+static int
+look_up(struct raft_transport_connect *c, const char *host)
+{
+	const struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
+	struct raft_transport *t = c->transport;
+
+	c->lookup.data = c;
+	if (uv_getaddrinfo(t->loop, &c->lookup, looked_up, host, c->port, &hints) != 0)
+		return RAFT_NOCONNECTION;
+	c->next = t->lookups;
+	t->lookups = c;
+	return 0;
+}
+
+/* «host:port» apart. */
+static bool
+split(const char *address, char host[HOST_SIZE], char port[PORT_SIZE])
+{
+	const char *colon = strrchr(address, ':');
+
+	if (colon == NULL || (size_t)(colon - address) >= HOST_SIZE || strlen(colon + 1) >= PORT_SIZE)
+		return false;
+	memcpy(host, address, (size_t)(colon - address));
+	host[colon - address] = '\0';
+	memcpy(port, colon + 1, strlen(colon + 1) + 1);
+	return true;
+}
+
+static int
+start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request, raft_id id, const char *address,
+    raft_uv_connect_cb cb)
+{
+	struct raft_transport_connect *c = calloc(1, sizeof(*c));
+	struct in_addr number;
+	char host[HOST_SIZE];
+	int rc;
+
+	if (c == NULL)
+		return RAFT_NOMEM;
+	c->transport = transport_of(base);
+	c->request = request;
+	c->cb = cb;
+	c->id = id;
+	request->cb = cb;
+	if (!split(address, host, c->port))
+		rc = RAFT_INVALID;
+	else if (uv_inet_pton(AF_INET, host, &number) == 0)
+		rc = connect_to(c, address);
+	else
+		rc = look_up(c, host);
+	if (rc != 0)
+		free(c);
+	return rc;
+}
+
+/* --- The end --- */
+
+static void
+start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
+{
+	struct raft_transport *t = transport_of(base);
+
+	t->closed = cb;
+	/* Those that wait are told now, one that is being looked up when it has ended. */
+	for (struct raft_transport_connect *c = t->lookups; c != NULL; c = c->next)
+		uv_cancel((uv_req_t *)&c->lookup);
+	if (t->lookups == NULL)
+		t->tcp.close(&t->tcp, tcp_closed);
+}
+
+int
+raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
+{
+	int rc;
+
+	memset(t, 0, sizeof(*t));
+	t->loop = loop;
+	t->base = (struct raft_uv_transport){
+		.impl = t, .init = init, .listen = start_listening, .connect = start_connecting, .close = start_closing
+	};
+	rc = raft_uv_tcp_init(&t->tcp, loop);
+	if (rc != 0)
+		return rc;
+	t->tcp.data = t;
+	rc = raft_uv_tcp_set_bind_address(&t->tcp, listen);
+	if (rc != 0)
+		memcpy(t->base.errmsg, t->tcp.errmsg, sizeof(t->base.errmsg));
+	return rc;
+}
+
+void
+raft_transport_release(struct raft_transport *t)
+{
+	raft_uv_tcp_close(&t->tcp);
+}

@@ -1,0 +1,33 @@
+/*
+ * How members connect: libraft's TCP transport, and what it lacks. That one takes IPv4 addresses alone; ours looks
+ *names up, each time anew, because a pod that comes back has another address. And it waits for a peer as long as the
+ *kernel does, a quarter of an hour for one whose node is gone; ours gives up after a few seconds and connects again.
+ *
+ *	raft_transport_init(&t, &loop, "0.0.0.0:9875") … raft_uv_init(&io, &loop, dir, &t.base) …
+ *	raft_transport_release(&t);	// after libraft has closed it
+ *
+ * On the loop's thread.
+ */
+#ifndef SERVER_REPL_RAFT_TRANSPORT_H_
+#define SERVER_REPL_RAFT_TRANSPORT_H_
+
+#include <stdbool.h>
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <uv.h>
+
+struct raft_transport {
+	struct raft_uv_transport base; /* what libraft sees */
+	struct raft_uv_transport tcp;  /* libraft's own */
+	uv_loop_t *loop;
+	raft_uv_accept_cb accepted;
+	struct raft_transport_connect *lookups; /* under way */
+	raft_uv_transport_close_cb closed;      /* not NULL: is being closed */
+};
+
+/* 0 or libraft's code, with base.errmsg. */
+int raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
+void raft_transport_release(struct raft_transport *t);
+
+#endif

@@ -1,0 +1,210 @@
+/* Members that connect by name, on one loop: what arrives, what fails, and what a close leaves behind. */
+#include "server/repl_raft_transport.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/suite.h"
+
+#define MEMBER_ID 0x123450001ull
+
+static uv_loop_t loop;
+static struct raft_transport here, there;
+static char address[64], listen_at[64];
+static unsigned accepts, connects, closes;
+static raft_id accepted_id;
+static int connect_status;
+static struct uv_stream_s *streams[4];
+static size_t stream_count;
+
+/* A port of this moment that nobody listens on. */
+static unsigned
+free_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static void
+on_accept(struct raft_uv_transport *t, raft_id id, const char *from, struct uv_stream_s *stream)
+{
+	ck_assert_ptr_eq(t, &here.base);
+	ck_assert_str_eq(from, "store-1.service:9875");
+	accepts++;
+	accepted_id = id;
+	streams[stream_count++] = stream;
+}
+
+static void
+on_connect(struct raft_uv_connect *request, struct uv_stream_s *stream, int status)
+{
+	ck_assert_ptr_nonnull(request);
+	connects++;
+	connect_status = status;
+	if (stream != NULL)
+		streams[stream_count++] = stream;
+}
+
+static void
+on_close(struct raft_uv_transport *t)
+{
+	(void)t;
+	closes++;
+}
+
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void
+set_up(void)
+{
+	unsigned port = free_port();
+
+	ck_assert_int_eq(uv_loop_init(&loop), 0);
+	snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", port);
+	snprintf(address, sizeof(address), "localhost:%u", port);
+	ck_assert_int_eq(raft_transport_init(&here, &loop, listen_at), 0);
+	ck_assert_int_eq(raft_transport_init(&there, &loop, "127.0.0.1:0"), 0);
+	ck_assert_int_eq(here.base.init(&here.base, 7, "store-0.service:9875"), 0);
+	ck_assert_int_eq(there.base.init(&there.base, MEMBER_ID, "store-1.service:9875"), 0);
+	ck_assert_int_eq(here.base.listen(&here.base, on_accept), 0);
+}
+
+static void
+turn_until(const unsigned *count, unsigned n)
+{
+	while (*count < n)
+		uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void
+close_both(void)
+{
+	for (size_t i = 0; i < stream_count; i++)
+		uv_close((uv_handle_t *)streams[i], free_handle);
+	here.base.close(&here.base, on_close);
+	there.base.close(&there.base, on_close);
+	turn_until(&closes, 2);
+	raft_transport_release(&here);
+	raft_transport_release(&there);
+	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
+		;
+	ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+
+static int
+dial(struct raft_uv_connect *request, const char *to)
+{
+	return there.base.connect(&there.base, request, 7, to, on_connect);
+}
+
+START_TEST(raft_transport__connects_to_a_name)
+{
+	struct raft_uv_connect request;
+
+	ck_assert_int_eq(dial(&request, address), 0);
+	turn_until(&accepts, 1);
+	turn_until(&connects, 1);
+	ck_assert_int_eq(connect_status, 0);
+	ck_assert_uint_eq(accepted_id, MEMBER_ID);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__connects_to_a_number_without_looking_it_up)
+{
+	struct raft_uv_connect request;
+
+	ck_assert_int_eq(dial(&request, listen_at), 0);
+	ck_assert_ptr_null(there.lookups);
+	turn_until(&connects, 1);
+	ck_assert_int_eq(connect_status, 0);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__silent_peer_is_given_up_in_seconds)
+{
+	struct raft_uv_connect request;
+	socklen_t len = sizeof(unsigned);
+	unsigned silence_ms = 0;
+	uv_os_fd_t fd;
+
+	ck_assert_int_eq(dial(&request, address), 0);
+	turn_until(&accepts, 1);
+	turn_until(&connects, 1);
+	for (size_t i = 0; i < stream_count; i++) {
+		ck_assert_int_eq(uv_fileno((uv_handle_t *)streams[i], &fd), 0);
+		ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, &len), 0);
+		if (silence_ms != 0)
+			break;
+	}
+	ck_assert_uint_gt(silence_ms, 0);
+	ck_assert_uint_le(silence_ms, 10000);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__name_that_is_not_known_is_no_connection)
+{
+	struct raft_uv_connect request;
+
+	ck_assert_int_eq(dial(&request, "there-is-no-such-pod.invalid:9875"), 0);
+	turn_until(&connects, 1);
+	ck_assert_int_eq(connect_status, RAFT_NOCONNECTION);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__what_is_no_address_is_refused)
+{
+	struct raft_uv_connect request;
+
+	ck_assert_int_eq(dial(&request, "no port"), RAFT_INVALID);
+	ck_assert_int_eq(dial(&request, "host:123456789"), RAFT_INVALID);
+	ck_assert_uint_eq(connects, 0);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__close_tells_whoever_waits_for_a_name)
+{
+	struct raft_uv_connect requests[4];
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(dial(&requests[i], address), 0);
+	close_both();
+	ck_assert_uint_eq(connects, 4);
+	ck_assert_int_eq(connect_status, RAFT_CANCELED);
+}
+END_TEST
+
+int
+main(void)
+{
+	const TTest *tests[] = {
+		raft_transport__connects_to_a_name,
+		raft_transport__connects_to_a_number_without_looking_it_up,
+		raft_transport__silent_peer_is_given_up_in_seconds,
+		raft_transport__name_that_is_not_known_is_no_connection,
+		raft_transport__what_is_no_address_is_refused,
+		raft_transport__close_tells_whoever_waits_for_a_name,
+	};
+
+	return suite_run_fixture("raft transport", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
+}
