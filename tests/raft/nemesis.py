@@ -4,6 +4,7 @@ plan() says what is done when and to whom; Nemesis does it. A target is a member
 moment. What is broken is mended after a while, and all of it at the end.
 """
 
+import collections
 import random
 import signal
 import threading
@@ -79,6 +80,7 @@ class Nemesis(threading.Thread):
         self.down = {}      # member -> how many steps keep it down
         self.paused = {}
         self.told = []      # what was done, for people
+        self.done = collections.Counter()  # fault -> how often it came about
         self.problem = None
         self.ended = threading.Event()
 
@@ -87,10 +89,7 @@ class Nemesis(threading.Thread):
 
     def run(self):
         try:
-            events = []
-            for step in self.steps:
-                events.append((step.at, 0, step))
-            mends = []
+            events, mends = [(step.at, 0, step) for step in self.steps], []
             while (events or mends) and not self.ended.is_set():
                 at, kind, what = min(events[:1] + mends[:1], key=lambda e: e[0])
                 wait = self.began + at - time.monotonic()
@@ -118,7 +117,9 @@ class Nemesis(threading.Thread):
 
     def begin(self, step):
         """Do it; what mends it, or None where there was nothing to do it to."""
-        return getattr(self, step.fault)(step)
+        mend = getattr(self, step.fault)(step)
+        self.done[step.fault] += mend is not None
+        return mend
 
     # --- processes ---
 
@@ -230,7 +231,10 @@ class Nemesis(threading.Thread):
         member = self.who(step.targets[0])
         if member is None or not self.cluster.all_voters(self.caller):
             return None
-        self.tell(f"remove {member.name}: {self.cluster.remove(member, self.caller)}")
+        answer = self.cluster.remove(member, self.caller)
+        self.tell(f"remove {member.name}: {answer}")
+        if answer != 204:
+            self.done["remove, not answered"] += 1
 
         def come_back():
             if self.down.get(member.number):

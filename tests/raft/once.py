@@ -166,7 +166,7 @@ class Run:
                 "acknowledged": sum(n for name, n in counts.items() if name.endswith(" ok") and name != "read ok"),
                 "unknown": sum(n for name, n in counts.items() if name.endswith(" unknown")),
                 "counts": counts, "phases": self.phases, "told": told,
-                "faults": sorted({line.split()[1] for line in told} - {"start", "resume", "mend", "quick"})}
+                "faults": self.nemesis.done if self.nemesis else {}, "reseeds": self.cluster.reseeds()}
 
     def keep(self, where, why):
         """Leave what explains a failure."""

@@ -98,7 +98,7 @@ class Process:
     def running(self):
         if self.child is not None and self.child.poll() is not None:
             self.exits.append(self.child.returncode)
-            self.child = None
+            self._clear()
         return self.child is not None
 
     def signal(self, number):
@@ -114,7 +114,15 @@ class Process:
         self.signal(signal.SIGKILL)
         if self.child is not None:
             self.child.wait()
-            self.child = None
+            self._clear()
+
+    def _clear(self):
+        """It ended; so does what it started."""
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.child = None
 
     def end(self, grace=5):
         """SIGTERM, and wait."""
@@ -128,15 +136,9 @@ class Process:
             self.exits.append("no end after SIGTERM")
             self.kill()
             return
-        self.child = None
+        self._clear()
         if code not in (0, -signal.SIGTERM):
             self.exits.append(code)
-
-    def wait(self, timeout):
-        """The exit code; the process must end by itself."""
-        code = self.child.wait(timeout)
-        self.child = None
-        return code
 
     def crashed(self):
         """Lives that ended by a signal of their own making, or would not end. (SIGKILL is always somebody else's.)"""

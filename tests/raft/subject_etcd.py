@@ -60,6 +60,9 @@ class Cluster:
     def founded(self):
         pass
 
+    def reseeds(self):
+        return 0
+
     def client(self):
         return Client(self.reads == "local")
 

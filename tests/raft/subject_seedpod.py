@@ -1,4 +1,8 @@
-"""seedpod in mode raft: each member is a pod's init and server, started as its containers would be."""
+"""seedpod in mode raft: each member is a pod's init, server and sidecar, started as its containers would be.
+
+Every other seed has a log that is cut after a few hundred entries: a member that was away then needs a snapshot, for which its
+sidecar has the store replaced while the server runs.
+"""
 
 import os
 import pathlib
@@ -10,8 +14,8 @@ from subject import NEVER, UNKNOWN, Answer, Caller, Process
 BUILD = pathlib.Path(os.environ.get("BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build").resolve()
 PORT = 9876
 
-# init to its end, as often as it takes, then the server: one process after the other under one number.
-POD = 'until "$1" --config "$3"; do sleep 0.1; done; exec "$2" --config "$3"'
+# init to its end, as often as it takes; then the server under the same process number, and beside it the sidecar.
+POD = 'until "$1-init" --config "$2"; do sleep 0.1; done; "$1-sidecar" --config "$2" & exec "$1-server" --config "$2"'
 
 
 class Member:
@@ -32,8 +36,7 @@ class Member:
             self.environment |= {"LD_PRELOAD": str(library), "SLOWDISK": str(self.slow_file)}
 
     def start(self):
-        self.process.start(["sh", "-c", POD, self.name, BUILD / "seedpod-init", BUILD / "seedpod-server",
-                            self.cluster.config], env=self.environment, cwd=self.dir)
+        self.process.start(["sh", "-c", POD, self.name, BUILD / "seedpod", self.cluster.config], env=self.environment, cwd=self.dir)
 
     def kill(self):
         self.process.kill()
@@ -78,7 +81,9 @@ class Cluster:
             "bootstrap.retry_delay": "100ms",
             "bootstrap.max_peers": str(members),
             "bootstrap.stall_timeout": "2s",
-        } | dict(setting.split("=", 1) for setting in options.set)
+            "sidecar.listen": "10.77.{ordinal}.2:9877",
+            "sync.interval": "200ms",
+        } | ({"raft.trailing": "300", "raft.snapshot_every": "100"} if options.seed % 2 else {}) | dict(setting.split("=", 1) for setting in options.set)
         self.write_config()
         self.members = [Member(self, i) for i in range(members)]
 
@@ -98,6 +103,10 @@ class Cluster:
         """From now on a founder without a volume must not begin a second cluster, however long nobody answers it."""
         self.settings["bootstrap.peer_grace"] = "10m"
         self.write_config()
+
+    def reseeds(self):
+        """How often a member was given a snapshot in its running pod."""
+        return sum(member.process.log.read_bytes().count(b"reseed done") for member in self.members)
 
     def client(self):
         return Client(self.reads)
