@@ -1,18 +1,30 @@
 /* seedpod-server: the store server. This file only wires: options, signals, start and stop. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "conf/cli.h"
 #include "lib/http.h"
 #include "lib/log.h"
 #include "lib/version.h"
+#include "server/local.h"
 #include "server/offline.h"
 #include "server/server.h"
 
 #define TICK_S 1
 
-enum { OPTION_POSITION, OPTION_VERIFY, OPTION_STORE, OPTION_END };
+enum {
+	OPTION_POSITION,
+	OPTION_VERIFY,
+	OPTION_STORE,
+	OPTION_ID,
+	OPTION_CLUSTER,
+	OPTION_PORT,
+	OPTION_JOIN,
+	OPTION_DATA_DIR,
+	OPTION_END
+};
 
 static struct cli_option options[] = {
 	[OPTION_POSITION] = { .name = "position",
@@ -22,6 +34,18 @@ static struct cli_option options[] = {
 	    .help = "read a store that no server has open, check every record, and exit",
 	    .offline = true },
 	[OPTION_STORE] = { .name = "store", .argument = "DIR", .help = "the store for --position and --verify" },
+	[OPTION_ID] = { .name = "id",
+	    .argument = "N",
+	    .help = "without a file: be member N of a raft cluster; with --cluster and --port",
+	    .offline = true },
+	[OPTION_CLUSTER] = { .name = "cluster",
+	    .argument = "URLS",
+	    .help = "the members' URLs for one another, http://host:port, with commas; the raft port is the one below",
+	    .offline = true },
+	[OPTION_PORT] = { .name = "port", .argument = "P", .help = "the port for clients", .offline = true },
+	[OPTION_JOIN] = { .name = "join", .help = "join a cluster that is there, also as member 1", .offline = true },
+	[OPTION_DATA_DIR] = { .name = "data-dir", .argument = "DIR", .help = "the member's folder (./seedpod-N)",
+	    .offline = true },
 	[OPTION_END] = { .name = NULL },
 };
 
@@ -45,7 +69,8 @@ run_offline(void)
 }
 
 static int
-serve_until_told(const struct cli *cli, const sigset_t *signals)
+serve_until_told(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
+    const sigset_t *signals)
 {
 	const struct timespec tick = { .tv_sec = TICK_S };
 	struct sp_error err = { 0 };
@@ -53,7 +78,7 @@ serve_until_told(const struct cli *cli, const sigset_t *signals)
 	bool goes_on = true;
 	int signal_number;
 
-	if (http_setup(&err) < 0 || server_start(&cli->conf, cli->config_path, &server, &err) < 0) {
+	if (http_setup(&err) < 0 || server_start(conf, config_path, cluster, &server, &err) < 0) {
 		log_error("cannot start", LOG_STR("error", err.text), LOG_STR("code", sp_code_name(err.code)));
 		return sp_code_exit(err.code);
 	}
@@ -65,6 +90,32 @@ serve_until_told(const struct cli *cli, const sigset_t *signals)
 	server_stop(server);
 	log_info("stopped");
 	return 0;
+}
+
+/* A member of a cluster on the command line. */
+static int
+serve_member(const sigset_t *signals)
+{
+	const struct local_options o = { .id = options[OPTION_ID].value,
+		.cluster = options[OPTION_CLUSTER].value,
+		.port = options[OPTION_PORT].value,
+		.data_dir = options[OPTION_DATA_DIR].value,
+		.join = options[OPTION_JOIN].given };
+	struct sp_error err = { 0 };
+	struct local *l = calloc(1, sizeof(*l));
+	int rc = l != NULL ? local_init(l, &o, &err) : sp_error_set(&err, SP_ENOMEM, "start");
+
+	if (rc < 0) {
+		fprintf(stderr, "seedpod-server: %s\nTry 'seedpod-server --help'.\n", err.text);
+		free(l);
+		return sp_code_exit(rc);
+	}
+	log_info("starting", LOG_STR("version", SEEDPOD_VERSION), LOG_U64("member", l->cluster.number),
+	    LOG_STR("data_dir", l->conf.server_data_dir));
+	rc = serve_until_told(&l->conf, NULL, &l->cluster, signals);
+	local_release(l);
+	free(l);
+	return rc;
 }
 
 int
@@ -90,7 +141,10 @@ main(int argc, char **argv)
 		return rc;
 	if (options[OPTION_POSITION].given || options[OPTION_VERIFY].given)
 		return run_offline();
+	for (size_t i = OPTION_ID; i <= OPTION_DATA_DIR; i++)
+		if (options[i].given)
+			return serve_member(&signals);
 	log_info("starting", LOG_STR("version", SEEDPOD_VERSION), LOG_STR("pod", cli.conf.pod.name),
 	    LOG_STR("config", cli.config_path), LOG_STR("config_hash", cli.conf.hash));
-	return serve_until_told(&cli, &signals);
+	return serve_until_told(&cli.conf, cli.config_path, NULL, &signals);
 }

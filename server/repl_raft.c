@@ -178,7 +178,7 @@ raft_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
 static bool
 raft_founds(struct repl *repl)
 {
-	return of(repl)->founder;
+	return of(repl)->founder || of(repl)->makes_store;
 }
 
 static int
@@ -293,10 +293,9 @@ repl_raft_address(const char *url, char *out, size_t size)
 
 	if (colon != NULL && colon > host && colon[1] >= '0' && colon[1] <= '9')
 		port = strtoul(colon + 1, &end, 10);
-	if (port < 1 || port > 65535 || *end != '\0')
+	if (port < 2 || port > 65535 || *end != '\0')
 		return SP_EUSAGE;
-	port = port + 10000 <= 65535 ? port + 10000 : port - 10000;
-	n = snprintf(out, size, "%.*s:%lu", (int)(colon - host), host, port);
+	n = snprintf(out, size, "%.*s:%lu", (int)(colon - host), host, port - 1);
 	return n > 0 && (size_t)n < size ? n : SP_EUSAGE;
 }
 
@@ -334,6 +333,7 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	snprintf(r->self.url, sizeof(r->self.url), "%s", o->url);
 	snprintf(r->self.raft, sizeof(r->self.raft), "%s", o->address);
 	r->founder = o->founder;
+	r->makes_store = o->makes_store;
 	r->election_timeout_ms = o->election_timeout_ms;
 	r->heartbeat_ms = o->heartbeat_ms;
 	r->max_voters = o->max_voters;

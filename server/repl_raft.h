@@ -29,7 +29,9 @@ struct repl_raft_options {
 	const char *address;         /* of this member's raft port, as the others reach it; host:port */
 	const char *listen;          /* where to bind it; an IPv4 address and the same port */
 	const char *const *peers;    /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
-	bool founder;                /* begins the cluster where its store is empty and it has no log */
+	bool founder;                /* begins the cluster where raft never wrote to its store and it has no log */
+	bool makes_store;            /* makes an empty store where there is none, and has the log fill it; a founder does
+	                                so anyway, others wait for seedpod-init */
 
 	unsigned election_timeout_ms, heartbeat_ms;
 	unsigned max_voters;
@@ -40,8 +42,8 @@ struct repl_raft_options {
 	void *arg;
 };
 
-/* The raft port that goes with a server's URL where nothing else says it: its port + 10000, or - 10000 where that is
- * too high; «http://127.0.0.1:12379» -> «127.0.0.1:22379». Bytes written, or SP_EUSAGE where the URL is none with a port. */
+/* The raft port that goes with a server's URL where nothing else says it is the one below: «http://127.0.0.1:9876» ->
+ * «127.0.0.1:9875». Bytes written, or SP_EUSAGE where the URL is none with a port. */
 int repl_raft_address(const char *url, char *out, size_t size);
 
 struct repl *repl_raft_new(const struct repl_raft_options *o, struct sp_error *err);

@@ -49,7 +49,7 @@ struct repl_raft {
 	char dir[4096];
 	char listen[RAFT_ADDRESS_MAX];
 	struct contact self;
-	bool founder;
+	bool founder, makes_store;
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
 	void (*removed)(void *arg);

@@ -28,7 +28,9 @@
 struct server {
 	struct conf conf;
 	struct api api;
+	const struct server_cluster *cluster; /* or NULL */
 	struct listener *network, *control;
+	struct listener *peers; /* with `cluster`: a port of its own for the other members; or NULL */
 	struct reload *reload;
 
 	struct custody custody;
@@ -194,6 +196,15 @@ make_raft(struct server *s, struct sp_error *err)
 		return rc;
 	peers = peer_urls(c);
 	o.peers = (const char *const *)peers;
+	if (s->cluster != NULL) {
+		o.number = s->cluster->number;
+		o.url = s->cluster->url;
+		o.address = s->cluster->raft_address;
+		o.listen = s->cluster->raft_listen;
+		o.peers = s->cluster->peers;
+		o.founder = s->cluster->founds;
+		o.makes_store = true;
+	}
 	if (peers != NULL)
 		s->api.repl = repl_raft_new(&o, err);
 	else
@@ -256,13 +267,19 @@ listen_all(struct server *s, struct sp_error *err)
 	if (s->network == NULL)
 		return err->code;
 	atomic_store(&s->api.network, s->network);
+	if (s->cluster != NULL) {
+		s->peers = http_serve(&s->api, s->cluster->listen, s->conf.server_threads, err);
+		if (s->peers == NULL)
+			return err->code;
+	}
 	log_info(
 	    "serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket));
 	return 0;
 }
 
 int
-server_start(const struct conf *conf, const char *config_path, struct server **out, struct sp_error *err)
+server_start(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
+    struct server **out, struct sp_error *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	int rc;
@@ -270,6 +287,7 @@ server_start(const struct conf *conf, const char *config_path, struct server **o
 	if (s == NULL)
 		return sp_error_set(err, SP_ENOMEM, "server");
 	s->conf = *conf;
+	s->cluster = cluster;
 	custody_init(&s->custody, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
 	s->api.release = custody_release;
@@ -282,7 +300,7 @@ server_start(const struct conf *conf, const char *config_path, struct server **o
 	}
 	if (rc == 0)
 		rc = listen_all(s, err);
-	if (rc == 0) {
+	if (rc == 0 && config_path != NULL) {
 		s->reload = reload_new(config_path, conf, configure, s, err);
 		rc = s->reload != NULL ? 0 : err->code;
 	}
@@ -315,11 +333,14 @@ server_stop(struct server *s)
 		s->api.repl->ops->stop(s->api.repl);
 	if (s->network != NULL)
 		listener_stop(s->network);
+	if (s->peers != NULL)
+		listener_stop(s->peers);
 	if (s->control != NULL)
 		listener_stop(s->control);
 	if (s->api.waiters != NULL)
 		waiters_stop(s->api.waiters);
 	drain(s->network, deadline);
+	drain(s->peers, deadline);
 	drain(s->control, deadline);
 	FAULT_POINT("stop.drained");
 	if (s->api.repl != NULL)
@@ -329,6 +350,7 @@ server_stop(struct server *s)
 		committer_stop(s->api.committer);
 	atomic_store(&s->api.network, NULL);
 	listener_free(s->network, 1000);
+	listener_free(s->peers, 1000);
 	listener_free(s->control, 1000);
 	FAULT_POINT("stop.unlistened");
 	committer_free(s->api.committer);

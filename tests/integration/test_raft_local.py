@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""A cluster on the command line: the session that users of the Raft key-value store know, with curl."""
+
+import subprocess
+import tempfile
+
+import support
+from support import need, wait_until
+
+
+class Session(support.PodTest):
+    """Members are processes; 127.0.<octet>.1 is their machine, the ports are those of the session."""
+
+    def setUp(self):
+        super().setUp()
+        need("curl")
+        self.host = f"127.0.{support.octet()}.1"
+        self.processes = {}
+        # A Unix socket's path has little room.
+        self.folder = tempfile.TemporaryDirectory(prefix="sp-")
+        self.addCleanup(self.folder.cleanup)
+        self.addCleanup(self.end)
+
+    def end(self):
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+    def urls(self, members):
+        return ",".join(f"http://{self.host}:{n}2379" for n in range(1, members + 1))
+
+    def start(self, number, members=3, *more):
+        log = open(f"{self.folder.name}/{number}.log", "ab")
+        self.addCleanup(log.close)
+        self.processes[number] = subprocess.Popen(
+            [str(support.BUILD / "seedpod-server"), "--id", str(number), "--cluster", self.urls(members), "--port",
+             f"{number}2380", *more], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def curl(self, *arguments):
+        """(status, body) of one curl."""
+        done = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", *arguments], capture_output=True, text=True,
+                              timeout=30 * support.SLOW)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status or 0), body
+
+    def put(self, number, key, value):
+        return self.curl("-L", "-XPUT", "-d", value, f"http://{self.host}:{number}2380/{key}")[0]
+
+    def get(self, number, key):
+        return self.curl("-L", f"http://{self.host}:{number}2380/{key}")
+
+    def logs(self):
+        return "".join(open(f"{self.folder.name}/{n}.log").read()[-3000:] for n in self.processes)
+
+    def wait(self, condition, what):
+        try:
+            wait_until(condition, 20, what)
+        except support.PodError as problem:
+            raise AssertionError(f"{problem}\n{self.logs()}") from None
+
+    def voters(self, number):
+        status, body = self.curl(f"http://{self.host}:{number}2380/v1/members")
+        return body.count('"role":"voter"') if status == 200 else 0
+
+    def test_three_members_one_stops_and_returns_a_fourth_comes_the_third_goes(self):
+        for number in (1, 2, 3):
+            self.start(number)
+        self.wait(lambda: self.voters(1) == 3, "three vote")
+        # Write to any.
+        self.assertEqual(self.put(1, "my-key", "hello"), 204)
+        self.assertEqual(self.put(3, "my-key", "hello again"), 204)
+        self.wait(lambda: self.get(2, "my-key") == (200, "hello again"), "the second has it")
+        self.assertEqual(self.get(1, "none")[0], 404)
+        # Stop one, write, start it: it has the new value.
+        self.processes[2].kill()
+        self.processes[2].wait()
+        self.wait(lambda: self.put(1, "my-key", "foo") == 204, "a majority goes on")
+        self.assertEqual(self.get(1, "my-key"), (200, "foo"))
+        self.start(2)
+        self.wait(lambda: self.get(2, "my-key") == (200, "foo"), "the second caught up")
+        # Add a fourth with POST, then start it.
+        self.wait(lambda: self.curl("-L", "-XPOST", "-d", f"http://{self.host}:42379",
+                                    f"http://{self.host}:12380/4")[0] == 204, "the fourth is announced")
+        self.start(4, 4, "--join")
+        self.wait(lambda: self.voters(1) == 4, "four vote")
+        self.wait(lambda: self.get(4, "my-key") == (200, "foo"), "the fourth has it")
+        self.assertEqual(self.put(4, "from-four", "bar"), 204)
+        # Remove the third with DELETE: it shuts itself down.
+        self.wait(lambda: self.curl("-L", "-XDELETE", f"http://{self.host}:12380/3")[0] in (204, 404), "it is removed")
+        self.assertEqual(self.processes[3].wait(20 * support.SLOW), 0)
+        self.wait(lambda: self.voters(1) == 3, "three vote again")
+        self.assertEqual(self.put(2, "my-key", "baz"), 204)
+        status, headers = self.curl("-i", "-XPATCH", f"http://{self.host}:12380/my-key")
+        self.assertEqual(status, 405)
+        self.assertRegex(headers, r"(?m)^Allow: PUT, GET, HEAD, POST, DELETE\r?$")
+
+    def test_the_command_line_says_what_is_wrong_with_it(self):
+        for arguments, said in (
+                (["--id", "1"], "--port"), (["--cluster", self.urls(3)], "--id"), (["--id", "0", "--port", "1"], "--id"),
+                (["--id", "4", "--cluster", self.urls(3), "--port", "1"], "none for member 4"),
+                (["--id", "1", "--cluster", "nonsense", "--port", "1"], "--cluster"),
+                (["--id", "1", "--cluster", "http://127.0.0.1", "--port", "1"], "--cluster"),
+                (["--id", "1", "--cluster", self.urls(3), "--port", "70000"], "--port")):
+            done = subprocess.run([str(support.BUILD / "seedpod-server"), *arguments], capture_output=True, text=True,
+                                  cwd=self.folder.name, timeout=20 * support.SLOW)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertIn(said, done.stderr)
+
+
+if __name__ == "__main__":
+    support.main()
