@@ -50,7 +50,7 @@ start(const char *durability)
 	    100 + (pid >> 8 & 0x3f), pid & 0xff, 100 + (pid >> 8 & 0x3f), pid & 0xff, dir, dir, durability);
 	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
 	ck_assert_msg(conf_load(path, &conf, &err) == 0, "%s", err.text);
-	ck_assert_msg(server_start(&conf, path, &s, &err) == 0, "%s", err.text);
+	ck_assert_msg(server_start(&conf, path, NULL, &s, &err) == 0, "%s", err.text);
 	return s;
 }
 
