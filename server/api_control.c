@@ -196,6 +196,8 @@ api_control_metrics(struct call *c)
 	buf_init(&body, 64u << 10);
 	write_counters(c, &body);
 	write_store_figures(c, &body);
+	if (c->api->repl->ops->metrics != NULL)
+		c->api->repl->ops->metrics(c->api->repl, &body);
 	request_reply_buf(c->rq, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 	buf_release(&body);
 }

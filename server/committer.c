@@ -11,6 +11,7 @@
 
 #define QUEUE_MAX     65536 /* jobs that may wait */
 #define GROUP_MAX     4096  /* jobs in one transaction, so that none waits long for the others */
+#define ROOM_EVERY_MS 200   /* between looks for room */
 #define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
@@ -136,7 +137,7 @@ try_group(struct committer *c, struct commit_job *jobs, struct position *positio
 
 /* Try, growing the map as often as that helps. */
 static int
-commit_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
+try_and_grow(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
 {
 	int rc;
 
@@ -146,6 +147,38 @@ commit_group(struct committer *c, struct commit_job *jobs, struct position *posi
 			return rc;
 		log_info("store map grown");
 	}
+	return rc;
+}
+
+/* Wait a moment for room on the volume. False: the writer is to stop. */
+static bool
+wait_for_room(struct committer *c)
+{
+	bool stopping;
+
+	clock_sleep_ms(ROOM_EVERY_MS);
+	pthread_mutex_lock(&c->lock);
+	c->stats.full = true;
+	stopping = c->stopping;
+	pthread_mutex_unlock(&c->lock);
+	return !stopping;
+}
+
+static int
+commit_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
+{
+	bool waited = false;
+	int rc;
+
+	while ((rc = try_and_grow(c, jobs, position, err)) == SP_ENOSPACE && jobs->must) {
+		if (!waited)
+			log_error("no room for what must be stored; waiting for some", LOG_STR("error", err->text));
+		waited = true;
+		if (!wait_for_room(c))
+			return rc;
+	}
+	if (waited && rc == 0)
+		log_info("there is room again");
 	return rc;
 }
 

@@ -115,6 +115,9 @@ struct repl_ops {
 	/* Fill what a position says of the mode: `raft`. */
 	void (*describe)(struct repl *r, struct position *p);
 
+	/* Append what the mode measures, as Prometheus text. NULL in a mode that measures nothing. Any thread. */
+	void (*metrics)(struct repl *r, struct buf *out);
+
 	/* Whether this pod makes a store where there is none. */
 	bool (*founds)(struct repl *r);
 

@@ -6,10 +6,12 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "server/repl_raft_internal.h"
 
 #define QUEUE_MAX    65536 /* batches that may wait to be proposed */
 #define HAND_OVER_MS 2000
+#define LOG_BYTES_MAX (64u << 20) /* of log in memory, about */
 
 static struct repl_raft *
 of(struct repl *r)
@@ -175,6 +177,29 @@ raft_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
 	return rc;
 }
 
+static void
+raft_metrics(struct repl *repl, struct buf *out)
+{
+	struct repl_raft *r = of(repl);
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{ "seedpod_raft_elections_won_total", "counter", "Terms that this member has begun to lead.",
+		    atomic_load(&r->elections) },
+		{ "seedpod_raft_barriers_total", "counter", "Barriers for linearizable reads, one for all that waited.",
+		    atomic_load(&r->barriers) },
+		{ "seedpod_raft_proposals_in_flight", "gauge", "Writes proposed here and not committed yet.",
+		    atomic_load(&r->in_flight) },
+		{ "seedpod_raft_log_entries", "gauge", "Entries of the log that are kept.", atomic_load(&r->log_entries) },
+		{ "seedpod_raft_log_cuts_total", "counter", "How often the log was cut behind a pointer.",
+		    atomic_load(&r->cuts) },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		metrics_single(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
+}
+
 static bool
 raft_founds(struct repl *repl)
 {
@@ -272,6 +297,7 @@ static const struct repl_ops raft_ops = {
 	.role = raft_role,
 	.leader = raft_leader_url,
 	.describe = raft_describe,
+	.metrics = raft_metrics,
 	.founds = raft_founds,
 	.members = raft_members,
 	.change = raft_change,
@@ -339,6 +365,7 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->max_voters = o->max_voters;
 	r->trailing = o->trailing;
 	r->snapshot_every = o->snapshot_every;
+	r->log_bytes_max = LOG_BYTES_MAX;
 	r->removed = o->removed;
 	r->arg = o->arg;
 	pthread_mutex_init(&r->life, NULL);

@@ -175,6 +175,34 @@ copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
 	return j;
 }
 
+/*
+ * libraft keeps the log in memory, and counts entries, not bytes: where they are large, the log is cut early, and fewer
+ * are kept.
+ */
+static void
+bound_log(struct repl_raft *r, size_t bytes)
+{
+	r->cut_bytes += bytes;
+	r->cut_entries++;
+	if (r->cut_bytes >= r->log_bytes_max / 2) {
+		/* At the mean size of these entries, so many fit. */
+		r->kept = r->cut_entries < r->trailing ? (unsigned)r->cut_entries : r->trailing;
+		raft_set_snapshot_threshold(&r->raft, 1);
+	} else if (r->cut_entries >= r->trailing) {
+		r->kept = r->trailing;
+	}
+	raft_set_snapshot_trailing(&r->raft, r->kept);
+}
+
+/* The log is being cut: count anew. */
+static void
+unbound_log(struct repl_raft *r)
+{
+	r->cut_bytes = r->cut_entries = 0;
+	r->kept_from = r->delivered > r->kept ? r->delivered - r->kept : 0;
+	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
+}
+
 static int
 fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 {
@@ -183,6 +211,7 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	struct raft_job *j;
 
 	*result = NULL;
+	bound_log(r, buf->len);
 	j = take_proposal(r, index, entry_term(buf->base, buf->len));
 	if (index <= r->delivered && j == NULL)
 		return 0;
@@ -191,6 +220,7 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	j->index = index;
 	j->job.run = run_job;
 	j->job.done = job_done;
+	j->job.must = true;
 	r->delivered = index;
 	/* Where the writer falls behind, the log waits for it. */
 	while (committer_submit(r->committer, &j->job, NULL) < 0) {
@@ -224,6 +254,7 @@ fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 		return RAFT_NOMEM;
 	}
 	p->applied = r->delivered;
+	unbound_log(r);
 	(*bufs)[0] = (struct raft_buffer){ .base = p, .len = sizeof(*p) };
 	*n_bufs = 1;
 	return 0;
@@ -285,6 +316,7 @@ fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n
 	free(text);
 	if (copy == NULL)
 		return RAFT_NOMEM;
+	atomic_fetch_add(&r->cuts, 1);
 	raft_free(p);
 	(*bufs)[0] = (struct raft_buffer){ .base = copy, .len = len };
 	return 0;

@@ -52,6 +52,7 @@ struct repl_raft {
 	bool founder, makes_store;
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
+	uint64_t log_bytes_max;
 	void (*removed)(void *arg);
 	void *arg;
 
@@ -90,9 +91,13 @@ struct repl_raft {
 	bool change_busy;           /* a step of it, or a promotion, is with libraft */
 	struct raft_change change_request;
 	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given */
+	uint64_t cut_bytes, cut_entries; /* applied since the log was cut last, */
+	uint64_t kept_from;              /* which left entries after this one */
+	unsigned kept;                   /* so many are kept at the next cut */
 	uint64_t needs;     /* not 0: the log begins beyond this store, which must first hold this index */
 
 	atomic_int role;     /* enum role */
+	atomic_uint_fast64_t elections, barriers, log_entries, in_flight, cuts; /* for metrics */
 	atomic_bool halted;  /* an entry could not be applied: none after it may be */
 
 	/* Under lock. */

@@ -12,6 +12,7 @@
 #include "server/repl_raft_internal.h"
 
 #define SEGMENT_BYTES   (4u << 20) /* of the log on disk; two or three are allocated ahead */
+#define ROOM_BYTES      (16u << 20) /* of the volume; with less left, writes are refused */
 #define ROUND_MOST      1024       /* entries in one raft_apply() */
 #define ROUNDS_MOST     2          /* of them under way: the next one gathers what comes meanwhile */
 #define TURN_EVERY_MS   100
@@ -124,12 +125,24 @@ propose(struct repl_raft *r, struct job_list *jobs)
 		raft_job_fail(j, SP_EAGAIN, raft_strerror(rc));
 }
 
+/* Whether this member had better not commit to more. What is in the log must be applied, so the log stops first. */
+static bool
+is_full(struct repl_raft *r)
+{
+	struct committer_stats stats;
+	uint64_t room;
+
+	committer_stats(r->committer, &stats);
+	return stats.full || (file_free_bytes(r->dir, &room, NULL) == 0 && room < ROOM_BYTES);
+}
+
 /* Take what waits, as far as it may go now. */
 static void
 propose_queued(struct repl_raft *r)
 {
 	struct job_list jobs = { 0 };
 	struct raft_job *j;
+	const char *full;
 
 	while (r->rounds < ROUNDS_MOST) {
 		pthread_mutex_lock(&r->lock);
@@ -138,12 +151,14 @@ propose_queued(struct repl_raft *r)
 		pthread_mutex_unlock(&r->lock);
 		if (jobs.first == NULL)
 			return;
-		if (raft_state(&r->raft) == RAFT_LEADER && !r->closing) {
+		full = raft_state(&r->raft) == RAFT_LEADER && is_full(r) ? "the volume is full" : NULL;
+		if (raft_state(&r->raft) == RAFT_LEADER && full == NULL) {
 			propose(r, &jobs);
 			continue;
 		}
 		while ((j = job_list_pop(&jobs)) != NULL)
-			raft_job_fail(j, SP_EAGAIN, "this pod does not lead");
+			raft_job_fail(j, full != NULL ? SP_ENOSPACE : SP_EAGAIN,
+			    full != NULL ? full : "this pod does not lead");
 	}
 }
 
@@ -187,6 +202,7 @@ begin_term(struct repl_raft *r)
 	struct position p;
 	char *self;
 
+	atomic_fetch_add(&r->elections, 1);
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));
 	if (r->delivered == 0 && store_position(r->store, &p, NULL) == 0) {
 		snprintf(found, sizeof(found), "%s %" PRIu64, p.cluster, p.seq);
@@ -236,11 +252,13 @@ publish(struct repl_raft *r)
 	s.role = role_of(r);
 	/* Once it is closed, libraft's memory is gone. */
 	if (!r->closing) {
+		atomic_store(&r->log_entries, raft_last_index(&r->raft) - r->kept_from);
 		raft_leader(&r->raft, &leader, &address);
 		s.members = c->n;
 		for (unsigned i = 0; i < c->n; i++)
 			s.voters += c->servers[i].role == RAFT_VOTER;
 	}
+	atomic_store(&r->in_flight, r->proposed.count);
 	s.leader_known = leader != 0;
 	pthread_mutex_lock(&r->lock);
 	if (r->status.role == RAFT_ROLE_REMOVED)
@@ -546,6 +564,9 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 		return rc;
 	r->closing = r->closed = r->stop_wanted = false;
 	r->needs = base_needed;
+	r->cut_bytes = r->cut_entries = 0;
+	r->kept = r->trailing;
+	r->kept_from = 0;
 	r->rounds = 0;
 	r->change = NULL;
 	r->change_busy = false;

@@ -145,6 +145,7 @@ raft_read_turn(struct repl_raft *r)
 	r->reads = take(r);
 	if (r->reads.first == NULL)
 		return;
+	atomic_fetch_add(&r->barriers, 1);
 	r->barrier.data = r;
 	r->barrier_busy = true;
 	rc = raft_barrier(&r->raft, &r->barrier, barrier_over);

@@ -178,6 +178,18 @@ class ThreeMembers(RaftTest):
             self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
         self.assertEqual(pod.get("/v1/kv/key-99").body, b"499")
 
+    def test_large_values_cut_the_log_early(self):
+        pods = self.cluster()
+        pod = self.leader(pods)
+        value = bytes(range(256)) * (8 << 12)
+        with pod.client() as client:
+            for n in range(5):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n % 3}", value).status, 204)
+        # 40 MiB went through the log; from 32 on it is cut.
+        self.assertGreaterEqual(pod.server_metrics()["seedpod_raft_log_cuts_total"], 1)
+        pods.wait_equal(timeout=120)
+        self.assertTrue(pods[1].get("/v1/kv/key-2").body == value)
+
     def test_a_member_that_is_taken_out_stops_and_comes_back_as_another(self):
         pods = self.cluster()
         leader = self.leader(pods)
@@ -224,6 +236,31 @@ class ThreeMembers(RaftTest):
             self.assertEqual(reply.status, 400, wrong)
         self.assertEqual(len(self.members(leader)), 1)
         self.assertEqual(leader.ask("DELETE", "/v1/members/1").status, 409)
+
+
+class FullVolume(RaftTest):
+    def test_writes_are_refused_before_the_log_is_full_and_go_on_with_room(self):
+        support.need_root("mounts a small volume")
+        pods = self.raft_set({"server.map_size": "256MiB"})
+        pod = pods.add()
+        pod.mount_volume("64m")
+        filler = pod.data_dir / "filler"
+        filler.write_bytes(bytes(16 << 20))
+        pod.server.start()
+        self.leads(pod, pods)
+        for n in range(1000):
+            reply = pod.put(f"key-{n}", bytes([n % 256]) * 262144)
+            if reply.status != 204:
+                break
+        self.assertEqual(reply.status, 507, reply.body)
+        self.assertGreater(n, 2)
+        self.assertTrue(pod.get("/v1/kv/key-0").body == bytes(262144))
+        filler.unlink()
+        wait_until(lambda: pod.put("after", b"value").status == 204, 20, "it stores again", pods)
+        self.assertEqual(pod.position()["keys"], n + 1)
+        pod.server.kill()
+        pod.server.start()
+        self.assertEqual(self.leads(pod, pods)["keys"], n + 1)
 
 
 class RootApi(RaftTest):

@@ -82,9 +82,8 @@ START_TEST(entry_decode__what_is_cut_or_altered_is_refused_or_stays_within_its_b
 		bytes[i] ^= 0xff;
 		if (entry_decode(bytes, len, &back, &err) == 0) {
 			for (size_t k = 0; k < back.batch.count && back.kind == ENTRY_BATCH; k++)
-				ck_assert_ptr_le((const unsigned char *)back.batch.ops[k].value +
-						     back.batch.ops[k].value_len,
-				    bytes + len);
+				ck_assert((const unsigned char *)back.batch.ops[k].value +
+					      back.batch.ops[k].value_len <= bytes + len);
 			entry_release(&back);
 		}
 		bytes[i] ^= 0xff;
