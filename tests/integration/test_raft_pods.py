@@ -42,6 +42,10 @@ class RaftPods(support.PodTest):
         self.assertEqual(reply.status, 204, reply.body)
         return reply
 
+    def read(self, pod, key):
+        reply = pod.get(f"/{key}?consistency=linearizable")
+        return reply.body if reply.status == 200 else reply.status
+
     def fill(self, pods, count):
         pods.leader.load((f"key-{n}", "x" * 100) for n in range(count))
 
@@ -57,6 +61,44 @@ class Session(RaftPods):
         for pod in pods:
             wait_until(lambda p=pod: p.metrics()["seedpod_raft_voters"] == 3, 20, "the metrics count three", pods)
             self.assertIn("[+]log ok", pod.ask_sidecar("/readyz?verbose").text())
+
+    def test_the_session_of_a_raft_key_value_store(self):
+        pods = self.cluster(3)
+        for pod in pods:
+            self.write(pod, f"by-{pod.ordinal}", b"hello", "/")
+            self.assertEqual(self.read(pods.leader, f"by-{pod.ordinal}"), b"hello")
+        self.write(pods[1], "my-key", b"hello", "/")
+        # One is stopped, the others write on; started again, it has the new value.
+        pods[1].stop()
+        self.write(pods.elected(), "my-key", b"foo", "/")
+        self.assertEqual(self.read(pods.leader, "my-key"), b"foo")
+        pods[1].start()
+        pods.wait_ready()
+        self.assertEqual(pods[1].get("/my-key").body, b"foo")
+        # A fourth is added, and started.
+        pods.add()
+        self.assertEqual(pods.leader.ask("POST", "/4", pods[3].url.encode()).status, 204)
+        pods[3].start()
+        self.wait_voters(pods, [1, 2, 3, 4])
+        pods.wait_ready()
+        self.assertEqual(pods[3].get("/my-key").body, b"foo")
+        # The third is removed, and stops itself; what is left goes on.
+        gone = pods[2]
+        if pods.leader is gone:
+            gone.stop()
+            pods.elected(pods=[p for p in pods if p is not gone])
+            gone.start()
+        pods.wait_ready()
+        self.assertEqual(pods.leader.ask("DELETE", "/3").status, 204)
+        self.wait_voters(pods, [1, 2, 4])
+        wait_until(lambda: not gone.server.running, 20, "the removed member has stopped itself", pods)
+        self.write(pods.leader, "my-key", b"bar", "/")
+        for pod in pods[0], pods[1], pods[3]:
+            self.assertEqual(self.read(pod, "my-key"), b"bar")
+        for method in "PATCH", "OPTIONS":
+            reply = pods[0].ask(method, "/my-key")
+            self.assertEqual(reply.status, 405)
+            self.assertIn("PUT", reply.headers["Allow"])
 
 
 class Volumes(RaftPods):
