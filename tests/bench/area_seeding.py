@@ -11,16 +11,26 @@ COUNT = 1000000
 SIZE = 1000
 
 
-def seed(bench, pod, synced=True):
-    """Run init on an empty volume: what measure says. `synced`: with nothing else left to be written to disk."""
+def empty(pod):
+    """Give the pod an empty volume."""
     shutil.rmtree(pod.data_dir, ignore_errors=True)
     pod.data_dir.mkdir()
     pod.init.termination_log.parent.mkdir(parents=True, exist_ok=True)
     pod.init.log_path.parent.mkdir(parents=True, exist_ok=True)
-    if synced:
-        os.sync()
+
+
+def run_init(bench, pod):
+    """Run init to its end: what measure says."""
     return bench.command(bench.build / "seedpod-init", "--config", pod.set.config_path, env=pod.init.environment(),
                          cwd=pod.dir)
+
+
+def seed(bench, pod, synced=True):
+    """Run init on an empty volume. `synced`: with nothing else left to be written to disk."""
+    empty(pod)
+    if synced:
+        os.sync()
+    return run_init(bench, pod)
 
 
 def run(bench):

@@ -55,13 +55,21 @@ def markdown(rows):
     return "\n".join(lines)
 
 
-def insert(path, results):
-    """Put the table where a document marks its place, if it does."""
+def insert(root, document, results):
+    """Put charts and table where a document marks their place, if it does."""
     begin, end = "<!-- bench: table -->", "<!-- bench: end -->"
+    path = root / document
     text = path.read_text() if path.exists() else ""
-    if begin in text and end in text:
-        before, rest = text.split(begin, 1)
-        path.write_text(before + begin + "\n" + markdown(results["rows"]) + "\n" + end + rest.split(end, 1)[1])
+    if begin not in text or end not in text:
+        return
+    before, rest = text.split(begin, 1)
+    up = "../" * (len(pathlib.PurePath(document).parts) - 2) if document.startswith("docs/") else "docs/"
+    m = results["machine"]
+    parts = [f"`make bench` printed this on {results['measured'][:10]}: {m['cores']} cores ({m['cpu']}), "
+             f"{m['memory_gib']:.0f} GiB, Linux {m['kernel'].split('-')[0]}.", "",
+             f"![seedpod against its targets]({up}bench/chart.svg)", "", markdown(results["rows"]), "",
+             f"![From ten thousand to ten million keys]({up}bench/growth.svg)"]
+    path.write_text(before + begin + "\n" + "\n".join(parts) + "\n" + end + rest.split(end, 1)[1])
 
 
 def curves(results):
@@ -69,7 +77,7 @@ def curves(results):
     import math
     points = next((c["points"] for c in results["curves"] if c["area"] == "growth"), [])
     panels = [("get", "GET, 64 connections", 1000, "thousand/s"), ("put", "durable PUT, 64 connections", 1000, "thousand/s"),
-              ("seed", "seeding", 1e6, "MB/s"), ("idle_leader", "idle leader with one follower", 1, "% of a core")]
+              ("seed", "seeding", 1e6, "MB/s"), ("idle_leader", "idle leader with a follower", 1, "% of a core")]
     width, height, pad = 300, 190, 46
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * width} {2 * height}" width="{2 * width}" '
            f'height="{2 * height}" font-family="system-ui, sans-serif" font-size="11" fill="{INK}">',
@@ -77,7 +85,7 @@ def curves(results):
     for number, (name, title, unit, label) in enumerate(panels):
         left, top = number % 2 * width, number // 2 * height
         values = [p[name] / unit for p in points]
-        most = max(values + [0.01]) * 1.15
+        most = max(values + [1 if name == "idle_leader" else 0.01]) * 1.15
         steps = max(1, len(points) - 1)
         at = [(left + pad + i * (width - pad - 20) / steps, top + height - 30 - v / most * (height - 70))
               for i, v in enumerate(values)]
@@ -91,6 +99,7 @@ def curves(results):
                        f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{html.escape(show(v))}</text>'
                        f'<text x="{x:.1f}" y="{top + height - 14}" text-anchor="middle" fill="#5a6069">'
                        f'10<tspan dy="-4" font-size="8">{math.log10(p["keys"]):.0f}</tspan></text>')
+        out.append(f'<text x="{left + 6}" y="{top + height - 14}" fill="#5a6069">keys</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
 
@@ -113,7 +122,7 @@ def merge(path, bench, areas):
 
 # --- the chart ---
 
-BAR, GAP, LEFT, WIDTH, RIGHT = 20, 8, 330, 380, 150
+BAR, GAP, LEFT, WIDTH, RIGHT = 20, 8, 480, 400, 150
 GOOD, BAD, PLAIN, INK = "#2f7d4f", "#b3472f", "#8a8f98", "#22262b"
 
 
@@ -129,9 +138,9 @@ def chart(results):
     """Each target as a bar: how many times better than asked, on a logarithmic scale, red where it falls short."""
     import math
     rows = [r for r in results["rows"] if r["target"]]
-    low, high = -1.0, 3.0  # half as good as asked … eight times as good
+    low, high = -3.0, 3.0  # an eighth as good as asked … eight times as good
     scale = WIDTH / (high - low)
-    height = 70 + len(rows) * (BAR + GAP)
+    height = 84 + len(rows) * (BAR + GAP)
     total = LEFT + WIDTH + RIGHT
 
     def x(value):
@@ -140,24 +149,25 @@ def chart(results):
            f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}">',
            f'<rect width="{total}" height="{height}" fill="#ffffff"/>',
            '<text x="10" y="20" font-size="15" font-weight="600">seedpod against its targets</text>',
-           '<text x="10" y="38" fill="#5a6069">each bar: how many times better than asked (1× is the target); '
-           'right of it: the figure</text>']
+           '<text x="10" y="38" fill="#5a6069">each bar: how many times better (green) or worse (red) than asked; 1× is the '
+           'target. Right of it: the figure and its target</text>']
     for power in range(int(low), int(high) + 1):
-        label = {-1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×"}[power]
+        label = {-3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×"}[power]
         at = LEFT + (power - low) * scale
-        out.append(f'<line x1="{at:.1f}" y1="56" x2="{at:.1f}" y2="{height - 10}" stroke="{INK if power == 0 else "#d8dbe0"}"'
+        out.append(f'<line x1="{at:.1f}" y1="68" x2="{at:.1f}" y2="{height - 10}" stroke="{INK if power == 0 else "#d8dbe0"}"'
                    f' stroke-width="{1.5 if power == 0 else 1}"/>')
-        out.append(f'<text x="{at:.1f}" y="52" text-anchor="middle" fill="#5a6069">{label}</text>')
+        out.append(f'<text x="{at:.1f}" y="62" text-anchor="middle" fill="#5a6069">{label}</text>')
     for i, r in enumerate(rows):
-        y = 62 + i * (BAR + GAP)
-        name = r["name"] + (f" : {r['peer'].split(',')[0]}" if r["peer"] else "")
-        name = name if len(name) < 56 else name[:54] + "…"
+        y = 76 + i * (BAR + GAP)
+        peer = r["peer"].removesuffix(", sync")
+        name = r["name"] + ("" if not peer or peer.startswith(("without", "one ")) else f", to {peer}")
+        name = name if len(name) < 84 else name[:82] + "…"
         end, one = x(how_far(r)), x(1)
-        unit = "×" if r["theirs"] is not None and r["unit"] in ("s", "/s") else " " + r["unit"]
+        unit = "×" if r["theirs"] is not None else " " + r["unit"]
         out.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{html.escape(name)}</text>')
         out.append(f'<rect x="{min(end, one):.1f}" y="{y}" width="{abs(end - one):.1f}" height="{BAR}" rx="2" '
                    f'fill="{GOOD if r["met"] else BAD}"/>')
         out.append(f'<text x="{max(end, one) + 6:.1f}" y="{y + 14}">{html.escape(show(r["figure"]) + unit)}'
-                   f'<tspan fill="{PLAIN}"> ({html.escape(r["target"].replace("<=", "≤").replace(">=", "≥"))})</tspan></text>')
+                   f'<tspan fill="{PLAIN}" dx="5">({html.escape(r["target"].replace("<=", "≤").replace(">=", "≥"))})</tspan></text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
