@@ -58,7 +58,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture torture-raft uninstall up
+.PHONY: all bench clean coverage crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture torture-raft uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -122,6 +122,14 @@ faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so $(BUILD)/faults/slowdisk.so #
 
 crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
+
+coverage: ## run the tests in a build that counts, and say which lines of lib conf server init sidecar they reach
+	@tests/deps gcovr
+	@$(MAKE) --no-print-directory BUILD=build-coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic' all faults \
+		$(UNIT_TESTS:$(BUILD)/%=build-coverage/%)
+	@find build-coverage -name '*.gcda' -delete
+	@BUILD=$(abspath build-coverage) SEEDPOD_TEST_SLOW=2 TESTS='$(TESTS)' tests/run all || true
+	@tests/coverage build-coverage
 
 torture: all faults ## faults of all kinds under load for MINUTES=30, against a model (SEED=N repeats, PODS=4)
 	@BUILD=$(abspath $(BUILD)) MINUTES='$(MINUTES)' SEED='$(SEED)' PODS='$(if $(filter command%,$(origin PODS)),$(PODS))' tests/fault/torture.py
