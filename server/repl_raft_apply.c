@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "server/repl_batch.h"
 #include "server/repl_raft_internal.h"
@@ -126,6 +127,7 @@ job_done(struct commit_job *job)
 			j->batch->seq = j->seq;
 			j->batch->done(j->batch);
 			j->batch = NULL;
+			FAULT_POINT("raft.told");
 		}
 		raft_job_free(j);
 		return;
@@ -222,6 +224,7 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	j->job.done = job_done;
 	j->job.must = true;
 	r->delivered = index;
+	FAULT_POINT("raft.committed");
 	/* Where the writer falls behind, the log waits for it. */
 	while (committer_submit(r->committer, &j->job, NULL) < 0) {
 		if (atomic_load(&r->halted)) {

@@ -7,6 +7,7 @@
 
 #include <uuid.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
@@ -112,6 +113,7 @@ propose(struct repl_raft *r, struct job_list *jobs)
 			job_list_push(&r->proposed, j);
 		}
 		r->rounds++;
+		FAULT_POINT("raft.proposed");
 		rc = raft_apply(&r->raft, &round->request, bufs, n, round_over);
 		if (rc == 0)
 			return;
