@@ -33,7 +33,7 @@ VERSION := $(shell sed -n 's/^.define SEEDPOD_VERSION "\(.*\)"/\1/p' lib/version
 
 CC ?= gcc
 CFLAGS ?= -O2 -g
-PKGS := libcurl libarchive inih lmdb libmicrohttpd jansson libxxhash uuid libzstd raft libuv
+PKGS := gnutls libcurl libarchive inih lmdb libmicrohttpd jansson libxxhash uuid libzstd raft libuv
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
 # Asked once, when first needed: `make deps demo` has installed them by then.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/doors.h"
 #include "lib/clock.h"
 #include "lib/version.h"
 
@@ -244,6 +245,8 @@ cli_parse(struct cli *cli, int argc, char **argv)
 	if (shared[SHARED_PRINT].given)
 		return print_configuration(cli);
 	if (shared[SHARED_CHECK].given) {
+		if ((rc = doors_check(&cli->conf, &err)) < 0)
+			return report(cli, rc, &err);
 		printf("%s: ok\n", cli->config_path);
 		return 0;
 	}

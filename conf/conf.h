@@ -20,6 +20,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/pod.h"
+#include "lib/tls.h"
 
 #define CONF_DEFAULT_PATH "/etc/seedpod/seedpod.ini"
 #define CONF_TEXT_MAX     512          /* bytes of a text value, with NUL */
@@ -32,6 +33,7 @@ enum conf_donor { CONF_DONOR_AUTO, CONF_DONOR_LEADER };
 enum conf_compression { CONF_COMPRESSION_NONE, CONF_COMPRESSION_ZSTD };
 enum conf_sync_mode { CONF_SYNC_STREAM, CONF_SYNC_POLL };
 enum conf_on_divergence { CONF_DIVERGENCE_HALT, CONF_DIVERGENCE_RESEED };
+enum conf_switch { CONF_OFF, CONF_ON };
 enum conf_leader_loss { CONF_LOSS_SERVE, CONF_LOSS_UNREADY };
 
 /* Fields are named <section>_<key> after the keys of the file. Durations are milliseconds, sizes bytes. */
@@ -92,6 +94,18 @@ struct conf {
 
 	/* [sidecar] */
 	char sidecar_listen[CONF_TEXT_MAX];
+	enum conf_switch sidecar_tls;
+
+	/* [tls] */
+	char tls_cert[CONF_TEXT_MAX]; /* "": no TLS */
+	char tls_key[CONF_TEXT_MAX];
+	char tls_ca[CONF_TEXT_MAX];
+	enum tls_client_auth tls_client_auth;
+	enum tls_version tls_min_version;
+	char tls_peer_name[CONF_TEXT_MAX]; /* a template: see conf/doors.h; "": the host of the peer's URL */
+
+	/* [auth] */
+	char auth_tokens[CONF_TEXT_MAX]; /* a folder; "": no authorization */
 
 	/* [log] */
 	enum log_level log_level;   /* live */

@@ -166,6 +166,7 @@ form_check(enum key_form form, const char *text)
 	case FORM_DNS:
 		return check_dns(text);
 	case FORM_DNS_DEFAULT:
+	case FORM_CERT_NAME:
 		return text[0] == '\0' ? NULL : check_dns(text);
 	case FORM_LISTEN:
 		return check_host_port(text, true);
@@ -176,6 +177,7 @@ form_check(enum key_form form, const char *text)
 	case FORM_DIR:
 		return check_path(text);
 	case FORM_FILE:
+	case FORM_FOLDER:
 		return text[0] == '\0' ? NULL : check_path(text);
 	case FORM_URL:
 		return check_url(text);

@@ -43,4 +43,7 @@ const char *raw_environment_value(const char *const *environment, const char *na
 /* Make `out` of it all (not its hash). What comes out is of use only where `m` stays empty. */
 void raw_resolve(const struct raw *raw, const char *const *environment, struct conf *out, struct mistakes *m);
 
+/* What keys demand of one another, once each has its value (agree.c); part of raw_resolve(). */
+void raw_agree(const struct raw *raw, struct conf *c, struct mistakes *m);
+
 #endif

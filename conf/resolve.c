@@ -136,4 +136,5 @@ raw_resolve(const struct raw *raw, const char *const *environment, struct conf *
 		resolve_key(&schema_keys[i], &raw->values[i], environment, out, m);
 	refuse_missing_mode(raw, out, m);
 	check_raft_times(raw, out, m);
+	raw_agree(raw, out, m);
 }

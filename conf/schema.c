@@ -33,6 +33,8 @@
 /* Words stand in the order of their enums. */
 _Static_assert(CONF_MODE_STATIC == 0 && CONF_MODE_RAFT == 1 && CONF_MODE_CHAIN == 2, "order of words");
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3, "order of words");
+_Static_assert(TLS_CLIENT_NONE == 0 && TLS_CLIENT_OPTIONAL == 1 && TLS_CLIENT_REQUIRE == 2, "order of words");
+_Static_assert(TLS_VERSION_1_2 == 0 && TLS_VERSION_1_3 == 1, "order of words");
 _Static_assert(LOG_LOGFMT == 0 && LOG_JSON == 1, "order of words");
 
 /* clang-format off */
@@ -163,6 +165,32 @@ const struct schema_key schema_keys[] = {
 
 	{ KEY("sidecar", "listen"), FIELD(sidecar_listen), TEXT(FORM_LISTEN), .default_text = "0.0.0.0:9877",
 	  .help = "Where the sidecar answers probes, metrics and status." },
+	{ KEY("sidecar", "tls"), FIELD(sidecar_tls), WORDS("off", "on"), .default_text = "off",
+	  .help = "Whether these pages are HTTPS, with the certificate of [tls]. Clients are not asked for one "
+		  "here: the kubelet has none." },
+
+	{ KEY("tls", "cert"), FIELD(tls_cert), TEXT(FORM_FILE), .default_text = "",
+	  .help = "This pod's certificate in PEM form, then what leads to its authority. The server then speaks "
+		  "HTTPS alone, and shows it to peers too. New files are taken while running. Left empty: HTTP." },
+	{ KEY("tls", "key"), FIELD(tls_key), TEXT(FORM_FILE), .default_text = "",
+	  .help = "The private key of cert, in PEM form, without a password." },
+	{ KEY("tls", "ca"), FIELD(tls_ca), TEXT(FORM_FILE), .default_text = "",
+	  .help = "The authorities that peers' and clients' certificates must come from. Left empty: the system's "
+		  "for peers." },
+	{ KEY("tls", "client_auth"), FIELD(tls_client_auth), WORDS("none", "optional", "require"),
+	  .default_text = "none",
+	  .help = "Whether whoever asks the server must show a certificate from ca: with optional, one that is "
+		  "shown must be good." },
+	{ KEY("tls", "min_version"), FIELD(tls_min_version), WORDS("1.2", "1.3"), .default_text = "1.2",
+	  .help = "The least version of TLS that is spoken." },
+	{ KEY("tls", "peer_name"), FIELD(tls_peer_name), .type = KEY_TEMPLATE, .form = FORM_CERT_NAME,
+	  .default_text = "",
+	  .help = "The name that a peer's certificate must bear, where that is not the host of peer_url; {name} "
+		  "and {ordinal} are those of the pod that is asked." },
+
+	{ KEY("auth", "tokens"), FIELD(auth_tokens), TEXT(FORM_FOLDER), .default_text = "",
+	  .help = "A folder with the files read, write, peer and metrics: the tokens of each role, one a line. New "
+		  "files are taken while running. Left empty: anyone may read and write." },
 
 	{ KEY("log", "level"), FIELD(log_level), WORDS("debug", "info", "warn", "error"), .live = true,
 	  .default_text = "info",

@@ -30,6 +30,8 @@ enum key_form {
 	FORM_SOCKET,      /* an absolute path that fits sun_path */
 	FORM_DIR,         /* an absolute path */
 	FORM_FILE,        /* an absolute path, or "" for none */
+	FORM_FOLDER,      /* an absolute path of a folder, or "" for none */
+	FORM_CERT_NAME,   /* a DNS name or an address, or "" */
 	FORM_URL,         /* http://host:port, no path */
 };
 

@@ -148,7 +148,10 @@ allowed_text(enum key_form form)
 	case FORM_DIR:
 		return "an absolute path";
 	case FORM_FILE:
+	case FORM_FOLDER:
 		return "an absolute path, or empty";
+	case FORM_CERT_NAME:
+		return "a DNS name, or empty";
 	case FORM_URL:
 		return "http://host:port or https://host:port, without a path";
 	case FORM_ANY:

@@ -51,6 +51,8 @@ refusal(const struct download *d, const char *url, struct sp_error *err)
 		code = SP_EAGAIN;
 	else if (d->reply.status >= 500)
 		code = SP_EUNAVAIL;
+	else if (d->reply.status == 401 || d->reply.status == 403)
+		code = SP_EPERM;
 	return sp_error_set(err, code, "GET %s: status %ld: %s", url, d->reply.status, text);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "conf/cli.h"
+#include "conf/doors.h"
 #include "init/run.h"
 #include "init/show.h"
 #include "init/stop.h"
@@ -49,6 +50,12 @@ check_store(void *arg, const char *store_dir, struct position *out, struct sp_er
 	return driver_seedpod_read_offline(NULL, store_dir, out, err);
 }
 
+static void
+look_at_doors(void *arg)
+{
+	doors_look(arg);
+}
+
 static int
 print_plan(const struct run_options *run, bool json, struct sp_error *err)
 {
@@ -85,10 +92,14 @@ parse_index(const char *text, uint64_t *out, struct sp_error *err)
 
 /* The store is read offline: this process holds the volume's lock. With --plan it does not, so a server goes first. */
 static int
-work(const struct conf *conf, struct seed_report *report, struct sp_error *err)
+work(const struct conf *conf, struct doors *doors, struct seed_report *report, struct sp_error *err)
 {
 	bool plan = options[OPTION_PLAN].given;
-	struct run_options run = { .conf = conf, .reseed = options[OPTION_RESEED].given, .check = check_store };
+	struct run_options run = { .conf = conf,
+		.reseed = options[OPTION_RESEED].given,
+		.check = check_store,
+		.look = look_at_doors,
+		.look_arg = doors };
 	struct volume volume;
 	int rc;
 
@@ -119,12 +130,15 @@ main(int argc, char **argv)
 		.options = options };
 	struct seed_report report = { .phase = "facts" };
 	struct sp_error err = { 0 };
+	struct doors doors = { 0 };
 	int rc, exit_code;
 
 	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0)
 		return exit_code;
-	if ((rc = http_setup(&err)) == 0 && (rc = stop_setup(&err)) == 0)
-		rc = work(&cli.conf, &report, &err);
+	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, &cli.conf, &err)) == 0)
+		doors_use(&doors);
+	if (rc == 0 && (rc = stop_setup(&err)) == 0)
+		rc = work(&cli.conf, &doors, &report, &err);
 	exit_code = sp_code_exit(rc);
 	if (rc < 0) {
 		log_error("init failed", LOG_STR("phase", report.phase), LOG_STR("donor", report.donor),
@@ -137,5 +151,6 @@ main(int argc, char **argv)
 	}
 	stop_teardown();
 	http_teardown();
+	doors_close(&doors);
 	return exit_code;
 }

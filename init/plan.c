@@ -138,10 +138,12 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 static void
 leader_with_empty_volume(const struct facts *f, struct plan *out)
 {
-	const struct peer_fact *most = NULL;
+	const struct peer_fact *most = NULL, *closed = NULL;
 	size_t with_store = 0;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
+		if (!f->peers[i].answer.has_store && f->peers[i].answer.err.code == SP_EPERM)
+			closed = &f->peers[i];
 		if (!f->peers[i].answer.has_store)
 			continue;
 		with_store++;
@@ -154,6 +156,12 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 		    f->peer_count - with_store, f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
+	} else if (closed != NULL) {
+		/* It is there, and may hold what this volume lost. */
+		plan_decide(out, PLAN_WAIT,
+		    "this pod leads, its volume is empty, and %s may have data but cannot be asked (%.400s)", closed->name,
+		    closed->answer.err.text);
+		out->code = SP_EPERM;
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
 		    f->peer_count);
@@ -252,6 +260,15 @@ describe_silence(const struct peer_fact *leader, char *out, size_t size)
 		snprintf(out, size, "the leader %s cannot be reached (%.400s)", leader->name, leader->answer.err.text);
 }
 
+/* What it comes to that the leader told no position. */
+static int
+silence_code(const struct peer_fact *leader)
+{
+	if (leader->answer.err.code == SP_EPERM)
+		return SP_EPERM; /* it does not let us in, or is not who it should be */
+	return leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
+}
+
 static void
 follower_alone(const struct facts *f, const struct peer_fact *leader, struct plan *out)
 {
@@ -264,12 +281,12 @@ follower_alone(const struct facts *f, const struct peer_fact *leader, struct pla
 		break;
 	case STORE_EMPTY:
 		plan_decide(out, PLAN_WAIT, "%s, and this volume is empty", silence);
-		out->code = leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
+		out->code = silence_code(leader);
 		break;
 	case STORE_DAMAGED:
 		plan_decide(out, f->reseed_diverged ? PLAN_WAIT : PLAN_REFUSE, "%s, and this store cannot be read (%s)",
 		    silence, f->damage);
-		out->code = !f->reseed_diverged ? SP_EBADDATA : leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
+		out->code = f->reseed_diverged ? silence_code(leader) : SP_EBADDATA;
 		break;
 	}
 }

@@ -204,6 +204,8 @@ loop(struct run *r, struct seed_report *report, struct sp_error *err)
 	do {
 		if (stop_requested())
 			return stopped(err);
+		if (r->o->look != NULL)
+			r->o->look(r->o->look_arg);
 		memset(report, 0, sizeof(*report));
 		report->phase = "facts";
 		now_ms = clock_mono_ms();

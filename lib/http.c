@@ -23,6 +23,7 @@ http_setup(struct sp_error *err)
 void
 http_teardown(void)
 {
+	http_set_door(NULL);
 	curl_global_cleanup();
 }
 

@@ -16,7 +16,7 @@
  *
  * Errors: SP_EUNAVAIL (name not found, refused, unreachable, no answer in time), SP_ESTALLED (no byte for
  * stall_timeout_ms), SP_ETRUNCATED (closed before the end), SP_ETOOBIG (answer or headers over their limit),
- *SP_ECANCELED, SP_EBADDATA (not HTTP), SP_ENOMEM. The text names the URL and says how many bytes had come. An HTTP
+ *SP_ECANCELED, SP_EBADDATA (not HTTP), SP_EPERM (one side does not trust the other's certificate), SP_ENOMEM. The text names the URL and says how many bytes had come. An HTTP
  *status that is not 2xx is not an error here: the caller looks at `status`.
  */
 #ifndef LIB_HTTP_H_
@@ -29,7 +29,32 @@
 #include "lib/buf.h"
 #include "lib/error.h"
 
+struct tls;
+
+/*
+ * The door of the peers: how whoever is asked over TCP knows that it is us, and we that it is them. It is set once for
+ * the program, since every peer is behind the same.
+ */
+struct http_door {
+	struct tls *tls; /* our certificate, and the authorities that theirs must come from; NULL: none, the system's */
+
+	/*
+	 * Whether `url` is a peer's: only a peer is shown the certificate and the token, and held to the authorities. `name` (of size bytes) becomes the name that its
+	 * certificate must bear; left "", that is the URL's host.
+	 */
+	bool (*is_peer)(void *arg, const char *url, char *name, size_t size);
+
+	/* The token to show, into out[size]: true, or false where there is none. NULL: there is none. */
+	bool (*token)(void *arg, char *out, size_t size);
+	void *arg;
+};
+
+#define HTTP_TOKEN_MAX 520 /* bytes, with NUL */
+
 int http_setup(struct sp_error *err);
+
+/* Before the first request; `door` and what it points to must last until http_teardown(). NULL: none. */
+void http_set_door(const struct http_door *door);
 void http_teardown(void);
 
 struct http_client_options {

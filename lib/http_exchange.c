@@ -119,6 +119,16 @@ http_exchange_fail(struct http_exchange *x, int code, const char *text)
 	x->finished = true;
 }
 
+/* There is somebody, but it could not show that it is the one that was asked, or does not take us for one of its own. */
+static void
+fail_tls(struct http_exchange *x, const char *why)
+{
+	char text[CURL_ERROR_SIZE + 64];
+
+	snprintf(text, sizeof(text), "no TLS connection: %s", why);
+	http_exchange_fail(x, SP_EPERM, text);
+}
+
 /* The connection ended before the answer did. */
 static void
 fail_cut_short(struct http_exchange *x)
@@ -133,6 +143,8 @@ fail_cut_short(struct http_exchange *x)
 		    x->header_bytes + x->body_bytes);
 	if (x->header_bytes > 0)
 		http_exchange_fail(x, SP_ETRUNCATED, text);
+	else if (strstr(x->curl_text, " alert ") != NULL)
+		fail_tls(x, x->curl_text); /* with TLS 1.3, a peer that refuses our certificate says so only here */
 	else
 		http_exchange_fail(x, SP_EUNAVAIL, "connection closed without an answer");
 }
@@ -167,6 +179,11 @@ finish(struct http_exchange *x, CURLcode rc)
 			http_exchange_fail(x, SP_ETOOBIG, "a header line of the answer is too long");
 		else
 			http_exchange_fail(x, SP_ENOMEM, text);
+		break;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_ISSUER_ERROR:
+		fail_tls(x, text);
 		break;
 	case CURLE_URL_MALFORMAT:
 		http_exchange_fail(x, SP_ECONF, text);
@@ -348,6 +365,8 @@ set_up(struct http_exchange *x, const struct http_manner *manner, const struct h
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
 	set_method(easy, rq);
+	if (manner->unix_socket == NULL && http_door_prepare(x, rq->url) < 0)
+		return SP_ENOMEM;
 	return set_headers(x, rq);
 }
 
@@ -384,8 +403,9 @@ http_exchange_start(struct http_exchange *x, CURLM *multi, CURL *easy, const str
 
 out_of_memory:
 	curl_slist_free_all(x->headers);
+	curl_slist_free_all(x->connect_to);
 	free(x->what);
-	x->headers = NULL;
+	x->headers = x->connect_to = NULL;
 	x->what = NULL;
 	return sp_error_set(err, SP_ENOMEM, "%s: out of memory", rq->url);
 }
@@ -395,9 +415,11 @@ http_exchange_stop(struct http_exchange *x, CURLM *multi)
 {
 	curl_multi_remove_handle(multi, x->easy);
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(x->easy, CURLOPT_CONNECT_TO, NULL);
 	curl_easy_setopt(x->easy, CURLOPT_ERRORBUFFER, NULL);
 	curl_slist_free_all(x->headers);
+	curl_slist_free_all(x->connect_to);
 	free(x->what);
-	x->headers = NULL;
+	x->headers = x->connect_to = NULL;
 	x->what = NULL;
 }

@@ -29,6 +29,7 @@ struct http_manner {
 struct http_exchange {
 	CURL *easy; /* the caller's; its settings are the exchange's while that lasts */
 	struct curl_slist *headers;
+	struct curl_slist *connect_to; /* where the URL's name is not the one to be verified */
 	char *what; /* «GET http://…», for messages */
 
 	struct http_reply *reply; /* NULL once a stream's headers were handed over */
@@ -53,6 +54,9 @@ struct http_exchange {
 	struct sp_error err;
 	char curl_text[CURL_ERROR_SIZE];
 };
+
+/* Set up what the door asks for (http_door.c): TLS, the name to be verified, the token. After the URL was set. */
+int http_door_prepare(struct http_exchange *x, const char *url);
 
 /* Set `easy` up for `rq` and add it to `multi`. On failure nothing is left to stop. */
 int http_exchange_start(struct http_exchange *x, CURLM *multi, CURL *easy, const struct http_manner *manner,

@@ -18,24 +18,56 @@
 
 /* --- A connection's life --- */
 
+/* What a connection has from us; NULL where memory was out: then it is not watched, and with TLS cannot shake hands. */
+struct line {
+	struct guarded *guarded;
+	struct tls_session *secured; /* NULL without TLS */
+};
+
+static void
+close_line(struct listener *l, struct line *line)
+{
+	if (line == NULL)
+		return;
+	guard_closed(l->guard, line->guarded);
+	tls_session_end(line->secured);
+	free(line);
+}
+
+static struct line *
+open_line(struct listener *l, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info;
+	struct line *line = calloc(1, sizeof(*line));
+
+	if (line == NULL)
+		return NULL;
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	line->guarded = guard_opened(l->guard, info != NULL ? info->connect_fd : -1);
+	if (l->o.tls == NULL)
+		return line;
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	if (info != NULL)
+		line->secured = tls_session_begin(l->o.tls, info->tls_session, l->o.ask_client);
+	return line;
+}
+
 static void
 on_connection(void *arg, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
 {
 	struct listener *l = arg;
-	const union MHD_ConnectionInfo *info;
 
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
 		/* The library closes the descriptor after this call. */
-		guard_closed(l->guard, *context);
+		close_line(l, *context);
 		*context = NULL;
-		return;
+	} else {
+		*context = open_line(l, connection);
 	}
-	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	*context = guard_opened(l->guard, info != NULL ? info->connect_fd : -1);
 }
 
-static struct guarded *
-guarded_of(struct MHD_Connection *connection)
+static struct line *
+line_of(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
@@ -47,13 +79,19 @@ guarded_of(struct MHD_Connection *connection)
 static void *
 on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
-	struct request *rq = calloc(1, sizeof(*rq));
+	struct listener *l = arg;
+	struct line *line = line_of(connection);
+	struct request *rq;
 
+	/* The handshake has seen to it already: nobody is heard without having been let in. */
+	if (l->o.tls != NULL && (line == NULL || line->secured == NULL || !tls_session_let_in(line->secured)))
+		return NULL;
+	rq = calloc(1, sizeof(*rq));
 	if (rq == NULL)
 		return NULL;
-	rq->l = arg;
+	rq->l = l;
 	rq->connection = connection;
-	rq->guarded = guarded_of(connection);
+	rq->guarded = line != NULL ? line->guarded : NULL;
 	rq->target = strdup(target);
 	buf_init(&rq->body, 0);
 	atomic_fetch_add(&rq->l->requests, 1);
@@ -147,10 +185,18 @@ begin(struct request *rq, const char *version)
 		refuse_now(rq);
 		return;
 	}
+	if (rq->l->o.admit != NULL) {
+		unsigned status = rq->l->o.admit(rq, &rq->refusal_detail, rq->l->o.arg);
+
+		if (status != 0)
+			refuse_later(rq, status, rq->refusal_detail);
+	}
 	if (!has_body)
 		return;
 	rq->body.limit = rq->l->o.body_limit != NULL ? rq->l->o.body_limit(rq, rq->l->o.arg) : 0;
-	if (announced > rq->body.limit)
+	if (rq->refusal != 0)
+		; /* none of it is kept */
+	else if (announced > rq->body.limit)
 		refuse_later(rq, 413, "the body is larger than is allowed here");
 	else if (!take_budget(rq, announced < EARLY_BYTES ? (size_t)announced : EARLY_BYTES))
 		refuse_later(rq, 503, "too many large requests at once");
@@ -291,7 +337,8 @@ struct listener *
 listener_new(const struct listener_options *o, struct sp_error *err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
-	struct MHD_OptionItem options[12];
+	struct MHD_OptionItem options[16];
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
 	size_t n = 0;
 
 	if (l == NULL) {
@@ -325,10 +372,14 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	OPTION(MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL);
 	if (l->o.threads > 1)
 		OPTION(MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)l->o.threads, NULL);
+	if (l->o.tls != NULL) {
+		flags |= MHD_USE_TLS;
+		OPTION(MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, tls_no_certificate());
+	}
 	OPTION(MHD_OPTION_END, 0, NULL);
 #undef OPTION
-	l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access,
-	    l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+	l->daemon =
+	    MHD_start_daemon(flags, 0, NULL, NULL, on_access, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (l->daemon == NULL) {
 		sp_error_set(err, SP_EIO, "listen on %s: the HTTP library did not start", o->address);
 		goto fail;

@@ -29,6 +29,7 @@
 
 struct listener;
 struct request;
+struct tls;
 
 struct listener_options {
 	const char *address; /* «0.0.0.0:9876», «[::]:9876», or «unix:/path» (mode 0600, a stale socket is replaced) */
@@ -37,6 +38,12 @@ struct listener_options {
 	size_t body_budget_bytes;  /* 0: 256 MiB */
 	size_t reply_budget_bytes; /* 0: 256 MiB */
 	unsigned idle_timeout_s;   /* 0: 60 */
+	struct tls *tls;           /* HTTPS with this identity; stays the caller's; NULL: HTTP */
+	bool ask_client;           /* whether the rules of `tls` for clients' certificates hold here */
+
+	/* Whether the request may be made at all, asked when the headers are in: 0, or the status to refuse it with and
+	 * *detail, a static text. NULL: any may. */
+	unsigned (*admit)(struct request *rq, const char **detail, void *arg);
 
 	/* The most bytes that this request's body may have; asked when the headers are in. NULL: none may. */
 	size_t (*body_limit)(struct request *rq, void *arg);
@@ -45,8 +52,8 @@ struct listener_options {
 	/* The request is over, answered or not: free request_state(). NULL: nothing to free. */
 	void (*done)(struct request *rq, void *arg);
 
-	/* A refusal that the listener decides itself (400, 413, 503): answer it with request_reply() in the owner's own
-	 * form. NULL: text/plain. */
+	/* A refusal that the listener decides itself (400, 413, 503) or admit() did: answer it with request_reply() in
+	 * the owner's own form. NULL: text/plain. */
 	void (*refuse)(struct request *rq, unsigned status, const char *detail, void *arg);
 	void *arg;
 };

@@ -9,6 +9,7 @@
 
 #include "lib/listener.h"
 #include "lib/listener_guard.h"
+#include "lib/tls.h"
 
 #define REPLY_HEADERS_MAX 8
 

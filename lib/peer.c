@@ -20,6 +20,15 @@ make_url(char out[URL_MAX], const char *base_url, const char *path, struct sp_er
 	return 0;
 }
 
+/* The code for a status that says no: our token is not (yet) good there, it cannot for now, or it is no peer. */
+static int
+refusal_code(long status)
+{
+	if (status == 401 || status == 403)
+		return SP_EPERM;
+	return status == 503 || status == 429 ? SP_EUNAVAIL : SP_EBADDATA;
+}
+
 /* What a peer's answer to «where do you stand» comes to. */
 static int
 read_position(const char *url, const struct http_reply *reply, struct position *out, struct sp_error *err)
@@ -35,8 +44,7 @@ read_position(const char *url, const struct http_reply *reply, struct position *
 		return 0;
 	}
 	problem_text(&reply->body, text);
-	return sp_error_set(
-	    err, reply->status == 503 ? SP_EUNAVAIL : SP_EBADDATA, "GET %s: status %ld: %s", url, reply->status, text);
+	return sp_error_set(err, refusal_code(reply->status), "GET %s: status %ld: %s", url, reply->status, text);
 }
 
 int
@@ -151,7 +159,7 @@ static int
 changes_status(const char *url, const struct http_reply *reply, struct sp_error *err)
 {
 	char text[PROBLEM_TEXT_MAX], type[64];
-	int code = SP_EBADDATA;
+	int code;
 
 	if (reply->status == 200) {
 		if (http_reply_header(reply, "Content-Type", type, sizeof(type)) &&
@@ -163,8 +171,8 @@ changes_status(const char *url, const struct http_reply *reply, struct sp_error 
 		code = SP_EHORIZON;
 	else if (reply->status == 409)
 		code = SP_EDIVERGED;
-	else if (reply->status == 503 || reply->status == 429)
-		code = SP_EUNAVAIL;
+	else
+		code = refusal_code(reply->status);
 	problem_text(&reply->body, text);
 	return sp_error_set(err, code, "GET %s: status %ld: %s", url, reply->status, text);
 }

@@ -15,7 +15,7 @@
 #include "lib/position.h"
 
 /* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
- * text says so), SP_EBADDATA where the answer is no position. */
+ * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position. */
 int peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 
@@ -41,7 +41,7 @@ struct peer_changes_options {
 
 /*
  * GET /v1/changes in binary form into `feed` (reset first; its limit bounds the answer). 0: a feed that is yet to be
- * checked with feed_check(). SP_EHORIZON for 410, SP_EDIVERGED for 409, SP_EUNAVAIL for 503 and for no answer, else as
+ * checked with feed_check(). SP_EHORIZON for 410, SP_EDIVERGED for 409, SP_EUNAVAIL for 503 and for no answer, SP_EPERM for 401 and 403, else as
  * lib/http.h says.
  */
 int peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,

@@ -30,6 +30,8 @@
 #define API_BATCH_BYTES (16u << 20) /* the largest body of a batch, where max_value does not ask for more */
 
 /* What all handlers share; filled by main and constant but for the atomics. */
+struct doors;
+
 struct api {
 	struct store *store;
 	struct repl *repl;
@@ -39,6 +41,7 @@ struct api {
 	struct counters counters;
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
 	size_t max_value; /* bytes */
+	struct doors *doors; /* NULL: HTTP, and anyone may do anything */
 	atomic_bool stopping;
 
 	/* Live configuration. */
@@ -81,6 +84,8 @@ unsigned api_status(int code);
 /* application/problem+json (RFC 9457) with code, or plain text where c->plain. Adds Retry-After to 503. */
 void api_problem(struct call *c, unsigned status, const char *code, const char *detail);
 void api_error(struct call *c, const struct sp_error *err);
+/* 401 or 403 with WWW-Authenticate (RFC 6750). */
+void api_challenge(struct call *c, unsigned status, const char *detail);
 void api_method(struct call *c, const char *allow); /* 405 */
 
 /* Whether this pod does not lead: then the call has been answered (307 to the leader, 403 or 503). */

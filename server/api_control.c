@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "conf/doors.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "server/api.h"
@@ -152,6 +153,10 @@ write_counters(struct call *c, struct buf *out)
 		    atomic_load(&n->snapshot_bytes_sent) },
 		{ "seedpod_server_damaged_records_total", "Reads that found a record not matching its hash.",
 		    atomic_load(&n->damaged_records) },
+		{ "seedpod_server_unauthorized_total", "Requests refused because they showed no token that is known.",
+		    atomic_load(&n->unauthorized) },
+		{ "seedpod_server_forbidden_total", "Requests refused because their token does not allow them.",
+		    atomic_load(&n->forbidden) },
 		{ "seedpod_server_errors_total", "Answers with a status of 500 or above.", atomic_load(&n->errors) },
 	};
 
@@ -198,6 +203,8 @@ api_control_metrics(struct call *c)
 	write_store_figures(c, &body);
 	if (c->api->repl->ops->metrics != NULL)
 		c->api->repl->ops->metrics(c->api->repl, &body);
+	if (c->api->doors != NULL)
+		doors_metrics(c->api->doors, "seedpod_server_", &body);
 	request_reply_buf(c->rq, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 	buf_release(&body);
 }

@@ -47,6 +47,8 @@ status_title(unsigned status)
 	switch (status) {
 	case 400:
 		return "Bad Request";
+	case 401:
+		return "Unauthorized";
 	case 403:
 		return "Forbidden";
 	case 404:
@@ -99,6 +101,21 @@ void
 api_error(struct call *c, const struct sp_error *err)
 {
 	api_problem(c, api_status(err->code), sp_code_name(err->code), err->text);
+}
+
+void
+api_challenge(struct call *c, unsigned status, const char *detail)
+{
+	const char *error = "";
+	char challenge[80];
+
+	if (status == 403)
+		error = ", error=\"insufficient_scope\"";
+	else if (request_header(c->rq, "Authorization") != NULL)
+		error = ", error=\"invalid_token\"";
+	snprintf(challenge, sizeof(challenge), "Bearer realm=\"seedpod\"%s", error);
+	request_add_header(c->rq, "WWW-Authenticate", challenge);
+	api_problem(c, status, status == 401 ? "unauthorized" : "forbidden", detail);
 }
 
 void

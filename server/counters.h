@@ -16,6 +16,8 @@ struct counters {
 	atomic_uint_fast64_t snapshots_started;   /* streams */
 	atomic_uint_fast64_t snapshot_bytes_sent; /* of tar, before compression */
 	atomic_uint_fast64_t damaged_records;     /* reads that found a record not matching its hash */
+	atomic_uint_fast64_t unauthorized;        /* requests without a token that is known */
+	atomic_uint_fast64_t forbidden;           /* requests whose token does not allow them */
 	atomic_uint_fast64_t errors;              /* answers 500 and above */
 };
 

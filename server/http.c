@@ -4,53 +4,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/doors.h"
+
+#define ALLOW_SIZE      64
 #define CONTROL_THREADS 4 /* some may be in a release, a promotion or a digest while another says the position */
+
+/* Who may: whoever has one of these roles. The control socket is the pod's own, by the modes of files. */
+#define ANYONE  0
+#define READERS (TOKEN_READ | TOKEN_WRITE)
 
 struct route {
 	const char *method; /* GET also answers HEAD */
 	const char *path;   /* whole, or up to the key where `key` says there is one */
 	enum { KEY_NONE, KEY_MEHDB, KEY_ANY } key;
 	void (*handler)(struct call *c);
+	unsigned roles;
 };
 
 static const struct route network_routes[] = {
-	{ "PUT", "/set/", KEY_MEHDB, api_set },
-	{ "GET", "/get/", KEY_MEHDB, api_get },
-	{ "GET", "/keys", KEY_NONE, api_keys },
-	{ "GET", "/status", KEY_NONE, api_mehdb_status },
-	{ "GET", "/v1/kv/", KEY_ANY, api_kv_get },
-	{ "PUT", "/v1/kv/", KEY_ANY, api_kv_put },
-	{ "DELETE", "/v1/kv/", KEY_ANY, api_kv_delete },
-	{ "GET", "/v1/kv", KEY_NONE, api_kv_list },
-	{ "POST", "/v1/batch", KEY_NONE, api_batch },
-	{ "GET", "/v1/position", KEY_NONE, api_position },
-	{ "GET", "/v1/read-index", KEY_NONE, api_read_index },
-	{ "GET", "/v1/members", KEY_NONE, api_members },
-	{ "POST", "/v1/members", KEY_NONE, api_members_add },
-	{ "DELETE", "/v1/members/", KEY_ANY, api_members_remove },
-	{ "GET", "/v1/changes", KEY_NONE, api_changes },
-	{ "GET", "/v1/snapshot", KEY_NONE, api_snapshot },
+	{ "PUT", "/set/", KEY_MEHDB, api_set, TOKEN_WRITE },
+	{ "GET", "/get/", KEY_MEHDB, api_get, READERS },
+	{ "GET", "/keys", KEY_NONE, api_keys, READERS },
+	{ "GET", "/status", KEY_NONE, api_mehdb_status, ANYONE },
+	{ "GET", "/v1/kv/", KEY_ANY, api_kv_get, READERS },
+	{ "PUT", "/v1/kv/", KEY_ANY, api_kv_put, TOKEN_WRITE },
+	{ "DELETE", "/v1/kv/", KEY_ANY, api_kv_delete, TOKEN_WRITE },
+	{ "GET", "/v1/kv", KEY_NONE, api_kv_list, READERS },
+	{ "POST", "/v1/batch", KEY_NONE, api_batch, TOKEN_WRITE },
+	{ "GET", "/v1/position", KEY_NONE, api_position, READERS | TOKEN_PEER },
+	{ "GET", "/v1/read-index", KEY_NONE, api_read_index, READERS | TOKEN_PEER },
+	{ "GET", "/v1/members", KEY_NONE, api_members, READERS | TOKEN_PEER },
+	{ "POST", "/v1/members", KEY_NONE, api_members_add, TOKEN_PEER },
+	{ "DELETE", "/v1/members/", KEY_ANY, api_members_remove, TOKEN_PEER },
+	{ "GET", "/v1/changes", KEY_NONE, api_changes, TOKEN_PEER },
+	{ "GET", "/v1/snapshot", KEY_NONE, api_snapshot, TOKEN_PEER },
 	{ 0 },
 };
 
 /* The API of the Raft key-value store, at all paths that none of the above owns; in a mode with members. */
 static const struct route root_routes[] = {
-	{ "PUT", "/", KEY_ANY, api_kv_put },
-	{ "GET", "/", KEY_ANY, api_kv_get },
-	{ "POST", "/", KEY_ANY, api_root_add },
-	{ "DELETE", "/", KEY_ANY, api_members_remove },
+	{ "PUT", "/", KEY_ANY, api_kv_put, TOKEN_WRITE },
+	{ "GET", "/", KEY_ANY, api_kv_get, READERS },
+	{ "POST", "/", KEY_ANY, api_root_add, TOKEN_PEER },
+	{ "DELETE", "/", KEY_ANY, api_members_remove, TOKEN_PEER },
 	{ 0 },
 };
 
 static const struct route control_routes[] = {
-	{ "GET", "/position", KEY_NONE, api_control_position },
-	{ "POST", "/apply", KEY_NONE, api_control_apply },
-	{ "POST", "/role", KEY_NONE, api_control_role },
-	{ "POST", "/release", KEY_NONE, api_control_release },
-	{ "POST", "/open", KEY_NONE, api_control_open },
-	{ "GET", "/metrics", KEY_NONE, api_control_metrics },
-	{ "GET", "/digest", KEY_NONE, api_control_digest },
-	{ "GET", "/snapshot", KEY_NONE, api_snapshot },
+	{ "GET", "/position", KEY_NONE, api_control_position, ANYONE },
+	{ "POST", "/apply", KEY_NONE, api_control_apply, ANYONE },
+	{ "POST", "/role", KEY_NONE, api_control_role, ANYONE },
+	{ "POST", "/release", KEY_NONE, api_control_release, ANYONE },
+	{ "POST", "/open", KEY_NONE, api_control_open, ANYONE },
+	{ "GET", "/metrics", KEY_NONE, api_control_metrics, ANYONE },
+	{ "GET", "/digest", KEY_NONE, api_control_digest, ANYONE },
+	{ "GET", "/snapshot", KEY_NONE, api_snapshot, ANYONE },
 	{ 0 },
 };
 
@@ -122,6 +130,18 @@ is_root_key(const struct face *face, const char *path)
 	       path[1] != '\0' && !is_below(path, "/v1") && !is_below(path, "/set") && !is_below(path, "/get");
 }
 
+/* The one place that says which handler a request goes to, and so which roles it needs. */
+static const struct route *
+route_of(const struct face *face, const struct request *rq, char allow[ALLOW_SIZE])
+{
+	const char *method = request_method(rq), *path = request_path(rq);
+	const struct route *r = find_route(face->routes, method, path, allow, ALLOW_SIZE);
+
+	if (r == NULL && allow[0] == '\0' && is_root_key(face, path))
+		r = find_route(root_routes, method, path, allow, ALLOW_SIZE);
+	return r;
+}
+
 /* Decode the key that follows the route's path. False: the call was answered. */
 static bool
 decode_key(struct call *c, const struct route *r, const char *path)
@@ -165,7 +185,7 @@ begin(struct face *face, struct request *rq)
 	const char *path = request_path(rq);
 	const struct route *r;
 	struct call *c = calloc(1, sizeof(*c));
-	char allow[64];
+	char allow[ALLOW_SIZE];
 
 	if (c == NULL) {
 		request_reply(rq, 503, API_TEXT, "out of memory", 13);
@@ -176,9 +196,7 @@ begin(struct face *face, struct request *rq)
 	c->plain = answers_plainly(face, path);
 	buf_init(&c->arena, 0);
 	request_set_state(rq, c);
-	r = find_route(face->routes, request_method(rq), path, allow, sizeof(allow));
-	if (r == NULL && allow[0] == '\0' && is_root_key(face, path))
-		r = find_route(root_routes, request_method(rq), path, allow, sizeof(allow));
+	r = route_of(face, rq, allow);
 	if (r == NULL && allow[0] != '\0')
 		api_method(c, allow);
 	else if (r == NULL)
@@ -213,6 +231,34 @@ done(struct request *rq, void *arg)
 	free(c);
 }
 
+/* Before a body is taken: what is not there is answered 404 or 405 later, what is must be allowed. */
+static unsigned
+admit(struct request *rq, const char **detail, void *arg)
+{
+	struct face *face = arg;
+	struct tokens *tokens = face->routes == network_routes && face->api->doors != NULL ? face->api->doors->tokens : NULL;
+	const char *authorization;
+	const struct route *r;
+	char allow[ALLOW_SIZE];
+	unsigned roles;
+
+	if (tokens == NULL)
+		return 0;
+	r = route_of(face, rq, allow);
+	if (r == NULL || r->roles == ANYONE)
+		return 0;
+	authorization = request_header(rq, "Authorization");
+	roles = tokens_roles(tokens, authorization);
+	if ((roles & r->roles) != 0)
+		return 0;
+	atomic_fetch_add(roles == 0 ? &face->api->counters.unauthorized : &face->api->counters.forbidden, 1);
+	if (roles == 0)
+		*detail = authorization == NULL ? "a bearer token is needed here" : "the token is not known here";
+	else
+		*detail = "the token does not allow this";
+	return roles == 0 ? 401 : 403;
+}
+
 static size_t
 body_limit(struct request *rq, void *arg)
 {
@@ -232,8 +278,17 @@ refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
 	struct face *face = arg;
 	struct call c = { .api = face->api, .rq = rq, .plain = answers_plainly(face, request_path(rq)) };
+	const char *code = "SP_EAGAIN";
 
-	api_problem(&c, status, status == 413 ? "SP_ETOOBIG" : status == 400 ? "request" : "SP_EAGAIN", detail);
+	if (status == 401 || status == 403) {
+		api_challenge(&c, status, detail);
+		return;
+	}
+	if (status == 400)
+		code = "request";
+	else if (status == 413)
+		code = "SP_ETOOBIG";
+	api_problem(&c, status, code, detail);
 }
 
 static struct listener *
@@ -241,6 +296,9 @@ serve(struct face *face, struct api *api, const char *address, unsigned threads,
 {
 	struct listener_options o = { .address = address,
 		.threads = threads,
+		.tls = face->routes == network_routes && api->doors != NULL ? api->doors->serving : NULL,
+		.ask_client = true,
+		.admit = admit,
 		.body_limit = body_limit,
 		.handle = handle,
 		.done = done,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/doors.h"
 #include "conf/reload.h"
 #include "lib/clock.h"
 #include "lib/fault.h"
@@ -27,6 +28,7 @@
 
 struct server {
 	struct conf conf;
+	struct doors doors;
 	struct api api;
 	const struct server_cluster *cluster; /* or NULL */
 	struct listener *network, *control;
@@ -72,6 +74,7 @@ server_tick(struct server *s)
 	int64_t every = keep / 4 < EXPIRE_EVERY_MS ? keep / 4 : EXPIRE_EVERY_MS;
 	int64_t now = clock_mono_ms();
 
+	doors_look(&s->doors);
 	snapshots_expire(s->api.snapshots);
 	if (atomic_load(&s->removed))
 		return false;
@@ -273,7 +276,9 @@ listen_all(struct server *s, struct sp_error *err)
 			return err->code;
 	}
 	log_info(
-	    "serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket));
+	    "serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
+	    LOG_BOOL("tls", s->doors.serving != NULL), LOG_BOOL("auth", s->doors.tokens != NULL));
+	doors_warn(&s->doors);
 	return 0;
 }
 
@@ -290,10 +295,15 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 	s->cluster = cluster;
 	custody_init(&s->custody, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
+	s->api.doors = &s->doors;
 	s->api.release = custody_release;
 	s->api.open = custody_open;
 	s->api.arg = &s->custody;
-	rc = make_parts(s, err);
+	rc = doors_open(&s->doors, conf, err);
+	if (rc == 0) {
+		doors_use(&s->doors); /* members of mode raft ask one another */
+		rc = make_parts(s, err);
+	}
 	if (rc == 0) {
 		configure(conf, s);
 		rc = custody_open(&s->custody, err);
@@ -360,5 +370,6 @@ server_stop(struct server *s)
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
 	store_free(s->api.store);
+	doors_close(&s->doors);
 	free(s);
 }

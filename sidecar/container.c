@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "conf/doors.h"
 #include "lib/clock.h"
 #include "lib/http.h"
 
@@ -11,8 +13,23 @@
 #define PROBE_LIMIT_BYTES (64u << 10)
 #define LINGER_MAX_S      600
 
+static struct doors doors;
+
+/* What a page behind TLS needs: the certificate, the authorities, the name. */
+static int
+open_doors(const char *config_path, struct sp_error *err)
+{
+	static struct conf conf;
+	int rc;
+
+	if ((rc = conf_load(config_path, &conf, err)) < 0 || (rc = doors_open(&doors, &conf, err)) < 0)
+		return rc;
+	doors_use_at_home(&doors);
+	return 0;
+}
+
 int
-container_probe(const char *url)
+container_probe(const char *url, const char *config_path)
 {
 	const struct http_client_options options = { .connect_timeout_ms = PROBE_MS };
 	const struct http_request_out rq = { .url = url, .timeout_ms = PROBE_MS };
@@ -22,6 +39,8 @@ container_probe(const char *url)
 	int rc;
 
 	rc = http_setup(&err);
+	if (rc == 0 && strncasecmp(url, "https://", 8) == 0)
+		rc = open_doors(config_path, &err);
 	if (rc < 0) {
 		printf("%s\n", err.text);
 		return 1;
@@ -37,6 +56,7 @@ container_probe(const char *url)
 	http_client_free(client);
 	http_reply_release(&reply);
 	http_teardown();
+	doors_close(&doors);
 	return rc;
 }
 

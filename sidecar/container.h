@@ -9,8 +9,9 @@
  * For an exec probe: GET `url`, print the first line of the answer, and return 0 where the status is 200, 1 where it is
  * not or none came in time. The kubelet shows what an exec probe printed in the pod's events, and keeps an HTTP probe's
  * answer to itself: this is how `kubectl describe pod` comes to tell why a pod is not ready.
+ * An https:// page is asked as the file `config_path` says in [tls]; for others it is not read.
  */
-int container_probe(const char *url);
+int container_probe(const char *url, const char *config_path);
 
 /*
  * For a preStop hook: return 0 after so many seconds («5»), in which the Services forget the pod while it still

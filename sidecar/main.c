@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "conf/cli.h"
+#include "conf/doors.h"
 #include "conf/reload.h"
 #include "lib/clock.h"
 #include "lib/driver_seedpod.h"
@@ -33,7 +34,8 @@ enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_END };
 static struct cli_option options[] = {
 	[OPTION_PROBE] = { .name = "probe",
 	    .argument = "URL",
-	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes)",
+	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes); with https:// as [tls] "
+		"says",
 	    .offline = true },
 	[OPTION_LINGER] = { .name = "linger",
 	    .argument = "SECONDS",
@@ -58,6 +60,7 @@ static const char after_help[] =
 /* Everything that runs, in the order in which it is made. */
 struct sidecar {
 	struct cli cli;
+	struct doors doors;
 	struct state *state;
 	struct driver *sync_driver;
 	struct driver *watch_driver;
@@ -95,6 +98,7 @@ tick(void *arg, int64_t now_ms)
 	struct sidecar *sc = arg;
 
 	sync_guard(sc->sync, now_ms);
+	doors_look(&sc->doors);
 	if (sc->settled_ms != 0 && now_ms >= sc->settled_ms) {
 		resident_trim();
 		sc->settled_ms = 0;
@@ -151,9 +155,18 @@ start(struct sidecar *sc, struct sp_error *err)
 		.threads = 1,
 		.connection_limit = 256,
 		.handle = pages_handle,
+		.admit = pages_admit,
+		.refuse = pages_refuse,
 		.arg = &sc->pages };
 	int rc;
 
+	rc = doors_open(&sc->doors, &sc->cli.conf, err);
+	if (rc < 0)
+		return rc;
+	doors_use(&sc->doors);
+	if (sc->cli.conf.sidecar_tls == CONF_ON)
+		l.tls = sc->doors.serving;
+	sc->pages.doors = &sc->doors;
 	sc->settled_ms = clock_mono_ms() + SETTLED_MS;
 	sc->state = state_new(&sc->cli.conf, clock_mono_ms());
 	rc = start_sync(sc, err);
@@ -199,6 +212,8 @@ stop(struct sidecar *sc)
 	if (sc->sync_driver != NULL)
 		sc->sync_driver->ops->free(sc->sync_driver);
 	state_free(sc->state);
+	http_teardown();
+	doors_close(&sc->doors);
 }
 
 static void
@@ -232,7 +247,6 @@ run(struct sidecar *sc)
 		log_error("cannot start", LOG_STR("code", sp_code_name(rc)), LOG_STR("error", err.text));
 	}
 	stop(sc);
-	http_teardown();
 	if (rc == 0)
 		log_info("stopped");
 	return sp_code_exit(rc);
@@ -246,19 +260,23 @@ leave_and_linger(const struct conf *conf)
 	struct leave_options o = { .conf = conf, .always = strcmp(when, "now") == 0 };
 	enum leave_outcome outcome = LEAVE_STAYS;
 	struct sp_error err = { 0 };
+	struct doors doors = { 0 };
 	int rc;
 
 	if (!o.always && strcmp(when, "scaled") != 0) {
 		fprintf(stderr, "seedpod-sidecar: --leave takes now or scaled\n");
 		return sp_code_exit(SP_EUSAGE);
 	}
-	if ((rc = http_setup(&err)) == 0)
+	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, conf, &err)) == 0)
+		doors_use(&doors);
+	if (rc == 0)
 		rc = leave(&o, &outcome, &err);
 	if (rc < 0)
 		log_error("did not leave", LOG_STR("code", sp_code_name(rc)), LOG_STR("error", err.text));
 	else
 		log_info(outcome == LEAVE_LEFT ? "left the cluster" : "stays: the StatefulSet counts this pod");
 	http_teardown();
+	doors_close(&doors);
 	if (options[OPTION_LINGER].given && container_linger(options[OPTION_LINGER].value) != 0)
 		return sp_code_exit(SP_EUSAGE);
 	return sp_code_exit(rc);
@@ -280,7 +298,7 @@ main(int argc, char **argv)
 	if (exit_code >= 0)
 		return exit_code;
 	if (options[OPTION_PROBE].given)
-		return container_probe(options[OPTION_PROBE].value);
+		return container_probe(options[OPTION_PROBE].value, sc.cli.config_path);
 	if (options[OPTION_LEAVE].given)
 		return leave_and_linger(&sc.cli.conf);
 	if (options[OPTION_LINGER].given)

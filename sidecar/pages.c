@@ -114,6 +114,8 @@ metrics(struct request *rq, struct pages *p)
 	free(seed_json);
 	buf_init(&page, PAGE_LIMIT_BYTES);
 	rc = metrics_page_write(&page, &v, &conf, &seed);
+	if (rc == 0 && p->doors != NULL)
+		rc = doors_metrics(p->doors, "seedpod_", &page);
 	if (rc == 0)
 		rc = view_server_metrics(p->state, &page);
 	reply_page(rq, 200, METRICS_PAGE_TYPE, rc, &page);
@@ -138,6 +140,35 @@ status(struct request *rq, struct pages *p)
 	rc = text != NULL ? buf_printf(&page, "%s\n", text) : SP_ENOMEM;
 	free(text);
 	reply_page(rq, 200, "application/json", rc, &page);
+}
+
+unsigned
+pages_admit(struct request *rq, const char **detail, void *arg)
+{
+	const struct pages *p = arg;
+	struct tokens *tokens = p->doors != NULL ? p->doors->tokens : NULL;
+	const char *path = request_path(rq);
+	unsigned roles;
+
+	if (tokens == NULL || (strcmp(path, "/metrics") != 0 && strcmp(path, "/status") != 0) ||
+	    !tokens_has(tokens, TOKEN_METRICS))
+		return 0;
+	roles = tokens_roles(tokens, request_header(rq, "Authorization"));
+	if ((roles & TOKEN_METRICS) != 0)
+		return 0;
+	*detail = roles == 0 ? "a bearer token of the role metrics is needed here\n" : "the token does not allow this\n";
+	return roles == 0 ? 401 : 403;
+}
+
+void
+pages_refuse(struct request *rq, unsigned status, const char *detail, void *arg)
+{
+	(void)arg;
+	if (status == 401)
+		request_add_header(rq, "WWW-Authenticate", "Bearer realm=\"seedpod\"");
+	else if (status == 403)
+		request_add_header(rq, "WWW-Authenticate", "Bearer realm=\"seedpod\", error=\"insufficient_scope\"");
+	reply_text(rq, status, detail);
 }
 
 void

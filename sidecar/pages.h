@@ -5,6 +5,7 @@
 #ifndef SIDECAR_PAGES_H_
 #define SIDECAR_PAGES_H_
 
+#include "conf/doors.h"
 #include "conf/reload.h"
 #include "lib/listener.h"
 #include "sidecar/state.h"
@@ -12,9 +13,14 @@
 struct pages {
 	struct state *state;
 	struct reload *reload; /* NULL: the configuration is the state's and never changes (tests) */
+	struct doors *doors;   /* NULL: anyone may see all pages */
 };
 
 /* A listener_options.handle; `arg` is a struct pages. */
 void pages_handle(struct request *rq, void *arg);
+
+/* A listener_options.admit and .refuse: /metrics and /status are for tokens of the role metrics, where there are any. */
+unsigned pages_admit(struct request *rq, const char **detail, void *arg);
+void pages_refuse(struct request *rq, unsigned status, const char *detail, void *arg);
 
 #endif

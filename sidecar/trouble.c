@@ -16,6 +16,8 @@ leader_reason(int code)
 	switch (code) {
 	case SP_ESTALLED:
 		return REASON_STALLED;
+	case SP_EPERM:
+		return REASON_REFUSED;
 	case SP_ETRUNCATED:
 		return REASON_TRUNCATED;
 	case SP_EHORIZON:

@@ -85,14 +85,17 @@ class _UnixConnection(http.client.HTTPConnection):
 class Client:
     """One HTTP connection, opened when it is needed and kept between requests. For one thread."""
 
-    def __init__(self, host, port, timeout=30.0, unix=None):
+    def __init__(self, host, port, timeout=30.0, unix=None, tls=None, headers=None):
         self._host, self._port, self._unix = host, port, unix
+        self._tls, self._headers = tls, headers or {}
         self._timeout = timeout * SLOW
         self._connection = None
 
     def _open(self):
         if self._unix:
             return _UnixConnection(self._unix, self._timeout)
+        if self._tls:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
 
     def ask(self, method, path, body=None, headers=None):
@@ -100,7 +103,7 @@ class Client:
         if self._connection is None:
             self._connection = self._open()
         try:
-            self._connection.request(method, path, body, headers or {})
+            self._connection.request(method, path, body, self._headers | (headers or {}))
             answer = self._connection.getresponse()
             reply = Reply(answer.status, answer.headers, answer.read())
         except BaseException:
@@ -441,7 +444,7 @@ class Pod:
     # --- talk ---
 
     def client(self, timeout=30.0):
-        return Client(self.ip, API_PORT, timeout)
+        return Client(self.ip, API_PORT, timeout, tls=self.set.tls, headers=self.set.headers)
 
     def ask(self, method, path, body=None, headers=None, timeout=30.0):
         with self.client(timeout) as client:
@@ -454,7 +457,7 @@ class Pod:
         return self.ask("PUT", f"/v1/kv/{quote_key(key)}", value, headers)
 
     def ask_sidecar(self, path, method="GET", body=None):
-        with Client(self.ip, SIDECAR_PORT) as client:
+        with Client(self.ip, SIDECAR_PORT, headers=self.set.headers) as client:
             return client.ask(method, path, body)
 
     def ask_control(self, method, path, body=None, headers=None):
@@ -522,6 +525,8 @@ class PodSet:
         self._supervisor = None
         self._end = threading.Event()
         self._versions = 0
+        self.tls = None  # an ssl.SSLContext: the servers are asked through it
+        self.headers = {}  # of every request to servers and sidecars
         for program in CONTAINERS:
             if not os.access(self.build / f"seedpod-{program}", os.X_OK):
                 raise PodError(f"{self.build}/seedpod-{program} is missing: run make first")

@@ -163,6 +163,29 @@ START_TEST(plan_leader__empty_waits_out_the_grace_then_creates)
 }
 END_TEST
 
+START_TEST(plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in)
+{
+	pods(0);
+	sp_error_set(&peer(2)->answer.err, SP_EPERM, "status 401");
+	expect_end(PLAN_WAIT, 77);
+	ck_assert(!plan.grace);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-2"));
+	/* One who tells a position may know less than one who does not. */
+	answers(1, at(CLUSTER, 1, 50));
+	expect_end(PLAN_WAIT, 77);
+	answers(2, at(CLUSTER, 1, 60));
+	expect_donor(PLAN_RESTORE, 2);
+}
+END_TEST
+
+START_TEST(plan_follower__empty_and_not_let_in_waits_for_permission)
+{
+	pods(1);
+	sp_error_set(&peer(0)->answer.err, SP_EPERM, "status 403");
+	expect_end(PLAN_WAIT, 77);
+}
+END_TEST
+
 START_TEST(plan_leader__alone_in_the_world_creates_at_once)
 {
 	pods(0);
@@ -474,6 +497,8 @@ main(void)
 		plan_leader__with_damaged_store_refuses_whatever_is_configured,
 		plan_leader__empty_waits_out_the_grace_then_creates,
 		plan_leader__alone_in_the_world_creates_at_once,
+		plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in,
+		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
 		plan_leader__restoring_from_a_pod_that_leads_is_warned_of,
 		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,

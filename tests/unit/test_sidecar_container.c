@@ -24,7 +24,7 @@ probe(const char *text)
 	int rc;
 
 	peer_server_url(s, "/readyz", url, sizeof(url));
-	rc = container_probe(url);
+	rc = container_probe(url, "/nonexistent");
 	peer_server_free(s);
 	return rc;
 }
@@ -54,8 +54,8 @@ START_TEST(container_probe__nobody_there_is_failure)
 	char url[URL_SIZE];
 
 	peer_refused_url(url, sizeof(url));
-	ck_assert_int_eq(container_probe(url), 1);
-	ck_assert_int_eq(container_probe("no url"), 1);
+	ck_assert_int_eq(container_probe(url, "/nonexistent"), 1);
+	ck_assert_int_eq(container_probe("no url", "/nonexistent"), 1);
 }
 END_TEST
 
@@ -75,7 +75,7 @@ START_TEST(container_probe__silence_is_failure_in_time)
 	char url[URL_SIZE];
 
 	peer_server_url(s, "/readyz", url, sizeof(url));
-	ck_assert_int_eq(container_probe(url), 1);
+	ck_assert_int_eq(container_probe(url, "/nonexistent"), 1);
 	ck_assert_int_lt(clock_mono_ms() - began_ms, 4000); /* the kubelet gives it five seconds */
 	peer_server_free(s);
 }

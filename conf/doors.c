@@ -1,0 +1,132 @@
+#include "conf/doors.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/metrics.h"
+
+/* --- Open and close --- */
+
+static int
+read_files(struct doors *d, const struct conf *c, struct sp_error *err)
+{
+	const struct tls_options o = { .cert = c->tls_cert,
+		.key = c->tls_key,
+		.ca = c->tls_ca,
+		.client_auth = c->tls_client_auth,
+		.min_version = c->tls_min_version };
+
+	if (c->tls_cert[0] != '\0' || c->tls_ca[0] != '\0') {
+		if ((d->tls = tls_new(&o, err)) == NULL)
+			return SP_ECONF;
+		d->serving = c->tls_cert[0] != '\0' ? d->tls : NULL;
+	}
+	if (c->auth_tokens[0] != '\0' && (d->tokens = tokens_new(c->auth_tokens, err)) == NULL)
+		return SP_ECONF;
+	return 0;
+}
+
+int
+doors_open(struct doors *d, const struct conf *c, struct sp_error *err)
+{
+	memset(d, 0, sizeof(*d));
+	d->pod = c->pod;
+	snprintf(d->peer_url, sizeof(d->peer_url), "%s", c->pod_peer_url);
+	snprintf(d->peer_name, sizeof(d->peer_name), "%s", c->tls_peer_name);
+	d->peers = c->bootstrap_max_peers;
+	d->leader_ordinal = c->replication_leader_ordinal;
+	if (read_files(d, c, err) < 0) {
+		doors_close(d);
+		err->code = SP_ECONF;
+		return SP_ECONF;
+	}
+	return 0;
+}
+
+void
+doors_look(struct doors *d)
+{
+	if (d->tls != NULL)
+		tls_look(d->tls);
+	if (d->tokens != NULL)
+		tokens_look(d->tokens);
+}
+
+void
+doors_close(struct doors *d)
+{
+	http_set_door(NULL);
+	tls_free(d->tls);
+	tokens_free(d->tokens);
+	d->tls = d->serving = NULL;
+	d->tokens = NULL;
+}
+
+int
+doors_check(const struct conf *c, struct sp_error *err)
+{
+	struct doors d = { 0 };
+	int rc = read_files(&d, c, err);
+
+	tls_free(d.tls);
+	tokens_free(d.tokens);
+	return rc;
+}
+
+void
+doors_warn(const struct doors *d)
+{
+	bool certified = d->serving != NULL;
+
+	if (d->tokens == NULL)
+		log_warn("no authorization: anyone who reaches this port may read and write all data ([auth] tokens)",
+		    LOG_BOOL("tls", certified));
+	else if (!certified)
+		log_warn("tokens and data pass the network in clear text ([tls] cert)");
+}
+
+/* --- Metrics --- */
+
+static int
+single(struct buf *out, const char *prefix, const char *name, const char *type, const char *help, double value)
+{
+	char whole[128];
+
+	snprintf(whole, sizeof(whole), "%s%s", prefix, name);
+	return metrics_single(out, whole, type, help, value);
+}
+
+int
+doors_metrics(struct doors *d, const char *prefix, struct buf *out)
+{
+	struct tls_status tls = { .success = true };
+	struct tokens_status tokens = { .success = true };
+	int rc;
+
+	if (d->tls != NULL)
+		tls_status(d->tls, &tls);
+	if (d->tokens != NULL)
+		tokens_status(d->tokens, &tokens);
+	rc = single(out, prefix, "tls_enabled", "gauge", "Whether this program has a TLS certificate.",
+	    d->serving != NULL ? 1 : 0);
+	if (rc == 0)
+		rc = single(out, prefix, "tls_certificate_expiry_timestamp_seconds", "gauge",
+		    "When the certificate in use ends; 0 without one.", (double)tls.expires_wall_s);
+	if (rc == 0)
+		rc = single(out, prefix, "tls_renewals_total", "counter",
+		    "Times that new certificate files were taken.", (double)tls.renewals);
+	if (rc == 0)
+		rc = single(out, prefix, "tls_client_certificates_refused_total", "counter",
+		    "Handshakes that ended because of the client's certificate.", (double)tls.refused);
+	if (rc == 0)
+		rc = single(out, prefix, "auth_enabled", "gauge", "Whether tokens are asked for.",
+		    d->tokens != NULL ? 1 : 0);
+	if (rc == 0)
+		rc = single(out, prefix, "secrets_reload_success", "gauge",
+		    "Whether the newest certificate and token files are in use.", tls.success && tokens.success ? 1 : 0);
+	if (rc == 0)
+		rc = single(out, prefix, "secrets_reload_failures_total", "counter",
+		    "Certificate and token files that were refused.", (double)(tls.failures + tokens.failures));
+	return rc;
+}
