@@ -39,9 +39,6 @@ class Raft:
         say("  term {}: {}".format(told["term"], ", ".join(
             m["name"] + (" leads" if m.get("leader") else "") for m in told["members"])))
 
-    def another_leader(self, than):
-        self.kube.wait(f"another pod than {than} leads", lambda: self.leader() != than, pause=0.1)
-
     # --- writing all the while ---
 
     def during(self, what, act):
@@ -49,34 +46,21 @@ class Raft:
         prefix = f"w{len(self.written)}"
         writer = self.client.begin("writer.py", "seedpod", prefix, TRY_SECONDS)
         self.suite.cleanups.append(lambda: writer.process.poll() is None and writer.process.kill())
-        self.wait_written(prefix, 0)
+        self.wait_written(writer)
         began = time.monotonic()
         act()
         took = time.monotonic() - began
-        self.wait_written(prefix, self.count_written(prefix))
+        self.wait_written(writer)
         result = writer.stop()
         self.written.append((prefix, result["acknowledged"]))
         say(f"recovery: {what}: {took:.1f} s in all; nothing acknowledged for {result['longest_pause_s']} s at the "
             f"longest, {result['acknowledged']} writes acknowledged")
         return result
 
-    def count_written(self, prefix):
-        """A key that is there: by halves, because the writer alone knows how many there are."""
-        low, high = 0, 1
-        while self.has(prefix, high):
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.has(prefix, middle) else (low, middle)
-        return low
-
-    def has(self, prefix, number):
-        code, _ = self.client.try_curl("-f", "-o", "/dev/null", f"http://seedpod:9876/v1/kv/{prefix}-{number}",
-                                       quiet=True)
-        return code == 0
-
-    def wait_written(self, prefix, after):
-        self.kube.wait("the writer has had 30 more acknowledged", lambda: self.has(prefix, after + 30), 60)
+    def wait_written(self, writer):
+        before = writer.ask("count")["acknowledged"]
+        self.kube.wait("the writer has had 30 more acknowledged",
+                       lambda: writer.ask("count")["acknowledged"] > before + 30, 60, pause=0.1)
 
     def check_all(self):
         """Every member has all that was ever acknowledged, and all have the same."""

@@ -126,6 +126,16 @@ class Background:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
+    def ask(self, line, timeout=30):
+        """Tell it a line that it answers with JSON; the answer."""
+        seen, deadline = len(self.lines), time.monotonic() + timeout
+        self.tell(line)
+        while len(self.lines) == seen:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise Failed(f"{self.script} did not answer «{line}»: {self.error[-800:]}")
+            time.sleep(0.02)
+        return json.loads(self.lines[-1])
+
     def stop(self):
         """End it; what it printed as JSON in its last line."""
         try:

@@ -3,7 +3,7 @@
     writer.py HOST PREFIX [TIMEOUT]
 
 A try is given up after TIMEOUT seconds (5). Follows redirects as curl -L does. «stop» on standard input: print the sum as JSON, with the longest time in which
-nothing was acknowledged.
+nothing was acknowledged; any other line: print how many were acknowledged so far.
 """
 import collections
 import http.client
@@ -20,7 +20,10 @@ counts = collections.Counter()
 
 
 def listen():
-    sys.stdin.readline()
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            break
+        print(json.dumps({"acknowledged": acknowledged}), flush=True)
     stop.set()
 
 
@@ -41,8 +44,9 @@ def put(url, value):
     return 508
 
 
+acknowledged = 0
 threading.Thread(target=listen, daemon=True).start()
-acknowledged, last, longest, longest_at = 0, time.monotonic(), 0.0, 0
+last, longest, longest_at = time.monotonic(), 0.0, 0
 while not stop.is_set():
     try:
         status = put(f"http://{host}:9876/v1/kv/{prefix}-{acknowledged}", f"value {acknowledged}")
