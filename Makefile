@@ -11,13 +11,14 @@
 #   TESTS=PATTERN    which integration tests run          (all)
 #   MINUTES=N        how long `make torture` runs         (30); SEED=N repeats its choices
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
-#                    small growth; on demand: large raft failover)
+#                    small growth raft failover; on demand: large)
 #   SCALE=N          its size: 1 is the targets' own      (1; less writes no results into docs/bench)
 #   ROUNDS=N         its rounds                           (5)
 #   SECONDS=N        how long each fuzz target runs       (30); of faults in each run of torture-raft (2.5)
 #   FUZZ='NAME …'    which fuzz targets                   (all of tests/fuzz)
 #   RUNS=N SEED=N    how many runs of torture-raft, and the first one's seed   (20; the time)
 #   MEMBERS=N        its members; 0: three and five in turn (3)     FAULTS=LIST  which of its faults  (all)
+#   SUBJECT=etcd     … with etcd in seedpod's place       READS=local  … with reads that promise less, and must fail
 #   IMAGE=REF        what `make image` makes, `make e2e` runs   (localhost/seedpod:VERSION)
 #   IMAGE_ARGS=…     more for the image's build, such as --build-arg DEBIAN_MIRROR=URL   (this machine's own mirror)
 #   CONTAINER_TOOL   builds images                        (podman, buildah or docker, whichever is there)
@@ -152,8 +153,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o
 	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
 
 torture-raft: all faults ## mode raft under a seed's faults, judged by what clients saw (RUNS=, SEED=)
-	@BUILD=$(abspath $(BUILD)) RUNS='$(RUNS)' SEED='$(SEED)' SECONDS='$(SECONDS)' MEMBERS='$(MEMBERS)' \
-		FAULTS='$(FAULTS)' tests/raft/torture
+	@BUILD=$(abspath $(BUILD)) RUNS='$(RUNS)' SEED='$(SEED)' SECONDS='$(SECONDS)' MEMBERS='$(MEMBERS)' FAULTS='$(FAULTS)' \
+		SUBJECT='$(SUBJECT)' READS='$(READS)' tests/raft/torture
 
 bench: all $(BENCH_TOOLS) ## measure beside Redis, etcd, nginx and others (BENCH=AREA, SCALE=, ROUNDS=)
 	@tests/bench/deps
