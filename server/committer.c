@@ -53,8 +53,8 @@ finish(struct committer *c, struct commit_job *job, int code, const struct sp_er
 		c->stats.failed++;
 	if (code == SP_ENOSPACE)
 		c->stats.no_space++;
-	if (code == 0 || code == SP_ENOSPACE)
-		c->stats.full = code == SP_ENOSPACE;
+	if (code == SP_ENOSPACE)
+		c->stats.full = true;
 	pthread_mutex_unlock(&c->lock);
 	job->done(job);
 }
@@ -121,6 +121,7 @@ static int
 try_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
 {
 	struct store_txn *txn;
+	bool changed;
 	int rc;
 
 	rc = store_txn_begin(c->o.store, &txn, err);
@@ -132,7 +133,15 @@ try_group(struct committer *c, struct commit_job *jobs, struct position *positio
 		return rc;
 	}
 	store_txn_position(txn, position);
-	return store_txn_commit(txn, err);
+	changed = store_txn_changed(txn);
+	rc = store_txn_commit(txn, err);
+	/* What wrote nothing says nothing of the room. */
+	if (rc == 0 && changed) {
+		pthread_mutex_lock(&c->lock);
+		c->stats.full = false;
+		pthread_mutex_unlock(&c->lock);
+	}
+	return rc;
 }
 
 /* Try, growing the map as often as that helps. */

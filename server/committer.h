@@ -66,7 +66,7 @@ struct committer_stats {
 	uint64_t jobs;     /* jobs that succeeded */
 	uint64_t failed;   /* jobs that did not */
 	uint64_t no_space; /* of these, for want of space */
-	bool full;         /* the last job failed for want of space */
+	bool full;         /* a job failed for want of space, and nothing was written since */
 };
 void committer_stats(struct committer *c, struct committer_stats *out);
 

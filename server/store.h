@@ -131,6 +131,9 @@ void store_txn_abort(struct store_txn *t);
  */
 int store_sync(struct store *s, struct sp_error *err);
 
+/* Whether anything was changed so far, so that committing will write. */
+bool store_txn_changed(const struct store_txn *t);
+
 /* Whether a step failed in a way that spoilt the whole transaction (map or volume full, I/O), and with what code. */
 int store_txn_broken(const struct store_txn *t);
 

@@ -86,6 +86,12 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 	return rc;
 }
 
+bool
+store_txn_changed(const struct store_txn *t)
+{
+	return t->changed;
+}
+
 int
 store_txn_broken(const struct store_txn *t)
 {

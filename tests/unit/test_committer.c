@@ -32,6 +32,7 @@ struct test_job {
 	bool waits;            /* at the gate */
 	int fails;             /* with this code, */
 	bool late;             /* having put its key */
+	bool idle;             /* changes nothing */
 	char key[16];
 	size_t value_len;
 	unsigned runs, dones;
@@ -78,6 +79,8 @@ run(struct commit_job *job, struct store_txn *txn)
 	int rc;
 
 	j->runs++;
+	if (j->idle)
+		return 0;
 	pthread_mutex_lock(&lock);
 	if (j->waits) {
 		at_gate = true;
@@ -318,6 +321,26 @@ START_TEST(committer__grows_the_map_and_tries_again)
 }
 END_TEST
 
+/* What the server does by itself every few seconds often changes nothing: that is no sign of room. */
+START_TEST(committer__a_full_volume_is_full_until_something_was_written)
+{
+	struct test_job full = make_job("full", SP_ENOSPACE), idle = make_job("idle", 0), a = make_job("a", 0);
+
+	idle.idle = true;
+	start(test_store_new(dir), false);
+	submit(&full);
+	wait_done(1);
+	ck_assert(stats().full);
+	submit(&idle);
+	wait_done(2);
+	ck_assert_int_eq(idle.job.code, 0);
+	ck_assert(stats().full);
+	submit(&a);
+	wait_done(3);
+	ck_assert(!stats().full);
+}
+END_TEST
+
 /* Make the record of `key` too short for its header. */
 static void
 damage(const char *key)
@@ -511,6 +534,7 @@ main(void)
 		committer__a_job_alone_is_undone_when_it_fails,
 		committer_submit__too_many_are_refused,
 		committer__grows_the_map_and_tries_again,
+		committer__a_full_volume_is_full_until_something_was_written,
 		committer__one_that_spoils_the_transaction_is_alone_to_suffer,
 		committer__without_a_store_all_are_told,
 		committer_stop__finishes_what_was_submitted,
