@@ -7,6 +7,7 @@
 
 #include "conf/doors.h"
 #include "lib/clock.h"
+#include "lib/sandbox.h"
 #include "lib/version.h"
 
 /* Columns of --help. */
@@ -221,6 +222,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
 	struct sp_error err = { 0 };
 	int rc;
 
+	sandbox_enter();
 	memcpy(shared, shared_options, sizeof(shared));
 	log_setup(cli->program, LOG_INFO, LOG_LOGFMT);
 	cli->config_path = getenv("SEEDPOD_CONFIG");

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""What the programs may do and what they leave behind: no new privileges, and files for their own user alone."""
+
+import pathlib
+import stat
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import support  # noqa: E402
+from support import PodTest  # noqa: E402
+
+
+def process_status(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+class Sandbox(PodTest):
+    def test_running_programs_have_given_up_what_they_do_not_need(self):
+        pods = self.pod_set(1)
+        for container in (pods.leader.server, pods.leader.sidecar):
+            status = process_status(container.pid)
+            self.assertEqual(status["NoNewPrivs"], "1", container.name)
+            self.assertEqual(int(status["Umask"], 8), 0o077, container.name)
+
+    def test_files_are_for_their_user_alone(self):
+        """A leader's volume, and one that init has seeded; whatever the umask was that the programs were started with."""
+        pods = self.pod_set(1, {"server.durability": "async"})
+        pods.leader.put("k", b"v")
+        pods.scale(2)
+        pods.wait_ready()
+        seen = set()
+        for pod in pods:
+            mode = pod.control_socket.stat().st_mode
+            self.assertTrue(stat.S_ISSOCK(mode))
+            self.assertEqual(stat.S_IMODE(mode), 0o600)
+            for path in pod.data_dir.rglob("*"):
+                mode = path.lstat().st_mode
+                seen.add(path.name)
+                self.assertEqual(stat.S_IMODE(mode), 0o700 if stat.S_ISDIR(mode) else 0o600, path)
+        self.assertLessEqual({"store", "data.mdb", "lock.mdb", "lock", "seed.json", "unsynced"}, seen)
+
+
+if __name__ == "__main__":
+    support.main()
