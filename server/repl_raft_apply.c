@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -77,6 +78,9 @@ run_job(struct commit_job *job, struct store_txn *txn)
 	j->code = 0;
 	if (j->index <= applied)
 		return 0;
+	if (applied < j->after)
+		return sp_error_set(&job->err, SP_EGAP, "the store holds the log up to %llu, the next entry follows %llu",
+		    (unsigned long long)applied, (unsigned long long)j->after);
 	switch (j->entry.kind) {
 	case ENTRY_FOUND:
 		j->code = run_found(&j->entry, txn, &j->err);
@@ -114,6 +118,32 @@ note_applied(struct raft_job *j)
 }
 
 static void
+note_over(struct repl_raft *r)
+{
+	pthread_mutex_lock(&r->lock);
+	if (--r->outstanding == 0)
+		pthread_cond_broadcast(&r->applied_cond);
+	pthread_mutex_unlock(&r->lock);
+}
+
+bool
+raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
+{
+	int64_t deadline = clock_mono_ms() + timeout_ms;
+	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000),
+		.tv_nsec = (long)(deadline % 1000) * 1000000 };
+	bool idle;
+	int rc = 0;
+
+	pthread_mutex_lock(&r->lock);
+	while (r->outstanding > 0 && rc == 0)
+		rc = pthread_cond_timedwait(&r->applied_cond, &r->lock, &until);
+	idle = r->outstanding == 0;
+	pthread_mutex_unlock(&r->lock);
+	return idle;
+}
+
+static void
 job_done(struct commit_job *job)
 {
 	struct raft_job *j = (struct raft_job *)job;
@@ -130,6 +160,7 @@ job_done(struct commit_job *job)
 			FAULT_POINT("raft.told");
 		}
 		raft_job_free(j);
+		note_over(r);
 		return;
 	}
 	if (job->code != SP_EAGAIN && job->code != SP_ENOTFOUND && job->code != SP_ENOSPACE)
@@ -140,6 +171,7 @@ job_done(struct commit_job *job)
 	pthread_cond_broadcast(&r->applied_cond);
 	pthread_mutex_unlock(&r->lock);
 	raft_job_fail(j, SP_EUNKNOWN, "the server stops; the write is in the log and may be made by others");
+	note_over(r);
 }
 
 /* --- What libraft calls --- */
@@ -220,15 +252,20 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	if (j == NULL)
 		j = copy_entry(r, buf);
 	j->index = index;
+	j->after = r->delivered;
 	j->job.run = run_job;
 	j->job.done = job_done;
 	j->job.must = true;
 	r->delivered = index;
 	FAULT_POINT("raft.committed");
+	pthread_mutex_lock(&r->lock);
+	r->outstanding++;
+	pthread_mutex_unlock(&r->lock);
 	/* Where the writer falls behind, the log waits for it. */
 	while (committer_submit(r->committer, &j->job, NULL) < 0) {
 		if (atomic_load(&r->halted)) {
 			raft_job_fail(j, SP_EUNKNOWN, "the server stops");
+			note_over(r);
 			break;
 		}
 		clock_sleep_ms(1);

@@ -24,7 +24,8 @@ struct raft_job {
 	struct entry entry;       /* points into the batch or into `bytes` */
 	void *bytes;              /* malloc'ed, or NULL */
 	uint64_t index;
-	int code; /* what came of it */
+	uint64_t after; /* index of the entry that must be in the store before it */
+	int code;       /* what came of it */
 	struct sp_error err;
 	uint64_t seq;
 	struct raft_job *next;
@@ -102,14 +103,15 @@ struct repl_raft {
 
 	/* Under lock. */
 	pthread_mutex_t lock;
-	pthread_cond_t applied_cond; /* applied or halted changed */
+	pthread_cond_t applied_cond; /* applied, outstanding or halted changed */
 	struct job_list queue;       /* to be proposed */
 	struct read_list read_queue;
 	bool accepts;     /* the loop takes what is queued */
 	bool stop_wanted;
 	bool hand_over;     /* let another lead; set back when that is over, one way or the other */
 	pthread_cond_t handed_cond;
-	uint64_t applied; /* index of the last entry that the store holds */
+	uint64_t applied;     /* index of the last entry that the store holds */
+	unsigned outstanding; /* jobs that the committer has */
 	struct position_raft status;
 	struct directory directory;
 	raft_id leader_id;
@@ -176,6 +178,10 @@ void raft_join_stop(struct repl_raft *r);
 /* --- The state machine (repl_raft_apply.c). On the loop's thread. --- */
 
 void raft_fsm_setup(struct repl_raft *r);
+
+/* Wait until the committer has none of this one's jobs: only then may libraft begin anew, or an entry might be applied
+ * without the one before it. False where that takes too long. Any thread. */
+bool raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 
 /* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be done,
  * the process ends, and its next start sees what is on disk. */

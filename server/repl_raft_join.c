@@ -121,6 +121,34 @@ ask_leader(struct repl_raft *r, const struct look *l, char *leader, size_t size)
 	return found;
 }
 
+/* Whether the leader's answer is of this store's own cluster. A store that holds nothing has none yet. */
+static bool
+same_cluster(struct repl_raft *r, const json_t *answer)
+{
+	const char *theirs = json_string_value(json_object_get(answer, "cluster"));
+	struct position p;
+
+	if (theirs == NULL || store_position(r->store, &p, NULL) < 0)
+		return false;
+	return (p.seq == 0 && p.raft.applied == 0) || strcmp(theirs, p.cluster) == 0;
+}
+
+/* Whether the leader still leads: a majority heard it just now. Who was cut off may not know of later members. */
+static bool
+still_leads(struct repl_raft *r, const char *leader)
+{
+	char url[POSITION_URL_MAX + 16];
+	struct http_request_out rq = { .url = url, .timeout_ms = ASK_TIMEOUT_MS };
+	struct http_reply reply;
+	bool leads;
+
+	snprintf(url, sizeof(url), "%s/v1/read-index", leader);
+	http_reply_init(&reply, ANSWER_MAX);
+	leads = http_call(r->http, &rq, &reply, NULL) == 0 && reply.status == 200;
+	http_reply_release(&reply);
+	return leads;
+}
+
 /* Whether the leader's answer has this id as more than a spare. */
 static bool
 lists(const json_t *answer, uint64_t id)
@@ -219,8 +247,12 @@ look_around(struct repl_raft *r, unsigned *missed)
 	listed = lists(answer, l.self.id);
 	if (answer == NULL || (listed && l.role != RAFT_ROLE_JOINING))
 		*missed = 0;
+	else if (!same_cluster(r, answer))
+		log_warn("another cluster's leader answers; this member waits", LOG_STR("leader", leader));
 	else if (l.role == RAFT_ROLE_JOINING && !l.was_member)
 		join(r, &l, leader);
+	else if (!still_leads(r, leader))
+		*missed = 0;
 	else if (++*missed >= SURE_AFTER && !l.was_member)
 		begin_anew(r);
 	else if (*missed >= SURE_AFTER) {

@@ -16,6 +16,7 @@
 #define ROOM_BYTES      (16u << 20) /* of the volume; with less left, writes are refused */
 #define ROUND_MOST      1024       /* entries in one raft_apply() */
 #define ROUNDS_MOST     2          /* of them under way: the next one gathers what comes meanwhile */
+#define IDLE_WAIT_MS    3000
 #define TURN_EVERY_MS   100
 #define MEMBER_FILE     "member"
 #define MEMBER_FILE_MAX 128
@@ -555,7 +556,8 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	uint64_t base_needed;
 	int rc;
 
-	rc = read_store(r, &fresh, &base_needed, err);
+	rc = raft_wait_idle(r, IDLE_WAIT_MS) ? read_store(r, &fresh, &base_needed, err)
+					     : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
 	if (rc == 0)
 		rc = file_make_dirs(r->dir, err);
 	pthread_mutex_lock(&r->lock);
@@ -564,7 +566,10 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	pthread_mutex_unlock(&r->lock);
 	if (rc < 0)
 		return rc;
-	r->closing = r->closed = r->stop_wanted = false;
+	pthread_mutex_lock(&r->lock);
+	r->stop_wanted = false;
+	pthread_mutex_unlock(&r->lock);
+	r->closing = r->closed = false;
 	r->needs = base_needed;
 	r->cut_bytes = r->cut_entries = 0;
 	r->kept = r->trailing;
@@ -572,8 +577,10 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	r->rounds = 0;
 	r->change = NULL;
 	r->change_busy = false;
+	pthread_mutex_lock(&r->lock);
 	r->was_member = false;
 	r->member_count = 0;
+	pthread_mutex_unlock(&r->lock);
 	r->seen_state = RAFT_UNAVAILABLE;
 	atomic_store(&r->halted, false);
 	if (uv_loop_init(&r->loop) != 0)
@@ -616,11 +623,16 @@ raft_loop_stop(struct repl_raft *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->stop_wanted = true;
-	/* What cannot be applied any more is applied after the next start. */
-	atomic_store(&r->halted, true);
-	pthread_cond_broadcast(&r->applied_cond);
 	pthread_mutex_unlock(&r->lock);
 	raft_loop_wake(r);
+	/* What was committed is applied and answered, as far as the disk takes it; the rest after the next start. */
+	if (!raft_wait_idle(r, IDLE_WAIT_MS)) {
+		pthread_mutex_lock(&r->lock);
+		atomic_store(&r->halted, true);
+		pthread_cond_broadcast(&r->applied_cond);
+		pthread_mutex_unlock(&r->lock);
+	}
 	pthread_join(r->thread, NULL);
 	uv_loop_close(&r->loop);
+	(void)raft_wait_idle(r, IDLE_WAIT_MS);
 }
