@@ -59,7 +59,7 @@ quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
 .DEFAULT_GOAL := all
 .SECONDARY: # objects are kept
-.PHONY: all bench clean coverage crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes test test-integration test-unit torture torture-raft uninstall up
+.PHONY: all bench clean coverage crash-matrix demo deps docs down e2e e2e-client faults help image install lint lint-includes sbom test test-integration test-unit torture torture-raft uninstall up
 
 all: $(BINARIES) ## build the three programs
 
@@ -214,6 +214,10 @@ lint: lint-includes ## formatting, clang-tidy, cppcheck, headers alone, include 
 
 lint-includes:
 	@tests/includes
+
+sbom: all ## list what the image would hold, made of this machine's packages, as $(BUILD)/sbom.cdx.json (CycloneDX)
+	@packaging/sbom $(VERSION) $(BINARIES) >$(BUILD)/sbom.cdx.json.new
+	@mv $(BUILD)/sbom.cdx.json.new $(BUILD)/sbom.cdx.json && echo $(BUILD)/sbom.cdx.json
 
 install: all ## programs, man pages and the sample configuration (PREFIX, DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
