@@ -115,11 +115,14 @@ $(BUILD)/faults/badio.so: tests/fault/badio.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
 
+$(BUILD)/faults/badmalloc.so: tests/fault/badmalloc.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $<
 $(BUILD)/faults/slowdisk.so: tests/raft/slowdisk.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-faults: $(FAULT_BINARIES) $(BUILD)/faults/badio.so $(BUILD)/faults/slowdisk.so ## what the fault tests run: programs with kill points, bad disks
+faults: $(FAULT_BINARIES) $(patsubst %,$(BUILD)/faults/%.so,badio badmalloc slowdisk) ## what the fault tests run: programs with kill points, bad disks
 
 crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py

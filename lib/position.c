@@ -99,18 +99,31 @@ position_relate(const struct position *leader, const struct position *follower, 
 #undef WHY
 }
 
+json_t *
+position_history_to_json(const struct position *p)
+{
+	json_t *history = json_array();
+
+	for (size_t i = 0; i < p->history_count; i++)
+		if (json_array_append_new(history, json_pack("{sI sI}", "epoch", (json_int_t)p->history[i].epoch,
+						       "since", (json_int_t)p->history[i].since)) < 0) {
+			json_decref(history);
+			return NULL;
+		}
+	return history;
+}
+
 char *
 position_to_json(const struct position *p)
 {
 	char digest[DIGEST_HEX_SIZE];
-	json_t *history = json_array();
+	json_t *history = position_history_to_json(p);
 	json_t *root;
 	char *text;
 
+	if (history == NULL)
+		return NULL;
 	digest_to_hex(p->digest, digest);
-	for (size_t i = 0; i < p->history_count; i++)
-		json_array_append_new(history, json_pack("{sI sI}", "epoch", (json_int_t)p->history[i].epoch, "since",
-						   (json_int_t)p->history[i].since));
 	root = json_pack("{ss sI sI ss sI sI ss ss ss sb sb so}", "cluster", p->cluster, "epoch", (json_int_t)p->epoch,
 	    "seq", (json_int_t)p->seq, "digest", digest, "keys", (json_int_t)p->keys, "horizon", (json_int_t)p->horizon,
 	    "role", role_name(p->role), "leader", p->leader, "mode", p->mode, "consistent", (int)p->consistent,

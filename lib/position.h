@@ -62,6 +62,10 @@ enum relation position_relate(const struct position *leader, const struct positi
 const char *relation_name(enum relation r);
 const char *role_name(enum role r);
 
+/* The history as an array of JSON (jansson's), for whoever describes a position in other words; the caller's. NULL when
+ * out of memory. */
+struct json_t *position_history_to_json(const struct position *p);
+
 /* One line of JSON with every field above, as GET /v1/position answers; malloc'ed, or NULL when out of memory. */
 char *position_to_json(const struct position *p);
 

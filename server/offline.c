@@ -39,12 +39,15 @@ offline_position(const char *dir)
 		store_free(s);
 		return complain(&err);
 	}
-	text = position_to_json(&p);
-	if (text != NULL)
-		puts(text);
-	free(text);
 	store_free(s);
-	return text != NULL && fflush(stdout) == 0 ? 0 : sp_code_exit(SP_EIO);
+	text = position_to_json(&p);
+	if (text == NULL) {
+		sp_error_set(&err, SP_ENOMEM, "%s: describe its position: out of memory", dir);
+		return complain(&err);
+	}
+	puts(text);
+	free(text);
+	return fflush(stdout) == 0 ? 0 : sp_code_exit(SP_EIO);
 }
 
 int

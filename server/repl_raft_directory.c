@@ -60,8 +60,8 @@ contact_json(const struct contact *m)
 	char id[24];
 
 	snprintf(id, sizeof(id), "%" PRIu64, m->id);
-	return json_pack("{si ss ss ss ss}", "number", (int)m->number, "id", id, "name", m->name, "url", m->url, "raft",
-	    m->raft);
+	return json_pack(
+	    "{si ss ss ss ss}", "number", (int)m->number, "id", id, "name", m->name, "url", m->url, "raft", m->raft);
 }
 
 static char *
@@ -85,7 +85,10 @@ directory_to_json(const struct directory *d)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < d->count; i++)
-		json_array_append_new(list, contact_json(&d->contacts[i]));
+		if (json_array_append_new(list, contact_json(&d->contacts[i])) < 0) {
+			json_decref(list);
+			return NULL;
+		}
 	return dump(list);
 }
 
@@ -94,7 +97,8 @@ get_text(json_t *o, const char *name, char *out, size_t size)
 {
 	json_t *v = json_object_get(o, name);
 
-	if (!json_is_string(v) || json_string_length(v) >= size || strlen(json_string_value(v)) != json_string_length(v))
+	if (!json_is_string(v) || json_string_length(v) >= size ||
+	    strlen(json_string_value(v)) != json_string_length(v))
 		return false;
 	memcpy(out, json_string_value(v), json_string_length(v) + 1);
 	return true;

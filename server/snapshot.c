@@ -44,15 +44,13 @@ write_description(struct snapshot *s, const char *donor, struct buf *out)
 {
 	const struct position *p = store_pin_position(s->pin);
 	char digest[DIGEST_HEX_SIZE], created[CLOCK_RFC3339_SIZE];
-	json_t *history = json_array(), *root;
+	json_t *history = position_history_to_json(p), *root;
 	char *text;
 	int rc;
 
 	digest_to_hex(p->digest, digest);
 	clock_format(s->created_wall_ms, created, sizeof(created));
-	for (size_t i = 0; i < p->history_count; i++)
-		json_array_append_new(history, json_pack("{sI sI}", "epoch", (json_int_t)p->history[i].epoch, "since",
-						   (json_int_t)p->history[i].since));
+	/* Without memory for its history (NULL) there is none for the whole either. */
 	root = json_pack("{si ss sI sI ss sI sI sb sI si ss ss so}", "format", SNAPSHOT_FORMAT, "cluster", p->cluster,
 	    "epoch", (json_int_t)p->epoch, "seq", (json_int_t)p->seq, "digest", digest, "keys", (json_int_t)p->keys,
 	    "horizon", (json_int_t)p->horizon, "consistent", (int)p->consistent, "bytes",
