@@ -34,22 +34,27 @@ def together(bench, followers):
     return time.monotonic() - began
 
 
-def p99_ms(bench, leader, requests_file, seeding=None):
-    """p99 of paced PUTs at the leader, while `seeding` is repeated beside them."""
+def p99_ms(bench, leader, requests_file, pod=None, rate=0):
+    """p99 of paced PUTs at the leader, while `pod` is seeded again and again beside them, at `rate` bytes a second."""
     seconds = max(2, SECONDS * min(1, bench.scale))
     load = bench.start_load(f"{leader.ip}:9876", "http", 16, requests_file, int(RATE * seconds), seconds + 20, RATE)
     try:
-        while seeding and load.poll() is None:
-            seeding()
+        while pod and load.poll() is None:
+            limited(bench, pod, rate)
         return json.loads(load.communicate(timeout=60)[0])["p99_us"] / 1000
     finally:
         load.kill()
         load.wait()
+        for former in pod.dir.glob("former-*") if pod else ():
+            shutil.rmtree(former)
+        os.sync()
 
 
-def limited(bench, pods, pod, rate):
-    """A seeding at so many bytes a second."""
-    pods.edit_config({"bootstrap.rate_limit": str(rate)})
+def limited(bench, pod, rate):
+    """A seeding at so many bytes a second. What the former one left is deleted later: that is no part of a seeding."""
+    pod.set.edit_config({"bootstrap.rate_limit": str(rate)})
+    if pod.data_dir.exists():
+        pod.data_dir.rename(pod.dir / f"former-{time.monotonic_ns()}")
     seed(bench, pod, synced=False)
 
 
@@ -74,10 +79,10 @@ def run(bench):
             empty(pod)
         got = bench.interleave({
             "without": lambda: p99_ms(bench, leader, puts),
-            "same disk": lambda: p99_ms(bench, leader, puts, lambda: limited(bench, pods, followers[0], 0)),
-            "same disk, 1 Gbit/s": lambda: p99_ms(bench, leader, puts, lambda: limited(bench, pods, followers[0], LINK)),
-            "elsewhere": lambda: p99_ms(bench, leader, puts, lambda: limited(bench, elsewhere, remote, 0)),
-            "1 Gbit/s": lambda: p99_ms(bench, leader, puts, lambda: limited(bench, elsewhere, remote, LINK))})
+            "same disk": lambda: p99_ms(bench, leader, puts, followers[0]),
+            "same disk, 1 Gbit/s": lambda: p99_ms(bench, leader, puts, followers[0], LINK),
+            "elsewhere": lambda: p99_ms(bench, leader, puts, remote),
+            "1 Gbit/s": lambda: p99_ms(bench, leader, puts, remote, LINK)})
         for how, where in (("1 Gbit/s", "at 1 Gbit/s, volume elsewhere"),
                            ("same disk, 1 Gbit/s", "at 1 Gbit/s, same disk"),
                            ("elsewhere", "at full speed, volume elsewhere"), ("same disk", "at full speed, same disk")):
