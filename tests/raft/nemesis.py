@@ -233,8 +233,8 @@ class Nemesis(threading.Thread):
             return None
         answer = self.cluster.remove(member, self.caller)
         self.tell(f"remove {member.name}: {answer}")
-        if answer != 204:
-            self.done["remove, not answered"] += 1
+        if answer in ("never", 503):
+            return None
 
         def come_back():
             if self.down.get(member.number):

@@ -6,6 +6,7 @@ sidecar has the store replaced while the server runs.
 
 import os
 import pathlib
+import time
 import urllib.parse
 
 from network import address
@@ -150,12 +151,19 @@ class Cluster:
     settled = all_voters
 
     def remove(self, member, caller):
-        """DELETE, asked of whoever takes it; what was answered."""
-        for other in self.members:
-            if other is not member and other.process.running:
-                got = caller.ask(other.url, "DELETE", f"/v1/members/{member.number + 1}")
-                return got.outcome if isinstance(got, Answer) else got[0]
-        return "nobody to ask"
+        """DELETE, asked of whoever takes it, again where it was refused for the moment; what was answered at last."""
+        got = NEVER
+        for _ in range(8):
+            for other in self.members:
+                if other is not member and other.process.running:
+                    got = caller.ask(other.url, "DELETE", f"/v1/members/{member.number + 1}")
+                    break
+            if isinstance(got, Answer):
+                return got.outcome
+            if got[0] != 503:
+                break
+            time.sleep(0.1)
+        return got[0]
 
     def is_removed(self, member, caller):
         listed = self.list(caller)
