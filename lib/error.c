@@ -98,7 +98,7 @@ sp_code_name(int code)
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (codes[i].code == code)
 			return codes[i].name;
-	return code == 0 ? "SP_OK" : "SP_EUNKNOWN";
+	return code == 0 ? "SP_OK" : "SP_EUNNAMED";
 }
 
 const char *

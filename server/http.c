@@ -305,7 +305,9 @@ serve(struct face *face, struct api *api, const char *address, unsigned threads,
 		.refuse = refuse,
 		.arg = face };
 
-	face->api = api;
+	/* A second port has the same face, whose first one may be at work already. */
+	if (face->api != api)
+		face->api = api;
 	return listener_new(&o, err);
 }
 

@@ -20,7 +20,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (const char *at = text; *at != '\0'; at++)
 		FUZZ_REQUIRE((unsigned char)*at >= 0x20 && *at != 0x7f);
 	code = problem_code(&body, SP_EBADDATA);
-	FUZZ_REQUIRE(code < 0 && strcmp(sp_code_name(code), "SP_EUNKNOWN") != 0);
+	FUZZ_REQUIRE(code < 0 && strcmp(sp_code_name(code), "SP_EUNNAMED") != 0);
 	fuzz_require_error(sp_error_set(&err, code, "peer: %s", text), &err);
 	buf_release(&body);
 	return 0;

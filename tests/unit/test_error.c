@@ -101,7 +101,7 @@ START_TEST(error_codes__have_names_texts_and_exit_codes)
 	ck_assert_str_eq(sp_code_text(SP_EHORIZON), "below the horizon");
 	ck_assert_str_eq(sp_code_name(0), "SP_OK");
 	ck_assert_str_eq(sp_code_text(0), "no error");
-	ck_assert_str_eq(sp_code_name(-999), "SP_EUNKNOWN");
+	ck_assert_str_eq(sp_code_name(-999), "SP_EUNNAMED");
 	ck_assert_str_eq(sp_code_text(-999), "unknown error");
 }
 END_TEST
