@@ -181,6 +181,10 @@ fuzz: ## look for inputs that break a parser, under sanitizers (SECONDS=30 each,
 		CFLAGS='-O1 -g -fno-sanitize-recover=all' fuzz-targets
 	@BUILD=$(abspath build-fuzz) SECONDS_EACH='$(SECONDS)' FUZZ='$(FUZZ)' tests/fuzz/run
 
+.PHONY: soak
+soak: all ## mixed load with kills, seeds and reloads for MINUTES=30: nothing may grow (SOAK_DIR= for chart and table)
+	@BUILD=$(abspath $(BUILD)) tests/soak/run $(or $(MINUTES),30) $(SOAK_DIR)
+
 demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
 	@BUILD=$(abspath $(BUILD)) tests/local/demo
 
