@@ -14,9 +14,10 @@
  * called from another thread. Redirects are not followed. Only http and https URLs are spoken. Call http_setup() once,
  * before the first thread starts.
  *
- * Errors: SP_EUNAVAIL (name not found, refused, unreachable, no answer in time), SP_ESTALLED (no byte for
+ * Errors: SP_EUNAVAIL (name not found, refused, unreachable, no answer in time), SP_ESTALLED (next to nothing for
  * stall_timeout_ms), SP_ETRUNCATED (closed before the end), SP_ETOOBIG (answer or headers over their limit),
- *SP_ECANCELED, SP_EBADDATA (not HTTP), SP_EPERM (one side does not trust the other's certificate), SP_ENOMEM. The text names the URL and says how many bytes had come. An HTTP
+ * SP_ECANCELED, SP_EBADDATA (not HTTP), SP_EPERM (one side does not trust the other's certificate), SP_ENOMEM. The text
+ * names the URL and says how many bytes had come. An HTTP
  *status that is not 2xx is not an error here: the caller looks at `status`.
  */
 #ifndef LIB_HTTP_H_
@@ -61,7 +62,8 @@ struct http_client_options {
 	const char *unix_socket;    /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
 	const char *ca_file;        /* PEM: who may have signed an https peer's certificate; NULL: the system's */
 	int64_t connect_timeout_ms; /* 0: 5 s */
-	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, has stalled; 0: 30 s */
+	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, or brings less than
+				     * HTTP_LEAST_BYTES in it, has stalled; 0: 30 s */
 	uint64_t rate_limit;        /* bytes a second received, 0: none */
 };
 
@@ -87,6 +89,7 @@ struct http_request_out {
 	bool accept_zstd;    /* offer zstd; the answer arrives here decompressed */
 };
 
+#define HTTP_LEAST_BYTES 1024  /* fewer where rate_limit does not allow as many */
 #define HTTP_HEADERS_MAX 16384 /* bytes of answer headers that are taken */
 
 struct http_reply {

@@ -44,6 +44,7 @@ end_of_headers(struct http_exchange *x)
 	if (curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) != CURLE_OK)
 		length = -1;
 	x->headers_done = true;
+	x->heard_ms = clock_mono_ms();
 	x->content_length = length;
 	x->reply->status = status;
 	x->reply->content_length = length;
@@ -57,7 +58,8 @@ on_header(char *data, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 	int rc;
 
-	x->heard_ms = clock_mono_ms();
+	if (x->header_bytes == 0)
+		x->heard_ms = clock_mono_ms();
 	x->header_bytes += len;
 	if (x->header_bytes > HTTP_HEADERS_MAX) {
 		http_exchange_fail(x, SP_ETOOBIG, "the answer's headers are larger than 16384 bytes");
@@ -80,6 +82,18 @@ on_header(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/* A byte now and then is no answer: only a certain amount of them ends the peer's silence. */
+static void
+get_on(struct http_exchange *x, size_t len)
+{
+	x->body_bytes += len;
+	x->heard += len;
+	if (x->heard < x->least)
+		return;
+	x->heard = 0;
+	x->heard_ms = clock_mono_ms();
+}
+
 static size_t
 on_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -88,7 +102,6 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	char text[96];
 	int rc;
 
-	x->heard_ms = clock_mono_ms();
 	if (x->streaming) {
 		if (x->stream->len > 0 && x->stream->len + len > HTTP_STREAM_BUFFER) {
 			x->paused = true;
@@ -98,7 +111,7 @@ on_body(char *data, size_t size, size_t count, void *arg)
 			http_exchange_fail(x, rc, "keep a piece of the answer");
 			return 0;
 		}
-		x->body_bytes += len;
+		get_on(x, len);
 		return len;
 	}
 	if ((rc = buf_add(&x->reply->body, data, len)) < 0) {
@@ -106,7 +119,7 @@ on_body(char *data, size_t size, size_t count, void *arg)
 		http_exchange_fail(x, rc, rc == SP_ETOOBIG ? text : "keep the answer");
 		return 0;
 	}
-	x->body_bytes += len;
+	get_on(x, len);
 	return len;
 }
 
@@ -250,6 +263,7 @@ http_exchange_check(struct http_exchange *x, int64_t now_ms)
 	}
 	look_at_upload(x, now_ms);
 	if (now_ms - x->heard_ms >= silence_ms) {
+		/* «silent» is also who brings next to nothing. */
 		if (x->headers_done && x->content_length >= 0)
 			snprintf(text, sizeof(text), "silent for %" PRId64 " ms after %" PRIu64 " of %" PRId64 " bytes",
 			    silence_ms, x->body_bytes, x->content_length);
@@ -394,6 +408,9 @@ http_exchange_start(struct http_exchange *x, CURLM *multi, CURL *easy, const str
 		goto out_of_memory;
 	x->started_ms = x->heard_ms = clock_mono_ms();
 	x->stall_ms = manner->stall_timeout_ms;
+	x->least = HTTP_LEAST_BYTES;
+	if (manner->rate_limit > 0 && manner->rate_limit * (uint64_t)x->stall_ms / 4000 < x->least)
+		x->least = manner->rate_limit * (uint64_t)x->stall_ms / 4000 + 1;
 	x->timeout_ms = rq->timeout_ms;
 	x->patience_ms = rq->patience_ms;
 	x->content_length = -1;

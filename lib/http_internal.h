@@ -45,7 +45,10 @@ struct http_exchange {
 	curl_off_t sent;        /* request bytes that had left when last looked at */
 
 	int64_t started_ms;
-	int64_t heard_ms; /* when bytes moved last, or when waiting for them began */
+	int64_t heard_ms; /* when the peer last got on, or when waiting for it began */
+	uint64_t heard;   /* bytes of body since then */
+	uint64_t least;   /* so many are getting on */
+	int64_t left_ms;  /* when a stream's caller was last given something; 0: not yet */
 	int64_t stall_ms;
 	int64_t timeout_ms;  /* 0: none */
 	int64_t patience_ms; /* more silence that is granted until the answer begins */

@@ -128,7 +128,8 @@ read_raw(struct http_client *c, struct sp_error *err)
 	if (c->handed_out)
 		buf_reset(&c->stream);
 	c->handed_out = false;
-	x->heard_ms = clock_mono_ms(); /* while the caller was busy elsewhere, the peer's silence was not heard */
+	/* While the caller was busy elsewhere, the peer's silence was not heard. */
+	x->heard_ms = x->left_ms != 0 ? x->heard_ms + (clock_mono_ms() - x->left_ms) : clock_mono_ms();
 	if (x->paused && !x->finished) {
 		x->paused = false;
 		curl_easy_pause(x->easy, CURLPAUSE_CONT); /* may deliver at once */
@@ -142,6 +143,7 @@ read_raw(struct http_client *c, struct sp_error *err)
 	}
 	if (c->stream.len > 0 && x->result != SP_ECANCELED) {
 		c->handed_out = true; /* what came before a failure is handed out first */
+		x->left_ms = clock_mono_ms();
 		return 1;
 	}
 	if (x->result < 0 && err != NULL)

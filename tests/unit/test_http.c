@@ -282,24 +282,53 @@ START_TEST(http_call__timeout_bounds_a_dripping_peer)
 	struct sp_error err = { 0 };
 
 	http_reply_init(&reply, 1000);
-	ck_assert_int_eq(call(&s, &(struct http_request_out){ .timeout_ms = 300 }, &reply, &err), SP_EUNAVAIL);
-	ck_assert_ptr_nonnull(strstr(err.text, "within 300 ms"));
+	ck_assert_int_eq(call(&s, &(struct http_request_out){ .timeout_ms = 100 }, &reply, &err), SP_EUNAVAIL);
+	ck_assert_ptr_nonnull(strstr(err.text, "within 100 ms"));
 	http_reply_release(&reply);
 	free(s.request);
 }
 END_TEST
 
-START_TEST(http_call__dripping_is_not_a_stall)
+/* A byte now and then ends a silence, but not a stall. */
+START_TEST(http_call__dripping_is_a_stall)
+{
+	struct script s = { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+		.drip = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		.drip_ms = 20 };
+	struct http_reply reply;
+	struct sp_error err = { 0 };
+
+	http_reply_init(&reply, 1000);
+	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
+	http_reply_release(&reply);
+	free(s.request);
+}
+END_TEST
+
+START_TEST(http_call__a_head_that_drips_is_a_stall)
+{
+	struct script s = { .bytes = "HTTP/1.1 200 OK\r\n", .drip = "A: b\r\nC: d\r\nE: f\r\nG: h\r\n", .drip_ms = 20 };
+	struct http_reply reply;
+	struct sp_error err = { 0 };
+
+	http_reply_init(&reply, 1000);
+	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
+	http_reply_release(&reply);
+	free(s.request);
+}
+END_TEST
+
+START_TEST(http_call__slow_is_not_a_stall)
 {
 	struct script s = {
-		.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", .drip = "0123456789", .drip_ms = 40
+		.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", .drip = "0123456789ab", .drip_ms = 5
 	};
 	struct http_reply reply;
 	struct sp_error err = { 0 };
 
 	http_reply_init(&reply, 1000);
 	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), 0);
-	ck_assert_str_eq(reply.body.data, "0123456789");
+	ck_assert_str_eq(reply.body.data, "0123456789ab");
 	http_reply_release(&reply);
 	free(s.request);
 }
@@ -679,7 +708,9 @@ main(void)
 	tcase_add_test(tc, http_call__what_is_not_http_is_bad_data);
 	tcase_add_test(tc, http_call__body_and_headers_are_bounded);
 	tcase_add_test(tc, http_call__timeout_bounds_a_dripping_peer);
-	tcase_add_test(tc, http_call__dripping_is_not_a_stall);
+	tcase_add_test(tc, http_call__dripping_is_a_stall);
+	tcase_add_test(tc, http_call__a_head_that_drips_is_a_stall);
+	tcase_add_test(tc, http_call__slow_is_not_a_stall);
 	tcase_add_test(tc, http_call__patience_lets_a_long_poll_be_silent);
 	tcase_add_test(tc, http_client_cancel__ends_a_call_at_once);
 	tcase_add_test(tc, http_call__speaks_through_a_unix_socket);
