@@ -41,10 +41,39 @@ more_advanced(const struct position *a, const struct position *b)
 
 /* --- A leader --- */
 
+/*
+ * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch later
+ * than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that one's
+ * demotion, or by replication.leader_ordinal.
+ */
+static bool
+rival_leads(const struct facts *f, const char *cluster, uint64_t since, struct plan *out)
+{
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+		const struct position *p = &peer->answer.position;
+
+		if (!peer->answer.has_store || p->role != ROLE_LEADER || p->epoch <= since ||
+		    (cluster != NULL && strcmp(p->cluster, cluster) != 0))
+			continue;
+		plan_decide(out, PLAN_WAIT,
+		    "this pod is to lead, but %s was promoted and takes the cluster's writes (epoch %" PRIu64
+		    " seq %" PRIu64 "): two that lead would lose one's; make %s a follower, or set "
+		    "replication.leader_ordinal to it",
+		    peer->name, p->epoch, p->seq, peer->name);
+		out->code = SP_EDIVERGED;
+		return true;
+	}
+	return false;
+}
+
 static void
 leader_with_store(const struct facts *f, struct plan *out)
 {
 	const struct peer_fact *ahead = NULL;
+
+	if (rival_leads(f, f->own.cluster, f->own.epoch, out))
+		return;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
 		const struct peer_fact *peer = &f->peers[i];
@@ -127,12 +156,10 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	}
 	plan_decide(out, PLAN_RESTORE,
 	    "this pod leads, its volume is empty, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
-	    " keys%s; it goes on in a new epoch%s",
+	    " keys%s; it goes on in a new epoch",
 	    out->donor->name, p->epoch, p->seq, p->keys,
-	    p->consistent ? "" : " (caught between two cuts of its former leader)",
-	    p->role == ROLE_LEADER ? ", though that pod was promoted and takes writes: they will not be seen here"
-				   : "");
-	out->warn = !p->consistent || p->role == ROLE_LEADER;
+	    p->consistent ? "" : " (caught between two cuts of its former leader)");
+	out->warn = !p->consistent;
 }
 
 static void
@@ -165,7 +192,7 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
 		    f->peer_count);
-	} else if (!clusters_differ(f, most, out)) {
+	} else if (!clusters_differ(f, most, out) && !rival_leads(f, NULL, 0, out)) {
 		leader_restores(f, most, out);
 	}
 }

@@ -207,19 +207,32 @@ START_TEST(plan_leader__empty_restores_from_the_most_advanced)
 }
 END_TEST
 
-START_TEST(plan_leader__restoring_from_a_pod_that_leads_is_warned_of)
+/* Two that lead lose one's writes: whoever is to lead by the configuration waits for whoever was promoted by hand. */
+START_TEST(plan_leader__waits_while_a_promoted_pod_leads)
 {
-	struct position promoted = at(CLUSTER, 2, 300);
+	struct position promoted = at(CLUSTER, 2, 60), other = at(OTHER, 9, 900);
 
-	pods(0);
-	answers(1, at(CLUSTER, 2, 300));
-	expect_donor(PLAN_RESTORE, 1);
-	ck_assert(!plan.warn);
 	promoted.role = ROLE_LEADER;
+	other.role = ROLE_LEADER;
+	pods(0);
+	facts.grace_over = true;
+	/* With a store of before. */
+	has(at(CLUSTER, 1, 50));
+	answers(1, promoted);
+	answers(2, other);
+	expect_end(PLAN_WAIT, 65);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 was promoted"));
+	ck_assert(!plan.grace);
+	/* One that this pod's own epoch has left behind takes nothing away from it, nor does another cluster's. */
+	has(at(CLUSTER, 3, 70));
+	expect(PLAN_START);
+	/* With none: the data is there, but so is who writes it. */
+	facts.store = STORE_EMPTY;
+	answers(2, at(CLUSTER, 1, 50));
+	expect_end(PLAN_WAIT, 65);
+	promoted.role = ROLE_FOLLOWER;
 	answers(1, promoted);
 	expect_donor(PLAN_RESTORE, 1);
-	ck_assert(plan.warn);
-	ck_assert_ptr_nonnull(strstr(plan.why, "was promoted"));
 }
 END_TEST
 
@@ -500,7 +513,7 @@ main(void)
 		plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in,
 		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
-		plan_leader__restoring_from_a_pod_that_leads_is_warned_of,
+		plan_leader__waits_while_a_promoted_pod_leads,
 		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,
 		plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace,
 		plan_leader__empty_with_peers_of_two_clusters_refuses,
