@@ -36,7 +36,8 @@ struct api {
 	struct store *store;
 	struct repl *repl;
 	struct committer *committer; /* for its figures alone */
-	struct waiters *waiters;
+	struct waiters *waiters;       /* for a commit */
+	struct waiters *flush_waiters; /* for a commit to be seen by views, cursors and pins */
 	struct snapshots *snapshots;
 	struct counters counters;
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
@@ -60,6 +61,8 @@ struct call {
 	struct request *rq;
 	void (*handler)(struct call *c);
 	enum { CALL_NEW, CALL_CURRENT, CALL_WAITED, CALL_WRITTEN } stage;
+	uint64_t flush_seq; /* api_flushed() waits for it; 0: it was not asked yet */
+	int64_t flush_until_ms;
 	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
 	size_t key_len;
 
@@ -91,6 +94,10 @@ void api_method(struct call *c, const char *allow); /* 405 */
 /* Whether this pod does not lead: then the call has been answered (307 to the leader, 403 or 503). */
 bool api_sent_to_leader(struct call *c);
 void api_redirect(struct call *c); /* 307 to the leader's same path; 503 where there is none to go to */
+
+/* Whether views have all that was committed when the call came. False: the call was laid aside until they have, or
+ * answered. For a handler to begin with that looks at more than one record. */
+bool api_flushed(struct call *c);
 
 void api_seq_headers(struct call *c, uint64_t seq); /* Seedpod-Seq and ETag */
 

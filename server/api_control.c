@@ -115,7 +115,9 @@ api_control_digest(struct call *c)
 	struct sp_error err;
 	int rc;
 
-	rc = store_verify_at(c->api->store, &found, &p, &err);
+	rc = store_flush(c->api->store, &err);
+	if (rc == 0)
+		rc = store_verify_at(c->api->store, &found, &p, &err);
 	if (rc < 0) {
 		api_error(c, &err);
 		return;

@@ -83,7 +83,7 @@ api_kv_get(struct call *c)
 
 	if (!api_is_current(c))
 		return;
-	rc = store_view_begin(c->api->store, &view, &err);
+	rc = store_view_begin_present(c->api->store, &view, &err);
 	if (rc < 0) {
 		api_problem(c, 503, sp_code_name(rc), err.text);
 		return;

@@ -124,7 +124,7 @@ api_kv_list(struct call *c)
 	char *text;
 	int rc;
 
-	if (!read_query(c, &q) || !api_is_current(c))
+	if (!read_query(c, &q) || !api_is_current(c) || !api_flushed(c))
 		return;
 	rc = store_view_begin(c->api->store, &view, &err);
 	if (rc < 0) {

@@ -135,11 +135,14 @@ free_keys(void *arg)
 void
 api_keys(struct call *c)
 {
-	struct key_list *l = calloc(1, sizeof(*l));
+	struct key_list *l;
 	struct sp_error err;
 	int rc;
 
 	c->plain = true;
+	if (!api_flushed(c))
+		return;
+	l = calloc(1, sizeof(*l));
 	if (l == NULL) {
 		api_problem(c, 503, "no_memory", "out of memory");
 		return;

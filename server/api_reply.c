@@ -7,10 +7,12 @@
 
 #include <jansson.h>
 
+#include "lib/clock.h"
 #include "server/api.h"
 #include "server/committer.h"
 
 #define RETRY_AFTER_S "1"
+#define FLUSH_WAIT_MS 10000
 
 unsigned
 api_status(int code)
@@ -157,6 +159,28 @@ api_sent_to_leader(struct call *c)
 	else
 		api_redirect(c);
 	return true;
+}
+
+bool
+api_flushed(struct call *c)
+{
+	int64_t now;
+
+	if (c->flush_seq == 0 && !store_unflushed(c->api->store, &c->flush_seq))
+		return true;
+	if (store_flushed_seq(c->api->store) >= c->flush_seq)
+		return true;
+	now = clock_mono_ms();
+	if (c->flush_until_ms == 0)
+		c->flush_until_ms = now + FLUSH_WAIT_MS;
+	if (now >= c->flush_until_ms || atomic_load(&c->api->stopping)) {
+		api_problem(c, 503, "SP_EAGAIN", "the last changes are not in the store's index yet");
+		return false;
+	}
+	/* Asked for first: whoever is notified between the two need not wait. */
+	store_flush_soon(c->api->store);
+	waiters_add(c->api->flush_waiters, c->rq, c->flush_seq, c->flush_until_ms);
+	return false;
 }
 
 void

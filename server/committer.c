@@ -12,6 +12,7 @@
 #define QUEUE_MAX     65536 /* jobs that may wait */
 #define GROUP_MAX     4096  /* jobs in one transaction, so that none waits long for the others */
 #define ROOM_EVERY_MS 200   /* between looks for room */
+#define GROUP_BYTES   (1u << 20) /* and what they put into the store */
 #define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
@@ -79,12 +80,16 @@ static struct commit_job *
 take_group(struct committer *c)
 {
 	struct commit_job *first = c->first, *last = first;
+	size_t bytes;
 	unsigned n = 1;
 
 	if (first == NULL)
 		return NULL;
-	while (!first->alone && last->next != NULL && !last->next->alone && n < GROUP_MAX) {
+	bytes = first->bytes;
+	while (!first->alone && last->next != NULL && !last->next->alone && n < GROUP_MAX &&
+	       bytes + last->next->bytes <= GROUP_BYTES) {
 		last = last->next;
+		bytes += last->bytes;
 		n++;
 	}
 	c->first = last->next;
@@ -116,6 +121,18 @@ run_jobs(struct commit_job *jobs, struct store_txn *txn, struct sp_error *err)
 	return 0;
 }
 
+static int
+begin(struct committer *c, const struct commit_job *jobs, struct store_txn **txn, struct sp_error *err)
+{
+	size_t bytes = 0;
+
+	if (jobs->alone)
+		return store_txn_begin(c->o.store, txn, err);
+	for (const struct commit_job *job = jobs; job != NULL; job = job->next)
+		bytes += job->bytes;
+	return store_txn_begin_group(c->o.store, bytes, txn, err);
+}
+
 /* One try at a group: 0 when it is on disk. Sets *position to what is readable then. */
 static int
 try_group(struct committer *c, struct commit_job *jobs, struct position *position, struct sp_error *err)
@@ -124,7 +141,7 @@ try_group(struct committer *c, struct commit_job *jobs, struct position *positio
 	bool changed;
 	int rc;
 
-	rc = store_txn_begin(c->o.store, &txn, err);
+	rc = begin(c, jobs, &txn, err);
 	if (rc < 0)
 		return rc;
 	rc = run_jobs(jobs, txn, err);

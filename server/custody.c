@@ -135,6 +135,17 @@ put_description_away(struct custody *c, struct sp_error *err)
 	return rc == 0 ? file_rename_sync(from, to, err) : rc;
 }
 
+/* A volume that is full keeps the journal from being flushed, and with that all else from being written. But only who
+ * leads has a journal, so such a store is in its role. */
+static bool
+leads_already(struct custody *c)
+{
+	struct repl *repl = c->api->repl;
+	uint64_t seq;
+
+	return repl->ops->role(repl) == ROLE_LEADER && store_unflushed(c->api->store, &seq);
+}
+
 /* Bring an attached store into the pod's role and say where it stands. */
 static int
 enter_role(struct custody *c, struct sp_error *err)
@@ -145,7 +156,7 @@ enter_role(struct custody *c, struct sp_error *err)
 
 	/* First, so that a follower's image begins one epoch and not two. */
 	rc = leave_donors_history(c, err);
-	if (rc == 0)
+	if (rc == 0 && !leads_already(c))
 		rc = c->api->repl->ops->attached(c->api->repl, err);
 	if (rc == SP_ENOTFOUND)
 		return 0;
@@ -157,6 +168,7 @@ enter_role(struct custody *c, struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	waiters_notify(c->api->waiters, p.consistent ? p.seq : 0);
+	waiters_notify(c->api->flush_waiters, p.consistent ? store_flushed_seq(c->api->store) : 0);
 	digest_to_hex(p.digest, digest);
 	log_info("store open", LOG_STR("role", role_name(c->api->repl->ops->role(c->api->repl))),
 	    LOG_STR("cluster", p.cluster), LOG_U64("epoch", p.epoch), LOG_U64("seq", p.seq), LOG_U64("keys", p.keys),

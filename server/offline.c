@@ -72,7 +72,8 @@ offline_verify(const char *dir)
 	store_free(s);
 	if (rc < 0)
 		return complain(&err);
-	digest_to_hex(found, hex);
+	/* What the journal adds was summed up from its records when it was read. */
+	digest_to_hex(p.digest, hex);
 	printf("%s: ok: %llu keys at epoch %llu seq %llu, digest %s\n", dir, (unsigned long long)p.keys,
 	    (unsigned long long)p.epoch, (unsigned long long)p.seq, hex);
 	return 0;

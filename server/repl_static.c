@@ -55,6 +55,16 @@ batch_done(struct commit_job *job)
 	FAULT_POINT("commit.told");
 }
 
+static size_t
+batch_bytes(const struct repl_batch *b)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < b->count; i++)
+		bytes += b->ops[i].key_len + b->ops[i].value_len + 16;
+	return bytes;
+}
+
 static int
 static_submit(struct repl *r, struct repl_batch *b, struct sp_error *err)
 {
@@ -63,7 +73,7 @@ static_submit(struct repl *r, struct repl_batch *b, struct sp_error *err)
 
 	if (j == NULL)
 		return sp_error_set(err, SP_ENOMEM, "write");
-	*j = (struct batch_job){ .job = { .run = run_batch, .done = batch_done }, .owner = of(r), .batch = b };
+	*j = (struct batch_job){ .job = { .run = run_batch, .done = batch_done, .bytes = batch_bytes(b) }, .owner = of(r), .batch = b };
 	rc = committer_submit(of(r)->committer, &j->job, err);
 	if (rc < 0)
 		free(j);

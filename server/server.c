@@ -81,7 +81,7 @@ server_tick(struct server *s)
 	if (now - s->expired_ms < every || atomic_exchange(&s->expiring, true))
 		return true;
 	s->expired_ms = now;
-	s->expire_job = (struct commit_job){ .run = run_expire, .done = expire_done };
+	s->expire_job = (struct commit_job){ .run = run_expire, .done = expire_done, .alone = true };
 	if (committer_submit(s->api.committer, &s->expire_job, NULL) < 0)
 		atomic_store(&s->expiring, false);
 	return true;
@@ -94,8 +94,29 @@ committed(const struct position *now, void *arg)
 {
 	struct server *s = arg;
 
-	if (now->consistent)
-		waiters_notify(s->api.waiters, now->seq);
+	if (!now->consistent)
+		return;
+	waiters_notify(s->api.waiters, now->seq);
+	if (waiters_count(s->api.flush_waiters) > 0)
+		store_flush_soon(s->api.store);
+}
+
+/* Views of the store, and with them the feed, have come up to seq. */
+static void
+flushed(uint64_t seq, void *arg)
+{
+	struct server *s = arg;
+
+	waiters_notify(s->api.flush_waiters, seq);
+}
+
+/* What was answered is in the journal, and the next start reads it from there. */
+static void
+flush_failed(const struct sp_error *err, void *arg)
+{
+	(void)arg;
+	log_error("the store cannot be written; stopping", LOG_STR("error", err->text));
+	_exit(sp_code_exit(err->code));
 }
 
 static void
@@ -223,7 +244,12 @@ make_parts(struct server *s, struct sp_error *err)
 	const struct conf *c = &s->conf;
 	char dir[PATH_BYTES];
 	bool async = c->server_durability == CONF_DURABILITY_ASYNC;
-	struct store_options store = { .dir = dir, .map_size = c->server_map_size, .sync_later = async };
+	struct store_options store = { .dir = dir, .map_size = c->server_map_size, .sync_later = async,
+		/* In mode raft, libraft's log is the journal. */
+		.journal = !async && c->replication_mode == CONF_MODE_STATIC,
+		.flushed = flushed,
+		.failed = flush_failed,
+		.arg = s };
 	struct committer_options writer = { .async = async, .committed = committed, .failing = failing, .arg = s };
 	int rc;
 
@@ -234,7 +260,8 @@ make_parts(struct server *s, struct sp_error *err)
 	if (s->api.store == NULL)
 		return err->code;
 	s->api.waiters = waiters_new(err);
-	if (s->api.waiters == NULL)
+	s->api.flush_waiters = waiters_new(err);
+	if (s->api.waiters == NULL || s->api.flush_waiters == NULL)
 		return err->code;
 	s->api.snapshots = snapshots_new(s->api.store, &s->api.counters, c->pod.name, c->server_snapshot_hold_ms, err);
 	if (s->api.snapshots == NULL)
@@ -349,6 +376,8 @@ server_stop(struct server *s)
 		listener_stop(s->control);
 	if (s->api.waiters != NULL)
 		waiters_stop(s->api.waiters);
+	if (s->api.flush_waiters != NULL)
+		waiters_stop(s->api.flush_waiters);
 	drain(s->network, deadline);
 	drain(s->peers, deadline);
 	drain(s->control, deadline);
@@ -370,6 +399,7 @@ server_stop(struct server *s)
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
 	store_free(s->api.store);
+	waiters_free(s->api.flush_waiters);
 	doors_close(&s->doors);
 	free(s);
 }

@@ -11,8 +11,10 @@
 
 #include <uuid.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "server/store_internal.h"
 
 int
@@ -58,6 +60,7 @@ struct store *
 store_new(const struct store_options *o, struct sp_error *err)
 {
 	pthread_rwlockattr_t attr;
+	pthread_condattr_t clock;
 	struct store *s;
 
 	if (strlen(o->dir) >= sizeof(s->dir)) {
@@ -72,6 +75,10 @@ store_new(const struct store_options *o, struct sp_error *err)
 	memcpy(s->dir, o->dir, strlen(o->dir) + 1);
 	s->map_size = o->map_size;
 	s->sync_later = o->sync_later;
+	s->use_journal = o->journal;
+	s->flushed = o->flushed;
+	s->failed = o->failed;
+	s->arg = o->arg;
 	/* Without this, a stream of readers keeps whoever wants to grow the map waiting for ever. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -80,6 +87,12 @@ store_new(const struct store_options *o, struct sp_error *err)
 	pthread_mutex_init(&s->write_lock, NULL);
 	pthread_mutex_init(&s->pool_lock, NULL);
 	pthread_mutex_init(&s->pins_lock, NULL);
+	pthread_mutex_init(&s->flush_lock, NULL);
+	pthread_mutex_init(&s->recent_lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->flush_wake, &clock);
+	pthread_condattr_destroy(&clock);
 	return s;
 }
 
@@ -93,6 +106,9 @@ store_free(struct store *s)
 	pthread_mutex_destroy(&s->write_lock);
 	pthread_mutex_destroy(&s->pool_lock);
 	pthread_mutex_destroy(&s->pins_lock);
+	pthread_mutex_destroy(&s->flush_lock);
+	pthread_mutex_destroy(&s->recent_lock);
+	pthread_cond_destroy(&s->flush_wake);
 	free(s);
 }
 
@@ -296,8 +312,47 @@ attach(struct store *s, enum store_attach how, struct sp_error *err)
 		return rc;
 	}
 	s->env = env;
+	s->readonly = how == STORE_READONLY;
 	s->known = true;
 	return 0;
+}
+
+/* Put what an earlier process left in the journal into LMDB, so that the journal can begin anew. With write_lock held. */
+static int
+settle_journal(struct store *s, struct sp_error *err)
+{
+	int rc = 0;
+
+	if (store_has_recent(s)) {
+		log_info("the journal holds changes that LMDB does not have yet",
+		    LOG_U64("from", s->flushed_seq + 1), LOG_U64("to", s->latest.seq));
+		rc = store_flush_frozen(s, err);
+		if (rc == 0 && s->sync_later)
+			rc = store_sync(s, err);
+	}
+	/* It can be read all the same, from memory. */
+	if (rc == SP_ENOSPACE) {
+		log_error("the journal cannot be flushed; trying again", LOG_STR("error", err->text));
+		s->flush_at_ms = clock_mono_ms();
+		return store_flusher_start(s, err);
+	}
+	if (rc == 0)
+		rc = journal_remove(s->dir, err);
+	if (rc == 0 && s->use_journal)
+		rc = store_flusher_start(s, err);
+	return rc;
+}
+
+static void
+close_env(struct store *s)
+{
+	pthread_rwlock_wrlock(&s->env_lock);
+	store_pins_kill(s);
+	store_holds_end(s);
+	store_pool_drain(s);
+	mdb_env_close(s->env);
+	s->env = NULL;
+	pthread_rwlock_unlock(&s->env_lock);
 }
 
 int
@@ -308,7 +363,21 @@ store_attach(struct store *s, enum store_attach how, struct sp_error *err)
 	pthread_mutex_lock(&s->write_lock);
 	pthread_rwlock_wrlock(&s->env_lock);
 	rc = s->env != NULL ? sp_error_set(err, SP_EINTERNAL, "%s: open already", s->dir) : attach(s, how, err);
+	if (rc == 0) {
+		rc = store_recent_load(s, err);
+		if (rc < 0) {
+			mdb_env_close(s->env);
+			s->env = NULL;
+		}
+	}
 	pthread_rwlock_unlock(&s->env_lock);
+	if (rc == 0 && how != STORE_READONLY) {
+		rc = settle_journal(s, err);
+		if (rc < 0) {
+			close_env(s);
+			store_recent_end(s, true, NULL);
+		}
+	}
 	pthread_mutex_unlock(&s->write_lock);
 	return rc;
 }
@@ -316,20 +385,19 @@ store_attach(struct store *s, enum store_attach how, struct sp_error *err)
 int
 store_detach(struct store *s)
 {
-	int rc = 0;
+	struct sp_error err;
+	int rc = 0, flush = 0;
 
+	store_flusher_stop(s);
 	pthread_mutex_lock(&s->write_lock);
-	pthread_rwlock_wrlock(&s->env_lock);
 	if (s->env != NULL) {
-		store_pins_kill(s);
-		store_holds_end(s);
-		store_pool_drain(s);
+		flush = s->readonly ? SP_EPERM : store_flush_locked(s, &err);
 		if (s->sync_later && mdb_env_sync(s->env, 1) != 0)
 			rc = SP_EIO;
-		mdb_env_close(s->env);
-		s->env = NULL;
+		close_env(s);
+		if (store_recent_end(s, flush < 0 || rc < 0, &err) < 0 || flush == SP_EIO)
+			rc = SP_EIO;
 	}
-	pthread_rwlock_unlock(&s->env_lock);
 	pthread_mutex_unlock(&s->write_lock);
 	return rc;
 }

@@ -11,6 +11,11 @@
  * key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
  * them without a search) and `meta` (the position, written in the same transaction as the data).
  *
+ * With `journal`, a group of changes is on disk in the store's journal first (journal.h) and in memory (recent.h), and
+ * LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only views of the present
+ * (store_view_begin_present()) see those changes; all other views, cursors and pins see the store as it was flushed last,
+ * which is a state that it had. store_flush() brings that up to now.
+ *
  * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
  * be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
  * waits). A thread has a view or a transaction, never both: whoever closes the store waits for either in turn. The
@@ -38,6 +43,13 @@ struct store_options {
 	const char *dir;   /* data_dir/store; copied */
 	uint64_t map_size; /* bytes of address space to begin with */
 	bool sync_later;   /* a commit is on disk only after store_sync(): see there */
+	bool journal;      /* store_txn_begin_group() uses the journal. Not with sync_later */
+
+	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
+	void (*flushed)(uint64_t seq, void *arg);
+	/* The store cannot be brought up to the journal; the process must end, nothing is lost. On a thread of its own. */
+	void (*failed)(const struct sp_error *err, void *arg);
+	void *arg;
 };
 
 struct store *store_new(const struct store_options *o, struct sp_error *err);
@@ -62,6 +74,9 @@ int store_detach(struct store *s);
 /* SP_EAGAIN while released, SP_ENOTFOUND where there never was a store. */
 int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
 void store_view_end(struct store_view *v);
+
+/* A view that also sees what was committed and not flushed yet: for records and the position, not for cursors. */
+int store_view_begin_present(struct store *s, struct store_view **out, struct sp_error *err);
 
 /* cluster, epoch, seq, digest, keys, horizon, consistent and history; `raft` is that of a stopped member where
  * raft wrote to the store; the rest is zero. SP_EBADDATA. */
@@ -91,7 +106,7 @@ int store_cursor_changes(struct store_view *v, uint64_t since, struct store_curs
 int store_cursor_next(struct store_cursor *c, struct store_record *out, struct sp_error *err);
 void store_cursor_free(struct store_cursor *c);
 
-/* store_position(): a view's position in one call. */
+/* store_position(): the present position in one call. */
 int store_position(struct store *s, struct position *out, struct sp_error *err);
 
 /*
@@ -113,7 +128,24 @@ int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 
 /* --- Writing --- */
 
+/* Flushes first, where there is something to flush; fails as that does. */
 int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);
+
+/*
+ * A transaction of puts and deletes that take about so many bytes, for which the journal is enough; where there is none,
+ * or it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on disk
+ * just the same, but SP_EMAPFULL does not come from it.
+ */
+int store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, struct sp_error *err);
+
+/* Bring views up to all that is committed now: at once, waiting for it; or soon. SP_ENOSPACE, SP_EIO. Any thread without
+ * view or transaction. */
+int store_flush(struct store *s, struct sp_error *err);
+void store_flush_soon(struct store *s);
+
+/* Whether views lack something that was committed; *seq is the last change then. And up to which change they have all. */
+bool store_unflushed(struct store *s, uint64_t *seq);
+uint64_t store_flushed_seq(struct store *s);
 
 /*
  * Publish: on disk when it returns 0. On failure nothing of the transaction is there. SP_EMAPFULL: call store_grow()

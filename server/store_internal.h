@@ -7,10 +7,13 @@
 
 #include <lmdb.h>
 
+#include "server/journal.h"
+#include "server/recent.h"
 #include "server/store.h"
 
 #define STORE_FORMAT      1    /* of the records below */
 #define STORE_READERS_MAX 1024 /* views and pins at once */
+#define STORE_FLUSH_EVERY_MS 1000 /* how long a change stays out of LMDB at most */
 #define STORE_POOL_MAX    64   /* read transactions kept for later views */
 
 /* kv: this header, little-endian, before each value. */
@@ -47,6 +50,10 @@ struct store_view {
 	struct store *store;
 	MDB_txn *txn;
 	struct store_view *next; /* in the pool */
+
+	/* A view of the present also sees these, up to `visible`. NULL in others. */
+	struct recent *active, *frozen;
+	uint64_t visible;
 };
 
 /* A version that is kept readable between two steps of a walk (store_verify.c). */
@@ -59,16 +66,41 @@ struct store {
 	char dir[4096];
 	uint64_t map_size;
 	bool sync_later;
+	bool use_journal;
+	void (*flushed)(uint64_t seq, void *arg);
+	void (*failed)(const struct sp_error *err, void *arg);
+	void *arg;
 
 	/* Views hold it for reading; attach, detach and grow for writing. */
 	pthread_rwlock_t env_lock;
 	MDB_env *env; /* NULL while detached */
 	MDB_dbi kv, by_seq, tombstones, meta;
 	unsigned page_size; /* bytes */
+	bool readonly;
 	bool known;         /* was attached before: detached means released, not missing */
 
 	/* One writer: from store_txn_begin() to its end. Taken before env_lock. */
 	pthread_mutex_t write_lock;
+	struct journal *journal; /* NULL until the first group; under write_lock */
+
+	/* One flush at a time. Taken after write_lock, before env_lock. */
+	pthread_mutex_t flush_lock;
+
+	/* What is in the journal and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either may
+	 * be NULL. The pointers, and what follows, under recent_lock, taken last. Changed under write_lock, but for frozen,
+	 * which the flush takes away. */
+	pthread_mutex_t recent_lock;
+	pthread_cond_t flush_wake;
+	struct recent *active, *frozen;
+	struct meta latest;        /* of the last group; valid while there is an active or a frozen table */
+	struct meta frozen_meta;   /* of the last group in frozen */
+	uint64_t flushed_seq;      /* of the last change that LMDB has on disk */
+	uint64_t flush_wanted_seq; /* somebody waits for this change to be flushed */
+	int64_t flush_at_ms;       /* monotonic; 0: nothing to flush */
+	atomic_bool flush_failed;  /* the last one */
+	atomic_bool in_memory;     /* there is a table: to be looked at without the lock */
+	bool flusher_runs, flusher_stops;
+	pthread_t flusher;
 
 	/* Read transactions to use again, under pool_lock. */
 	pthread_mutex_t pool_lock;
@@ -83,10 +115,17 @@ struct store {
 
 struct store_txn {
 	struct store *store;
-	MDB_txn *txn;
+	MDB_txn *txn; /* NULL where the changes go to the journal */
 	struct meta meta;
 	bool changed; /* meta is to be written */
 	int broken;   /* 0, or the code that spoilt the transaction */
+
+	/* A transaction for the journal. */
+	struct meta before;
+	struct recent *active, *frozen;
+	struct recent_entry *last; /* of active, before the first change */
+	struct store_view *view;   /* of LMDB, for the records that are in neither table */
+	struct buf ops;
 };
 
 /* LMDB's return code (or errno) as one of ours, with «what: reason». */
@@ -115,6 +154,53 @@ bool store_newer_meta(int fd, unsigned char *meta);
 /* Whether the file of an environment that was just opened, and not read yet, holds all its pages (store_length.c). 0,
  * SP_EBADDATA, SP_EIO, SP_ENOMEM. */
 int store_check_length(struct store *s, MDB_env *env, struct sp_error *err);
+
+/* A key's present header in LMDB, live or tombstone: 1, 0 where there is none, or an error, which spoils t. */
+int store_find_record(
+    struct store_txn *t, MDB_txn *txn, const MDB_val *key, struct record_header *out, struct sp_error *err);
+
+/* Write meta and commit LMDB's transaction; the struct is the caller's. */
+int store_commit_lmdb(struct store_txn *t, struct sp_error *err);
+
+/* Sum up the change of a key in meta: take its old record (NULL: none) out, count the new one in. */
+void meta_count(struct meta *m, uint64_t seq, const struct record_header *old, const struct record_header *new_record);
+
+/* --- The journal's side of a store (store_recent.c, store_flush.c) --- */
+
+/* The record of a key as a transaction for the journal finds it: 1, 0, or an error. */
+int recent_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);
+
+/* Take a change up: into the table, where nobody sees it yet, and the group. */
+int recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
+    size_t value_len, struct sp_error *err);
+int recent_txn_commit(struct store_txn *t, struct sp_error *err);
+void recent_txn_abort(struct store_txn *t);
+
+/* Read the journal that an earlier process left into `frozen`. With env_lock held for writing, the environment just
+ * opened. 0 also where there is none; SP_EBADDATA where it does not fit. */
+int store_recent_load(struct store *s, struct sp_error *err);
+
+/* Bring LMDB up to all that was committed. With write_lock held, and no transaction. 0, SP_ENOSPACE, SP_EIO, … */
+int store_flush_locked(struct store *s, struct sp_error *err);
+
+/* Make the active table the frozen one, and go over to the journal's other area. False where one is frozen already, or
+ * there is nothing. With write_lock held. */
+bool store_freeze(struct store *s);
+
+/* Flush the frozen table, if there is one. With write_lock held, or without. */
+int store_flush_frozen(struct store *s, struct sp_error *err);
+
+/* LMDB has all up to m's seq on disk: note it and tell. */
+void store_flushed(struct store *s, const struct meta *m);
+
+/* Close the journal, and delete it where LMDB has all of it; let the tables go. With write_lock held. */
+int store_recent_end(struct store *s, bool keep, struct sp_error *err);
+
+int store_flusher_start(struct store *s, struct sp_error *err);
+void store_flusher_stop(struct store *s);
+
+/* Whether there is anything that LMDB does not have. */
+bool store_has_recent(struct store *s);
 
 /* Store a value under the given seq; leave a tombstone under it, also for a key that is not here (it was made and
  * deleted since the last feed). */

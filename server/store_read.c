@@ -34,6 +34,9 @@ static void
 pool_put(struct store *s, struct store_view *v)
 {
 	mdb_txn_reset(v->txn);
+	recent_unref(v->active);
+	recent_unref(v->frozen);
+	v->active = v->frozen = NULL;
 	pthread_mutex_lock(&s->pool_lock);
 	if (s->pool_count < STORE_POOL_MAX) {
 		v->next = s->pool;
@@ -89,6 +92,46 @@ view_open(struct store *s, struct store_view **out, struct sp_error *err)
 	return 0;
 }
 
+/* What is in memory alone. */
+struct present {
+	struct recent *active, *frozen;
+	uint64_t visible;
+};
+
+static void
+take_present(struct store *s, struct present *p)
+{
+	*p = (struct present){ 0 };
+	/* A change is in memory before it is answered for, and in LMDB before it leaves memory. */
+	if (!atomic_load(&s->in_memory))
+		return;
+	pthread_mutex_lock(&s->recent_lock);
+	p->active = recent_ref(s->active);
+	p->frozen = recent_ref(s->frozen);
+	p->visible = s->latest.seq;
+	pthread_mutex_unlock(&s->recent_lock);
+}
+
+int
+store_view_begin_present(struct store *s, struct store_view **out, struct sp_error *err)
+{
+	struct present p;
+	int rc;
+
+	/* Before LMDB's view, so that what is flushed in between is in both rather than in neither. */
+	take_present(s, &p);
+	rc = store_view_begin(s, out, err);
+	if (rc < 0) {
+		recent_unref(p.active);
+		recent_unref(p.frozen);
+		return rc;
+	}
+	(*out)->active = p.active;
+	(*out)->frozen = p.frozen;
+	(*out)->visible = p.visible;
+	return 0;
+}
+
 int
 store_view_begin(struct store *s, struct store_view **out, struct sp_error *err)
 {
@@ -118,12 +161,31 @@ store_view_end(struct store_view *v)
 	pthread_rwlock_unlock(&s->env_lock);
 }
 
+/* The position of what was committed last, where LMDB does not have it yet. */
+static bool
+present_position(struct store *s, struct position *out)
+{
+	bool has;
+
+	if (!atomic_load(&s->in_memory))
+		return false;
+	pthread_mutex_lock(&s->recent_lock);
+	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq;
+	if (has)
+		meta_position(&s->latest, out);
+	pthread_mutex_unlock(&s->recent_lock);
+	return has;
+}
+
 int
 store_view_position(struct store_view *v, struct position *out, struct sp_error *err)
 {
 	struct meta m;
 	int rc;
 
+	/* The tables were there when the view began. */
+	if ((v->active != NULL || v->frozen != NULL) && present_position(v->store, out))
+		return 0;
 	rc = meta_get(v->store, v->txn, &m, err);
 	if (rc == 0)
 		meta_position(&m, out);
@@ -136,6 +198,8 @@ store_position(struct store *s, struct position *out, struct sp_error *err)
 	struct store_view *v;
 	int rc;
 
+	if (present_position(s, out))
+		return 0;
 	rc = store_view_begin(s, &v, err);
 	if (rc < 0)
 		return rc;
@@ -166,16 +230,41 @@ record_read(struct store *s, const MDB_val *key, const MDB_val *bytes, struct st
 	return r.is_delete ? 0 : 1;
 }
 
+/* The record as it is in memory alone, or NULL. */
+static const struct recent_entry *
+find_recent(const struct store_view *v, const void *key, size_t key_len)
+{
+	const struct recent_entry *e = NULL;
+
+	if (v->active != NULL)
+		e = recent_find(v->active, key, key_len, v->visible);
+	if (e == NULL && v->frozen != NULL)
+		e = recent_find(v->frozen, key, key_len, v->visible);
+	return e;
+}
+
 int
 store_view_get(struct store_view *v, const void *key, size_t key_len, struct store_record *out, struct sp_error *err)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
+	const struct recent_entry *e;
 	MDB_val bytes;
 	struct store_record r;
 	int rc;
 
 	if (key_len == 0 || key_len > STORE_KEY_MAX)
 		return sp_error_set(err, SP_ENOTFOUND, "no such key");
+	e = find_recent(v, key, key_len);
+	if (e != NULL) {
+		if (e->is_delete)
+			return sp_error_set(err, SP_ENOTFOUND, "no such key");
+		*out = (struct store_record){ .key = e->bytes,
+			.key_len = e->key_len,
+			.value = e->bytes + e->key_len,
+			.value_len = e->value_len,
+			.seq = e->seq };
+		return 0;
+	}
 	rc = mdb_get(v->txn, v->store->kv, &k, &bytes);
 	if (rc == MDB_NOTFOUND)
 		return sp_error_set(err, SP_ENOTFOUND, "no such key");

@@ -19,6 +19,9 @@ store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err)
 		return sp_error_set(err, SP_ENOMEM, "write to the store");
 	t->store = s;
 	pthread_mutex_lock(&s->write_lock);
+	rc = store_flush_locked(s, err);
+	if (rc < 0)
+		goto fail;
 	/* Detaching takes write_lock first, so the environment stays while this transaction lives; env_lock is not
 	 * kept, because growing the map needs it. */
 	if (s->env == NULL) {
@@ -56,19 +59,31 @@ store_txn_abort(struct store_txn *t)
 {
 	if (t == NULL)
 		return;
+	if (t->txn == NULL) {
+		recent_txn_abort(t);
+		return;
+	}
 	mdb_txn_abort(t->txn);
 	txn_end(t);
 }
 
+/* LMDB gives up where the page that names the new version could not be written: nobody may begin a transaction then. */
+static bool
+gave_up(struct store *s)
+{
+	MDB_txn *probe;
+	int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &probe);
+
+	if (rc == 0)
+		mdb_txn_abort(probe);
+	return rc == MDB_PANIC;
+}
+
 int
-store_txn_commit(struct store_txn *t, struct sp_error *err)
+store_commit_lmdb(struct store_txn *t, struct sp_error *err)
 {
 	int rc;
 
-	if (!t->changed) {
-		store_txn_abort(t);
-		return 0;
-	}
 	rc = meta_put(t->store, t->txn, &t->meta);
 	FAULT_POINT("commit.ready");
 	if (rc != 0)
@@ -80,8 +95,25 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 	 * pages. */
 	if (rc == EIO && !store_has_room(t->store))
 		rc = ENOSPC;
-	if (rc != 0)
-		rc = store_error(err, rc, "commit");
+	if (rc != 0 && gave_up(t->store))
+		rc = MDB_PANIC;
+	return rc == 0 ? 0 : store_error(err, rc, "commit");
+}
+
+int
+store_txn_commit(struct store_txn *t, struct sp_error *err)
+{
+	int rc;
+
+	if (!t->changed) {
+		store_txn_abort(t);
+		return 0;
+	}
+	if (t->txn == NULL)
+		return recent_txn_commit(t, err);
+	rc = store_commit_lmdb(t, err);
+	if (rc == 0)
+		store_flushed(t->store, &t->meta);
 	txn_end(t);
 	return rc;
 }
@@ -119,14 +151,14 @@ spoil(struct store_txn *t, int mdb_code, struct sp_error *err)
 	return t->broken;
 }
 
-/* The key's present header, live or tombstone: 1, 0 where there is none, or an error. */
-static int
-find(struct store_txn *t, MDB_val *key, struct record_header *out, struct sp_error *err)
+int
+store_find_record(
+    struct store_txn *t, MDB_txn *txn, const MDB_val *key, struct record_header *out, struct sp_error *err)
 {
-	MDB_val bytes;
+	MDB_val k = *key, bytes;
 	int rc;
 
-	rc = mdb_get(t->txn, t->store->kv, key, &bytes);
+	rc = mdb_get(txn, t->store->kv, &k, &bytes);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc != 0)
@@ -138,6 +170,13 @@ find(struct store_txn *t, MDB_val *key, struct record_header *out, struct sp_err
 		return t->broken;
 	}
 	return 1;
+}
+
+/* The key's present header, live or tombstone: 1, 0 where there is none, or an error. */
+static int
+find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err)
+{
+	return t->txn == NULL ? recent_txn_find(t, key, out, err) : store_find_record(t, t->txn, key, out, err);
 }
 
 int
@@ -158,7 +197,21 @@ store_txn_seq(struct store_txn *t, const void *key, size_t key_len, uint64_t *se
 	return 0;
 }
 
-/* Take the key's old record out of digest, count and indexes; its place in kv is about to be overwritten. */
+void
+meta_count(struct meta *m, uint64_t seq, const struct record_header *old, const struct record_header *new_record)
+{
+	if (old != NULL && (old->flags & RECORD_TOMBSTONE) == 0) {
+		m->digest = digest_sub(m->digest, old->hash);
+		m->keys--;
+	}
+	if ((new_record->flags & RECORD_TOMBSTONE) == 0) {
+		m->digest = digest_add(m->digest, new_record->hash);
+		m->keys++;
+	}
+	m->seq = seq;
+}
+
+/* Take the key's old record out of the indexes; its place in kv is about to be overwritten. */
 static int
 forget_old(struct store_txn *t, const struct record_header *old, struct sp_error *err)
 {
@@ -169,13 +222,7 @@ forget_old(struct store_txn *t, const struct record_header *old, struct sp_error
 	rc = mdb_del(t->txn, t->store->by_seq, &k, NULL);
 	if (rc == 0 && (old->flags & RECORD_TOMBSTONE) != 0)
 		rc = mdb_del(t->txn, t->store->tombstones, &k, NULL);
-	if (rc != 0)
-		return spoil(t, rc, err);
-	if ((old->flags & RECORD_TOMBSTONE) == 0) {
-		t->meta.digest = digest_sub(t->meta.digest, old->hash);
-		t->meta.keys--;
-	}
-	return 0;
+	return rc == 0 ? 0 : spoil(t, rc, err);
 }
 
 /* Put the key under its new seq at the end of by_seq. */
@@ -233,40 +280,72 @@ reserve(struct store_txn *t, MDB_val *key, bool is_new, MDB_val *place)
 	return rc;
 }
 
+/* A record's place in LMDB: kv and by_seq. */
+static int
+put_lmdb(struct store_txn *t, const struct record_header *old, const struct record_header *h, MDB_val *key,
+    const MDB_val *value, struct sp_error *err)
+{
+	MDB_val place = { .mv_size = RECORD_HEADER_BYTES + value->mv_size };
+	int rc = 0;
+
+	if (old != NULL)
+		rc = forget_old(t, old, err);
+	if (rc < 0)
+		return rc;
+	rc = reserve(t, key, old == NULL, &place);
+	if (rc != 0)
+		return spoil(t, rc, err);
+	record_header_pack(h, place.mv_data);
+	if (value->mv_size > 0)
+		memcpy((char *)place.mv_data + RECORD_HEADER_BYTES, value->mv_data, value->mv_size);
+	return index_seq(t, h->seq, BY_SEQ_PUT, key->mv_data, key->mv_size, err);
+}
+
 int
 store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
     struct sp_error *err)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	MDB_val v = { .mv_size = RECORD_HEADER_BYTES + value_len };
+	MDB_val v = { .mv_size = value_len, .mv_data = (void *)(uintptr_t)value };
 	struct record_header old, new = { .seq = seq };
-	bool is_new;
+	bool replaces;
 	int rc;
 
 	rc = check_key(key_len, err);
+	if (rc == 0)
+		rc = find(t, &k, &old, err);
 	if (rc < 0)
 		return rc;
-	rc = find(t, &k, &old, err);
-	is_new = rc == 0;
-	if (rc == 1)
-		rc = forget_old(t, &old, err);
-	if (rc < 0)
-		return rc;
+	replaces = rc == 1;
 	new.hash = digest_of_record(key, key_len, seq, value, value_len);
-	rc = reserve(t, &k, is_new, &v);
-	if (rc != 0)
-		return spoil(t, rc, err);
-	record_header_pack(&new, v.mv_data);
-	if (value_len > 0)
-		memcpy((char *)v.mv_data + RECORD_HEADER_BYTES, value, value_len);
-	rc = index_seq(t, seq, BY_SEQ_PUT, key, key_len, err);
+	rc = t->txn == NULL ? recent_txn_change(t, &new, &k, value, value_len, err)
+			    : put_lmdb(t, replaces ? &old : NULL, &new, &k, &v, err);
 	if (rc < 0)
 		return rc;
-	t->meta.seq = seq;
-	t->meta.keys++;
-	t->meta.digest = digest_add(t->meta.digest, new.hash);
+	meta_count(&t->meta, seq, replaces ? &old : NULL, &new);
 	t->changed = true;
 	return 0;
+}
+
+/* A tombstone's place in LMDB: kv, by_seq and tombstones. */
+static int
+delete_lmdb(struct store_txn *t, const struct record_header *old, const struct record_header *h, MDB_val *key,
+    struct sp_error *err)
+{
+	unsigned char bytes[RECORD_HEADER_BYTES];
+	MDB_val v = { .mv_size = sizeof(bytes), .mv_data = bytes };
+	int rc = 0;
+
+	if (old != NULL)
+		rc = forget_old(t, old, err);
+	if (rc < 0)
+		return rc;
+	record_header_pack(h, bytes);
+	rc = mdb_put(t->txn, t->store->kv, key, &v, 0);
+	if (rc != 0)
+		return spoil(t, rc, err);
+	rc = index_seq(t, h->seq, BY_SEQ_DELETE, key->mv_data, key->mv_size, err);
+	return rc == 0 ? index_tombstone(t, h->seq, key->mv_data, key->mv_size, err) : rc;
 }
 
 /* Leave a tombstone under the given seq, also for a key that is not here (it was made and deleted since the last feed).
@@ -274,30 +353,22 @@ store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len,
 int
 store_delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err)
 {
-	unsigned char bytes[RECORD_HEADER_BYTES];
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	MDB_val v = { .mv_size = sizeof(bytes), .mv_data = bytes };
 	struct record_header old, new = { .seq = seq, .flags = RECORD_TOMBSTONE };
+	bool replaces;
 	int rc;
 
 	rc = check_key(key_len, err);
-	if (rc < 0)
-		return rc;
-	rc = find(t, &k, &old, err);
-	if (rc == 1)
-		rc = forget_old(t, &old, err);
-	if (rc < 0)
-		return rc;
-	record_header_pack(&new, bytes);
-	rc = mdb_put(t->txn, t->store->kv, &k, &v, 0);
-	if (rc != 0)
-		return spoil(t, rc, err);
-	rc = index_seq(t, seq, BY_SEQ_DELETE, key, key_len, err);
 	if (rc == 0)
-		rc = index_tombstone(t, seq, key, key_len, err);
+		rc = find(t, &k, &old, err);
 	if (rc < 0)
 		return rc;
-	t->meta.seq = seq;
+	replaces = rc == 1;
+	rc = t->txn == NULL ? recent_txn_change(t, &new, &k, NULL, 0, err)
+			    : delete_lmdb(t, replaces ? &old : NULL, &new, &k, err);
+	if (rc < 0)
+		return rc;
+	meta_count(&t->meta, seq, replaces ? &old : NULL, &new);
 	t->changed = true;
 	return 0;
 }

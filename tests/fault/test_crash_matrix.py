@@ -65,14 +65,23 @@ MATRIX = {
         ("open.locked", OLD), ("create.directories", OLD), ("create.filled", OLD), ("create.written", OLD),
         ("create.renamed", NEW), ("file.removed", NEW), ("open.attached", NEW), ("open.settled", NEW),
         ("open.in_role", NEW), ("open.done", NEW)),
-    "put a key": (("commit.ready", OLD), ("commit.done", NEW), ("commit.told:2", NEW)),
-    "delete a key": (("commit.ready", OLD), ("commit.done", NEW), ("commit.told:2", NEW)),
-    "put and delete in a batch": (("commit.ready", OLD), ("commit.done", NEW), ("commit.told:2", NEW)),
+    "put a key": (
+        ("journal.ready", OLD), ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW),
+        ("commit.told:2", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
+    "delete a key": (
+        ("journal.ready", OLD), ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW),
+        ("commit.told:2", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
+    "put and delete in a batch": (
+        ("journal.ready", OLD), ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW),
+        ("commit.told:2", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
     "put what needs a larger map": (("store.grown", OLD), ("commit.ready", OLD), ("commit.done", NEW)),
     "put with durability = async": (("commit.ready", OLD), ("commit.done", NEW), ("commit.told:2", NEW)),
     # What a majority has in its log is there, whether or not it was applied and answered.
     "put a key, mode raft": (
         ("raft.proposed", OLD), ("raft.committed", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("raft.told:2", NEW)),
+    "open a store with a journal": (
+        ("open.locked", NEW), ("journal.loaded", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW),
+        ("flush.done", NEW), ("journal.removed", NEW), ("open.attached", NEW), ("open.done", NEW)),
     "apply a feed": (
         ("apply.record", OLD), ("apply.record:40", OLD), ("apply.records", OLD), ("commit.ready", OLD),
         ("commit.done", NEW), ("apply.told", NEW)),
@@ -472,6 +481,29 @@ class Write(Crash):
         value = "x" * (20 << 20)
         self.write("put what needs a larger map", ("PUT", "/v1/kv/large", value.encode()), {"large": value})
 
+    def test_open_with_a_journal(self):
+        self.setting()
+        new = self.data | {"key-007": "fresh"}
+        self.start_server(self.leader, self.fault("flush.frozen", armed=False))
+        wait_until(self.leader.position, 20, "the leader serves", self.pods)
+        self.arm()
+        self.assertEqual(self.leader.put("key-007", b"fresh").status, 204)
+        self.killed(self.leader.server)
+        self.assertTrue((self.leader.store_dir / "journal").exists())
+        # What looks at a store that nobody has open sees the journal too, and leaves it.
+        self.assertEqual(self.check_offline(self.leader)["seq"], 201)
+        volume = self.keep_volume(self.leader, "with-journal")
+
+        def run(point):
+            self.put_volume(self.leader, volume)
+            self.start_server(self.leader, self.fault(point))
+            self.killed(self.leader.server)
+            left = " ".join(sorted(p.name for p in self.leader.store_dir.iterdir() if p.name != "lock.mdb"))
+            found = self.which(self.served_content(self.leader), self.data, new)
+            self.assertEqual(self.check_offline(self.leader)["seq"], 201)
+            return found, f"left {left}"
+        self.each("open a store with a journal", run)
+
     def test_async(self):
         self.setting({"server.durability": "async"})
         self.write("put with durability = async", ("PUT", "/v1/kv/key-007", b"fresh"), {"key-007": "fresh"})
@@ -504,7 +536,7 @@ class Write(Crash):
         self.serving(self.leader)
         self.assertEqual(self.leader.ask("DELETE", "/v1/kv/key-000").status, 204)
         seq, horizon = self.leader.position()["seq"], self.leader.position()["horizon"]
-        self.leader.server.kill()
+        self.leader.server.stop()
         shutil.rmtree(self.volume)
         self.volume = self.keep_volume(self.leader, "volume")
 

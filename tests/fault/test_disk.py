@@ -89,16 +89,25 @@ class ServerWrites(BadDisk):
 
     def test_a_commit_that_fails_anywhere(self):
         """The first, second, … write or sync of a commit fails, once: not acknowledged, and nothing else is lost."""
+        self.fail_anywhere("data.mdb", 3 << 20)  # more than the journal takes
+
+    def test_a_journal_that_fails_anywhere(self):
+        self.fail_anywhere("/journal", 30000)
+
+    def fail_anywhere(self, file, size):
         self.start()
         self.leader.load((f"key-{n:04d}", "x" * 300) for n in range(2000))
         self.kept |= {f"key-{n:04d}": b"x" * 300 for n in range(0, 2000, 50)}
         outcomes = {}
         for call, what in (("write", "ENOSPC"), ("write", "EDQUOT"), ("write", "EIO"), ("write", "short"),
                            ("sync", "EIO"), ("sync", "ENOSPC")):
+            if (file, what) == ("/journal", "short"):
+                continue  # the rest is written
             for after in range(4):
                 with self.subTest(call=call, what=what, after=after):
-                    self.disk(f"{call} data.mdb {what} {after} 1")
-                    status = self.put(f"{call}-{what}-{after}", os.urandom(30000))
+                    self.leader.get("/v1/kv?limit=1")  # so that nothing is left to flush
+                    self.disk(f"{call} {file} {what} {after} 1")
+                    status = self.put(f"{call}-{what}-{after}", os.urandom(size))
                     failed = self.failed()
                     if status == 204:
                         # The commit had fewer writes than that.
@@ -122,7 +131,7 @@ class ServerWrites(BadDisk):
     def test_a_full_disk_answers_507_until_there_is_room(self):
         self.start()
         self.assertEqual(self.put("before", b"1"), 204)
-        self.disk("write data.mdb ENOSPC")
+        self.disk("write /store/ ENOSPC")
         for n in range(5):
             self.assertEqual(self.put(f"full-{n}", b"2"), 507)
             self.assertEqual(self.leader.get("/v1/kv/before").body, b"1")
@@ -131,6 +140,42 @@ class ServerWrites(BadDisk):
         self.assertIsNone(self.well_again())
         self.pods.wait_ready()
         self.assertEqual(self.leader.position()["keys"], 2)
+
+    def test_a_journal_that_cannot_be_flushed(self):
+        """What is in the journal is served, also after a kill; then writes are refused, until there is room."""
+        self.start()
+        self.assertEqual(self.put("before", b"1"), 204)
+        self.disk("write data.mdb ENOSPC")
+        statuses = []
+
+        def refused():
+            statuses.append(self.put(f"full-{len(statuses)}", b"2"))
+            return statuses[-1] != 204
+        wait_until(refused, 20, "writes are refused", self.pods)
+        self.assertEqual(statuses[-1], 507)
+        for key, value in self.kept.items():
+            self.assertEqual(self.leader.get(f"/v1/kv/{key}").body, value)
+        self.leader.server.kill()
+        self.leader.server.start()
+        wait_until(self.leader.position, 20, "the leader serves from its journal", self.pods)
+        self.assertEqual(self.leader.position()["keys"], len(self.kept))
+        self.assertEqual(self.leader.get("/v1/kv/before").body, b"1")
+        self.assertEqual(self.put("still-full", b"2"), 507)
+        self.disk()
+        wait_until(lambda: self.put("room-again", b"3") == 204, 20, "writes are taken", self.pods)
+        self.assertIsNone(self.well_again())
+
+    def test_a_flush_that_fails_ends_the_server_and_nothing_is_lost(self):
+        for call in ("write", "sync"):
+            with self.subTest(call):
+                if call == "write":
+                    self.start()
+                self.assertEqual(self.put(f"before-{call}", b"1"), 204)
+                self.leader.get("/v1/kv?limit=1")  # flushed
+                self.disk(f"{call} data.mdb EIO 0 1")
+                self.assertEqual(self.put(f"last-{call}", b"2"), 204)
+                self.assertEqual(self.leader.server.wait(20), 74)
+                self.well_again()
 
     def test_async_a_sync_that_fails_ends_the_server_and_the_next_start_verifies(self):
         self.start({"server.durability": "async"})
