@@ -216,7 +216,10 @@ append(struct store_txn *t, struct sp_error *err)
 	int rc = 0;
 
 	memcpy(g.cluster, t->meta.cluster, sizeof(g.cluster));
+	/* One of an earlier process, that could not be flushed at the start, has been since: see may_journal(). */
 	if (s->journal == NULL)
+		rc = journal_remove(s->dir, err);
+	if (rc == 0 && s->journal == NULL)
 		rc = journal_create(s->dir, &s->journal, err);
 	return rc == 0 ? journal_append(s->journal, &g, t->ops.data, t->ops.len, err) : rc;
 }
