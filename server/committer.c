@@ -9,11 +9,11 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-#define QUEUE_MAX     65536 /* jobs that may wait */
-#define GROUP_MAX     4096  /* jobs in one transaction, so that none waits long for the others */
-#define ROOM_EVERY_MS 200   /* between looks for room */
+#define QUEUE_MAX     65536      /* jobs that may wait */
+#define GROUP_MAX     4096       /* jobs in one transaction, so that none waits long for the others */
+#define ROOM_EVERY_MS 200        /* between looks for room */
 #define GROUP_BYTES   (1u << 20) /* and what they put into the store */
-#define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
+#define SYNC_EVERY_MS 1000       /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
 	struct committer_options o;

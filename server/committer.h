@@ -32,9 +32,9 @@ struct commit_job {
 	 */
 	void (*done)(struct commit_job *job);
 
-	bool must;  /* where there is no room, its group waits for some instead of failing (an entry of a log) */
+	bool must;    /* where there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
-	bool alone;   /* never in one transaction with others, nor in the journal: its failure must be able to undo it (a feed) */
+	bool alone;   /* neither with others nor in the journal: its failure must be able to undo it (a feed) */
 	bool durable; /* on disk when done() is called, also where the committer is async. Alone only */
 	int code;     /* out */
 	struct sp_error err;

@@ -12,8 +12,9 @@
 
 #define FORMAT        1
 #define AREAS         2
-#define PREPARE_BYTES (4u << 20) /* zeros are written ahead in steps, so that a group changes no file system metadata */
-#define PATH_BYTES    4096
+#define PREPARE_BYTES (4u << 20) /* zeros are written ahead in steps, so that a group changes no file system metadata  \
+				  */
+#define PATH_BYTES 4096
 
 /*
  * The file's first page: magic[8] format:u32 salt[16] (random). A group's head, all numbers little-endian, digests
@@ -23,9 +24,9 @@
  * `index` with each group from 0. The salt sees to it that no value that somebody stores can look like a group.
  */
 #define FILE_HEAD_BYTES 28
-#define SALT_AT 12
-#define HEAD_CHECKSUM 104
-#define HEAD_BYTES    120
+#define SALT_AT         12
+#define HEAD_CHECKSUM   104
+#define HEAD_BYTES      120
 /* A change: kind:u8 key_len:u16 value_len:u32, key, value. */
 #define OP_HEAD_BYTES 7
 
@@ -359,8 +360,8 @@ check_rest(const struct area *a, size_t at, uint64_t index, struct sp_error *err
 
 	for (; at + HEAD_BYTES <= a->len; at += JOURNAL_PAGE)
 		if (group_at(a, at, &generation, &found) >= 0 && generation == a->generation && found >= index)
-			return sp_error_set(err, SP_EBADDATA, "group %llu is damaged, and others follow it",
-			    (unsigned long long)index);
+			return sp_error_set(
+			    err, SP_EBADDATA, "group %llu is damaged, and others follow it", (unsigned long long)index);
 	return 0;
 }
 

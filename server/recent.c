@@ -91,15 +91,14 @@ find(const struct recent *r, uint32_t hash, const void *key, size_t key_len, uin
 {
 	struct recent_entry *e = atomic_load_explicit(&r->buckets[hash % BUCKETS], memory_order_acquire);
 
-	while (e != NULL && (e->key_hash != hash || e->seq > most || e->key_len != key_len ||
-				memcmp(e->bytes, key, key_len) != 0))
+	while (e != NULL &&
+	       (e->key_hash != hash || e->seq > most || e->key_len != key_len || memcmp(e->bytes, key, key_len) != 0))
 		e = atomic_load_explicit(&e->older, memory_order_acquire);
 	return e;
 }
 
 struct recent_entry *
-recent_add(
-    struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len)
+recent_add(struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	struct recent_entry *e = take_bytes(r, sizeof(*e) + key_len + value_len);
 	struct recent_entry *_Atomic *bucket;

@@ -21,13 +21,13 @@ struct recent_entry {
 	struct recent_entry *_Atomic older; /* in the bucket */
 	struct recent_entry *next;          /* in seq order */
 	uint64_t seq;
-	uint64_t newer_seq;  /* of the record that replaces it in this table; 0: none */
-	struct digest hash;  /* of the record; zeros for a delete */
+	uint64_t newer_seq; /* of the record that replaces it in this table; 0: none */
+	struct digest hash; /* of the record; zeros for a delete */
 	uint32_t key_hash;
-	uint32_t value_len;  /* bytes */
-	uint16_t key_len;    /* bytes */
+	uint32_t value_len; /* bytes */
+	uint16_t key_len;   /* bytes */
 	bool is_delete;
-	bool ends_group; /* with it the store is at a state that was answered for */
+	bool ends_group;       /* with it the store is at a state that was answered for */
 	unsigned char bytes[]; /* the key, then the value */
 };
 
@@ -37,8 +37,8 @@ struct recent *recent_ref(struct recent *r); /* also of NULL */
 void recent_unref(struct recent *r);         /* NULL does nothing; the last one frees it */
 
 /* A change, after all others. seq, key and hash are the caller's; NULL when out of memory. The writer alone. */
-struct recent_entry *recent_add(struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value,
-    size_t value_len);
+struct recent_entry *recent_add(
+    struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len);
 
 /* Take out again what was added after `last` (NULL: everything), which no reader may see yet. The writer alone. */
 void recent_rewind(struct recent *r, struct recent_entry *last);

@@ -73,7 +73,9 @@ static_submit(struct repl *r, struct repl_batch *b, struct sp_error *err)
 
 	if (j == NULL)
 		return sp_error_set(err, SP_ENOMEM, "write");
-	*j = (struct batch_job){ .job = { .run = run_batch, .done = batch_done, .bytes = batch_bytes(b) }, .owner = of(r), .batch = b };
+	*j = (struct batch_job){
+		.job = { .run = run_batch, .done = batch_done, .bytes = batch_bytes(b) }, .owner = of(r), .batch = b
+	};
 	rc = committer_submit(of(r)->committer, &j->job, err);
 	if (rc < 0)
 		free(j);
@@ -171,7 +173,9 @@ role_done(struct commit_job *job)
 static int
 bring_into_role(struct repl_static *r, enum role role, struct sp_error *err)
 {
-	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true, .durable = true }, .owner = r, .role = role };
+	struct role_job j = {
+		.job = { .run = run_role, .done = role_done, .alone = true, .durable = true }, .owner = r, .role = role
+	};
 	int rc;
 
 	pthread_mutex_init(&j.lock, NULL);

@@ -317,15 +317,16 @@ attach(struct store *s, enum store_attach how, struct sp_error *err)
 	return 0;
 }
 
-/* Put what an earlier process left in the journal into LMDB, so that the journal can begin anew. With write_lock held. */
+/* Put what an earlier process left in the journal into LMDB, so that the journal can begin anew. With write_lock held.
+ */
 static int
 settle_journal(struct store *s, struct sp_error *err)
 {
 	int rc = 0;
 
 	if (store_has_recent(s)) {
-		log_info("the journal holds changes that LMDB does not have yet",
-		    LOG_U64("from", s->flushed_seq + 1), LOG_U64("to", s->latest.seq));
+		log_info("the journal holds changes that LMDB does not have yet", LOG_U64("from", s->flushed_seq + 1),
+		    LOG_U64("to", s->latest.seq));
 		rc = store_flush_frozen(s, err);
 		if (rc == 0 && s->sync_later)
 			rc = store_sync(s, err);

@@ -13,8 +13,8 @@
  *
  * With `journal`, a group of changes is on disk in the store's journal first (journal.h) and in memory (recent.h), and
  * LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only views of the present
- * (store_view_begin_present()) see those changes; all other views, cursors and pins see the store as it was flushed last,
- * which is a state that it had. store_flush() brings that up to now.
+ * (store_view_begin_present()) see those changes; all other views, cursors and pins see the store as it was flushed
+ *last, which is a state that it had. store_flush() brings that up to now.
  *
  * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
  * be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
@@ -47,7 +47,8 @@ struct store_options {
 
 	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
 	void (*flushed)(uint64_t seq, void *arg);
-	/* The store cannot be brought up to the journal; the process must end, nothing is lost. On a thread of its own. */
+	/* The store cannot be brought up to the journal; the process must end, nothing is lost. On a thread of its own.
+	 */
 	void (*failed)(const struct sp_error *err, void *arg);
 	void *arg;
 };
@@ -114,16 +115,17 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
  * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN where the store is released meanwhile. *found is the
  * recomputed digest, and *at (may be NULL) the position that it is of.
  *
- * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot use
- * the pages again that are freed meanwhile. No view may be open in this thread.
+ * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot
+ * use the pages again that are freed meanwhile. No view may be open in this thread.
  */
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
 int store_verify_at(struct store *s, struct digest *found, struct position *at, struct sp_error *err);
 
 /* Walk the pages of the store in `dir`, which nobody may be writing, without LMDB: that each is within the file, of its
- * kind and used once, so that reading them through LMDB cannot end the process by a signal. `deep`: all of them, and the
- * free list; else those that opening it reads, which every store_attach() looks at. A directory without a store, or with
- * something else in it, is left to store_attach(). 0, SP_EBADDATA with the first page that is wrong, SP_EIO, SP_ENOMEM. */
+ * kind and used once, so that reading them through LMDB cannot end the process by a signal. `deep`: all of them, and
+ * the free list; else those that opening it reads, which every store_attach() looks at. A directory without a store, or
+ * with something else in it, is left to store_attach(). 0, SP_EBADDATA with the first page that is wrong, SP_EIO,
+ * SP_ENOMEM. */
 int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 
 /* --- Writing --- */
@@ -132,18 +134,19 @@ int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);
 
 /*
- * A transaction of puts and deletes that take about so many bytes, for which the journal is enough; where there is none,
- * or it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on disk
- * just the same, but SP_EMAPFULL does not come from it.
+ * A transaction of puts and deletes that take about so many bytes, for which the journal is enough; where there is
+ * none, or it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on
+ * disk just the same, but SP_EMAPFULL does not come from it.
  */
 int store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, struct sp_error *err);
 
-/* Bring views up to all that is committed now: at once, waiting for it; or soon. SP_ENOSPACE, SP_EIO. Any thread without
- * view or transaction. */
+/* Bring views up to all that is committed now: at once, waiting for it; or soon. SP_ENOSPACE, SP_EIO. Any thread
+ * without view or transaction. */
 int store_flush(struct store *s, struct sp_error *err);
 void store_flush_soon(struct store *s);
 
-/* Whether views lack something that was committed; *seq is the last change then. And up to which change they have all. */
+/* Whether views lack something that was committed; *seq is the last change then. And up to which change they have all.
+ */
 bool store_unflushed(struct store *s, uint64_t *seq);
 uint64_t store_flushed_seq(struct store *s);
 
@@ -198,8 +201,8 @@ int store_txn_follow(struct store_txn *t, struct sp_error *err);
 
 /*
  * Mode raft: each entry of the log is applied in a transaction together with its index and term, so that the store
- * itself says which entries it holds (0: none). An epoch is the term that wrote: store_txn_begin_epoch() before the first
- * change of a term; not above the present epoch does nothing.
+ * itself says which entries it holds (0: none). An epoch is the term that wrote: store_txn_begin_epoch() before the
+ * first change of a term; not above the present epoch does nothing.
  */
 void store_txn_applied(const struct store_txn *t, uint64_t *index, uint64_t *term);
 void store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term);

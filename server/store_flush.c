@@ -54,7 +54,8 @@ records_at_once(struct store *s, MDB_txn *txn)
 }
 
 static int
-put_records(struct store_txn *t, const struct recent_entry *first, const struct recent_entry *last, struct sp_error *err)
+put_records(
+    struct store_txn *t, const struct recent_entry *first, const struct recent_entry *last, struct sp_error *err)
 {
 	int rc = 0;
 

@@ -11,10 +11,10 @@
 #include "server/recent.h"
 #include "server/store.h"
 
-#define STORE_FORMAT      1    /* of the records below */
-#define STORE_READERS_MAX 1024 /* views and pins at once */
+#define STORE_FORMAT         1    /* of the records below */
+#define STORE_READERS_MAX    1024 /* views and pins at once */
 #define STORE_FLUSH_EVERY_MS 1000 /* how long a change stays out of LMDB at most */
-#define STORE_POOL_MAX    64   /* read transactions kept for later views */
+#define STORE_POOL_MAX       64   /* read transactions kept for later views */
 
 /* kv: this header, little-endian, before each value. */
 #define RECORD_HEADER_BYTES 32 /* seq:u64 flags:u32 reserved:u32 hash[16] */
@@ -77,7 +77,7 @@ struct store {
 	MDB_dbi kv, by_seq, tombstones, meta;
 	unsigned page_size; /* bytes */
 	bool readonly;
-	bool known;         /* was attached before: detached means released, not missing */
+	bool known; /* was attached before: detached means released, not missing */
 
 	/* One writer: from store_txn_begin() to its end. Taken before env_lock. */
 	pthread_mutex_t write_lock;
@@ -86,9 +86,9 @@ struct store {
 	/* One flush at a time. Taken after write_lock, before env_lock. */
 	pthread_mutex_t flush_lock;
 
-	/* What is in the journal and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either may
-	 * be NULL. The pointers, and what follows, under recent_lock, taken last. Changed under write_lock, but for frozen,
-	 * which the flush takes away. */
+	/* What is in the journal and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either
+	 * may be NULL. The pointers, and what follows, under recent_lock, taken last. Changed under write_lock, but for
+	 * frozen, which the flush takes away. */
 	pthread_mutex_t recent_lock;
 	pthread_cond_t flush_wake;
 	struct recent *active, *frozen;

@@ -7,11 +7,11 @@
 #include "lib/file.h"
 #include "server/store_internal.h"
 
-#define TABLE_BYTES_SOFT (8u << 20)   /* from here on a flush is due; ... */
+#define TABLE_BYTES_SOFT (8u << 20) /* from here on a flush is due; ... */
 #define TABLE_COUNT_SOFT 65536u
-#define TABLE_BYTES_HARD (32u << 20)  /* from here on the writer waits for the one under way */
+#define TABLE_BYTES_HARD (32u << 20) /* from here on the writer waits for the one under way */
 #define AREA_ROOM_SOFT   (JOURNAL_AREA_BYTES / 2)
-#define VOLUME_ROOM      (64u << 20)  /* a volume with less than this is written to directly, which can say «full» */
+#define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say «full» */
 
 bool
 store_has_recent(struct store *s)

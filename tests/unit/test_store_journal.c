@@ -1,4 +1,5 @@
 /* A store with a journal: who sees what before and after a flush, and what is there after the machine went down. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,16 +199,26 @@ START_TEST(store_group__one_that_is_given_up_leaves_nothing)
 }
 END_TEST
 
+static void *
+change_two(void *arg)
+{
+	change("a", "2");
+	change("b", "2");
+	return arg;
+}
+
 START_TEST(store_group__a_view_keeps_what_it_began_with)
 {
 	struct store_record before, r;
 	struct store_view *v;
+	pthread_t writer;
 
 	change("a", "1");
 	ck_assert_int_eq(store_view_begin_present(store, &v, &err), 0);
 	ck_assert_int_eq(store_view_get(v, "a", 1, &before, &err), 0);
-	change("a", "2");
-	change("b", "2");
+	/* A thread has a view or a transaction, never both. */
+	ck_assert_int_eq(pthread_create(&writer, NULL, change_two, NULL), 0);
+	pthread_join(writer, NULL);
 	ck_assert_int_eq(store_view_get(v, "a", 1, &r, &err), 0);
 	ck_assert_mem_eq(r.value, "1", 1);
 	ck_assert_mem_eq(before.value, "1", 1);
@@ -278,13 +289,12 @@ random_group(char expected[MODEL_KEYS][16], unsigned *number)
 
 		snprintf(key, sizeof(key), "key-%d", k);
 		if (rand() % 4 == 0) {
-			ck_assert_int_eq(store_txn_delete(t, key, strlen(key), &seq, &err),
-			    fresh[k][0] != '\0' ? 0 : SP_ENOTFOUND);
+			ck_assert_int_eq(
+			    store_txn_delete(t, key, strlen(key), &seq, &err), fresh[k][0] != '\0' ? 0 : SP_ENOTFOUND);
 			fresh[k][0] = '\0';
 		} else {
 			snprintf(fresh[k], sizeof(fresh[k]), "%u", ++*number);
-			ck_assert_int_eq(
-			    store_txn_put(t, key, strlen(key), fresh[k], strlen(fresh[k]), &seq, &err), 0);
+			ck_assert_int_eq(store_txn_put(t, key, strlen(key), fresh[k], strlen(fresh[k]), &seq, &err), 0);
 		}
 	}
 	if (rand() % 5 == 0) {
