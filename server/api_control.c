@@ -186,7 +186,7 @@ write_store_figures(struct call *c, struct buf *out)
 	metrics_single(out, "seedpod_server_snapshots_held", "gauge", "Snapshots held at present.",
 	    (double)snapshots_count(c->api->snapshots));
 	metrics_single(out, "seedpod_server_waiting_requests", "gauge", "Requests waiting for a change.",
-	    (double)waiters_count(c->api->waiters));
+	    (double)waiters_count(c->api->waiters) + waiters_count(c->api->flush_waiters));
 	if (network == NULL)
 		return;
 	metrics_single(out, "seedpod_server_connections", "gauge", "Connections of clients and peers.",
