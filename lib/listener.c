@@ -111,14 +111,14 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context, enum 
 	*context = NULL;
 	if (rq->l->o.done != NULL)
 		rq->l->o.done(rq, rq->l->o.arg);
-	atomic_fetch_sub(&rq->l->budget, rq->budgeted);
-	atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
+	/* Most took nothing; the counters are all threads', and dear to touch. */
+	if (rq->budgeted > 0)
+		atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	if (rq->reply_budgeted > 0)
+		atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
 	atomic_fetch_sub(&rq->l->requests, 1);
 	guard_phase(rq->guarded, GUARD_HEAD);
-	for (size_t i = 0; i < rq->header_count; i++) {
-		free(rq->headers[i].name);
-		free(rq->headers[i].value);
-	}
+	request_drop_headers(rq);
 	buf_release(&rq->body);
 	free(rq->target);
 	free(rq);

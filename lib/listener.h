@@ -123,8 +123,8 @@ void request_resume(struct request *rq);
  * its headers are dropped.
  */
 
-/* Add a header to the coming reply, where it has none of that name yet. Both strings are copied. Values with control
- * characters are dropped. */
+/* Add a header to the coming reply, where it has none of that name yet. The name must last (a literal does), the value
+ * is copied. Values with control characters are dropped. */
 void request_add_header(struct request *rq, const char *name, const char *value);
 
 /* The body is copied. type may be NULL where there is no body. */

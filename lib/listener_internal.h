@@ -49,10 +49,12 @@ struct request {
 	void *state;
 	size_t header_count;
 	struct {
-		char *name;
+		const char *name; /* the caller's, for good */
 		char *value;
 	} headers[REPLY_HEADERS_MAX];
 };
+
+void request_drop_headers(struct request *rq);
 
 /* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c. */
 const char *request_framing_fault(const struct request *rq, const char *version);

@@ -11,13 +11,11 @@
 
 /* --- Replies --- */
 
-static void
-drop_headers(struct request *rq)
+void
+request_drop_headers(struct request *rq)
 {
-	for (size_t i = 0; i < rq->header_count; i++) {
-		free(rq->headers[i].name);
+	for (size_t i = 0; i < rq->header_count; i++)
 		free(rq->headers[i].value);
-	}
 	rq->header_count = 0;
 }
 
@@ -41,7 +39,7 @@ take_room(struct request *rq, size_t bytes, enum guard_phase phase)
 		return true;
 	}
 	atomic_fetch_sub(&l->reply_budget, bytes);
-	drop_headers(rq);
+	request_drop_headers(rq);
 	request_add_header(rq, "Retry-After", "1");
 	if (l->o.refuse != NULL)
 		l->o.refuse(rq, 503, detail, l->o.arg);
@@ -78,7 +76,7 @@ request_add_header(struct request *rq, const char *name, const char *value)
 			return;
 	if (rq->header_count == REPLY_HEADERS_MAX)
 		return;
-	rq->headers[rq->header_count].name = strdup(name);
+	rq->headers[rq->header_count].name = name;
 	rq->headers[rq->header_count].value = strdup(value);
 	rq->header_count++;
 }

@@ -66,17 +66,18 @@ struct call {
 	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
 	size_t key_len;
 
-	/* A write under way. */
-	struct repl_batch batch;
+	/* What is under way: a write, a feed, a read, or a change of members. One at most; each holds the text of an error,
+	 * and a call is made for every GET. */
+	union {
+		struct repl_batch batch;
+		struct repl_feed feed;
+		struct repl_read read;
+		struct repl_change change;
+	};
 	struct repl_op op;   /* the one op of a single write */
 	struct repl_op *ops; /* a batch's, malloc'ed */
 	struct buf arena;    /* what they point to */
 	bool plain;          /* answer as the mehdb API does: plain text */
-
-	/* A feed, a read, a change of members under way. */
-	struct repl_feed feed;
-	struct repl_read read;
-	struct repl_change change;
 };
 
 /* --- Answers (api_reply.c) --- */

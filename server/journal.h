@@ -28,7 +28,7 @@
 
 #define JOURNAL_NAME        "journal"   /* in the store's directory */
 #define JOURNAL_PAGE        4096        /* bytes */
-#define JOURNAL_AREA_BYTES  (16u << 20) /* each of the two */
+#define JOURNAL_AREA_BYTES  (24u << 20) /* each of the two */
 #define JOURNAL_GROUP_BYTES (4u << 20)  /* of a group's changes, at most */
 
 struct journal;

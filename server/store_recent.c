@@ -7,10 +7,10 @@
 #include "lib/file.h"
 #include "server/store_internal.h"
 
-#define TABLE_BYTES_SOFT (8u << 20) /* from here on a flush is due; ... */
-#define TABLE_COUNT_SOFT 65536u
+#define TABLE_BYTES_SOFT (16u << 20) /* from here on a flush is due; ... */
+#define TABLE_COUNT_SOFT 131072u
 #define TABLE_BYTES_HARD (32u << 20) /* from here on the writer waits for the one under way */
-#define AREA_ROOM_SOFT   (JOURNAL_AREA_BYTES / 2)
+#define AREA_ROOM_SOFT   (JOURNAL_AREA_BYTES / 3)
 #define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say «full» */
 
 bool
