@@ -219,7 +219,7 @@ journal_room(const struct journal *j)
 static int
 prepare(struct journal *j, size_t end, struct sp_error *err)
 {
-	static const unsigned char zeros[64 << 10];
+	static unsigned char zeros[64 << 10]; /* never written: not const, so that the program does not carry them */
 	size_t *prepared = &j->prepared[j->area];
 	size_t target = (end + PREPARE_BYTES - 1) / PREPARE_BYTES * PREPARE_BYTES;
 	size_t at = *prepared;

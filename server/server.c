@@ -15,6 +15,7 @@
 #include "lib/file.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/resident.h"
 #include "server/committer.h"
 #include "server/custody.h"
 #include "server/http.h"
@@ -22,6 +23,7 @@
 #include "server/repl_static.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
+#define SETTLED_MS      3000  /* after this what only the start needed is let go of */
 #define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less */
 #define EXPIRE_MOST     10000 /* tombstones dropped in one transaction */
 #define PATH_BYTES      4096
@@ -37,6 +39,8 @@ struct server {
 
 	struct custody custody;
 	atomic_bool removed; /* from the cluster: the server is to end */
+
+	int64_t settled_ms; /* when to let go of what the start needed; 0: done. The thread of the ticks. */
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
@@ -76,6 +80,10 @@ server_tick(struct server *s)
 
 	doors_look(&s->doors);
 	snapshots_expire(s->api.snapshots);
+	if (s->settled_ms != 0 && now >= s->settled_ms) {
+		resident_trim();
+		s->settled_ms = 0;
+	}
 	if (atomic_load(&s->removed))
 		return false;
 	if (now - s->expired_ms < every || atomic_exchange(&s->expiring, true))
@@ -320,6 +328,7 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 		return sp_error_set(err, SP_ENOMEM, "server");
 	s->conf = *conf;
 	s->cluster = cluster;
+	s->settled_ms = clock_mono_ms() + SETTLED_MS;
 	custody_init(&s->custody, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
 	s->api.doors = &s->doors;
