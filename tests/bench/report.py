@@ -122,7 +122,7 @@ def merge(path, bench, areas):
 
 # --- the chart ---
 
-BAR, GAP, LEFT, WIDTH, RIGHT = 20, 8, 480, 400, 150
+BAR, GAP, LEFT, WIDTH, RIGHT = 20, 8, 560, 400, 190
 GOOD, BAD, PLAIN, INK = "#2f7d4f", "#b3472f", "#8a8f98", "#22262b"
 
 
@@ -163,7 +163,7 @@ def chart(results):
         name = r["name"] + ("" if not peer or peer.startswith(("without", "one ")) else f", to {peer}")
         name = name if len(name) < 84 else name[:82] + "…"
         end, one = x(how_far(r)), x(1)
-        unit = "×" if r["theirs"] is not None else " " + r["unit"]
+        unit = "×" if r["theirs"] is not None and r["figure"] != r["ours"] else " " + r["unit"]
         out.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{html.escape(name)}</text>')
         out.append(f'<rect x="{min(end, one):.1f}" y="{y}" width="{abs(end - one):.1f}" height="{BAR}" rx="2" '
                    f'fill="{GOOD if r["met"] else BAD}"/>')
