@@ -1,6 +1,6 @@
 /* Every row of the table in which init decides, and the edges between the rows. */
-#include "init/plan.h"
 #include "lib/utf8.h"
+#include "tests/lib/plan_facts.h"
 #include "tests/lib/suite.h"
 
 #include <check.h>
@@ -9,11 +9,6 @@
 
 #define CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
 #define OTHER   "00000000-35a1-4a4c-9f0e-0123456789ab"
-#define PEERS   4
-
-static struct peer_fact peers[PEERS];
-static struct facts facts;
-static struct plan plan;
 
 static struct position
 at(const char *cluster, uint64_t epoch, uint64_t seq)
@@ -24,49 +19,6 @@ at(const char *cluster, uint64_t epoch, uint64_t seq)
 	for (uint64_t i = 1; i <= epoch; i++)
 		p.history[p.history_count++] = (struct epoch_start){ .epoch = i, .since = (i - 1) * 100 };
 	return p;
-}
-
-/* A set of five pods: this one is `ordinal`, the peers are the other four, of which none answers. */
-static void
-pods(unsigned ordinal)
-{
-	size_t n = 0;
-
-	memset(&facts, 0, sizeof(facts));
-	memset(peers, 0, sizeof(peers));
-	facts = (struct facts){ .ordinal = ordinal,
-		.leader = ordinal == 0,
-		.peers = peers,
-		.peer_count = PEERS,
-		.donor_auto = true,
-		.reseed_ratio = 0.5,
-		.grace_over = true };
-	for (unsigned i = 0; i <= PEERS; i++) {
-		if (i == ordinal)
-			continue;
-		peers[n].ordinal = i;
-		snprintf(peers[n].name, sizeof(peers[n].name), "store-%u", i);
-		sp_error_set(&peers[n].answer.err, SP_EUNAVAIL, "connection refused");
-		n++;
-	}
-}
-
-static struct peer_fact *
-peer(unsigned ordinal)
-{
-	for (size_t i = 0; i < PEERS; i++)
-		if (peers[i].ordinal == ordinal)
-			return &peers[i];
-	ck_abort_msg("no such peer");
-	return NULL;
-}
-
-static void
-answers(unsigned ordinal, struct position p)
-{
-	peer(ordinal)->answer.reached = true;
-	peer(ordinal)->answer.has_store = true;
-	peer(ordinal)->answer.position = p;
 }
 
 static void
@@ -81,36 +33,6 @@ damaged(void)
 {
 	facts.store = STORE_DAMAGED;
 	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
-}
-
-static void
-expect(enum plan_action action)
-{
-	plan_make(&facts, &plan);
-	ck_assert_msg(plan.action == action, "%s, expected %s: %s", plan_action_name(plan.action),
-	    plan_action_name(action), plan.why);
-	ck_assert_int_gt((int)strlen(plan.why), 10);
-	if (action == PLAN_SEED || action == PLAN_RESTORE)
-		ck_assert_ptr_nonnull(plan.donor);
-	else
-		ck_assert_ptr_null(plan.donor);
-	if (action == PLAN_REFUSE || action == PLAN_WAIT)
-		ck_assert_int_lt(plan.code, 0);
-}
-
-static void
-expect_donor(enum plan_action action, unsigned ordinal)
-{
-	expect(action);
-	ck_assert_msg(
-	    plan.donor->ordinal == ordinal, "donor %s, expected store-%u: %s", plan.donor->name, ordinal, plan.why);
-}
-
-static void
-expect_end(enum plan_action action, int exit_code)
-{
-	expect(action);
-	ck_assert_int_eq(sp_code_exit(plan.code), exit_code);
 }
 
 /* --- Leaders --- */

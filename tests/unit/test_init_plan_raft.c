@@ -1,5 +1,5 @@
 /* The rows of mode raft: what init decides for a member, and what it never does. */
-#include "init/plan.h"
+#include "tests/lib/plan_facts.h"
 #include "tests/lib/suite.h"
 
 #include <check.h>
@@ -8,11 +8,6 @@
 
 #define CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
 #define OTHER   "00000000-35a1-4a4c-9f0e-0123456789ab"
-#define PEERS   4
-
-static struct peer_fact peers[PEERS];
-static struct facts facts;
-static struct plan plan;
 
 static struct position
 at(const char *cluster, enum raft_role role, uint64_t applied)
@@ -28,46 +23,12 @@ at(const char *cluster, enum raft_role role, uint64_t applied)
 	return p;
 }
 
-/* A set of five pods: this one is `ordinal`, pod 0 founds, and no peer answers. */
+/* pods(), of mode raft. */
 static void
-pods(unsigned ordinal)
+members(unsigned ordinal)
 {
-	size_t n = 0;
-
-	memset(peers, 0, sizeof(peers));
-	facts = (struct facts){ .mode = CONF_MODE_RAFT,
-		.ordinal = ordinal,
-		.leader = ordinal == 0,
-		.peers = peers,
-		.peer_count = PEERS,
-		.donor_auto = true,
-		.grace_over = true };
-	for (unsigned i = 0; i <= PEERS; i++) {
-		if (i == ordinal)
-			continue;
-		peers[n].ordinal = i;
-		snprintf(peers[n].name, sizeof(peers[n].name), "store-%u", i);
-		sp_error_set(&peers[n].answer.err, SP_EUNAVAIL, "connection refused");
-		n++;
-	}
-}
-
-static struct peer_fact *
-peer(unsigned ordinal)
-{
-	for (size_t i = 0; i < PEERS; i++)
-		if (peers[i].ordinal == ordinal)
-			return &peers[i];
-	ck_abort_msg("no such peer");
-	return NULL;
-}
-
-static void
-answers(unsigned ordinal, struct position p)
-{
-	peer(ordinal)->answer.reached = true;
-	peer(ordinal)->answer.has_store = true;
-	peer(ordinal)->answer.position = p;
+	pods(ordinal);
+	facts.mode = CONF_MODE_RAFT;
 }
 
 static void
@@ -78,38 +39,11 @@ has(struct position p)
 	facts.volume.raft = true;
 }
 
-static void
-expect(enum plan_action action)
-{
-	plan_make(&facts, &plan);
-	ck_assert_msg(plan.action == action, "%s, expected %s: %s", plan_action_name(plan.action),
-	    plan_action_name(action), plan.why);
-	ck_assert_int_gt((int)strlen(plan.why), 10);
-	ck_assert_int_eq(plan.donor != NULL, action == PLAN_SEED);
-	if (action == PLAN_REFUSE || action == PLAN_WAIT)
-		ck_assert_int_lt(plan.code, 0);
-}
-
-static void
-expect_donor(unsigned ordinal)
-{
-	expect(PLAN_SEED);
-	ck_assert_msg(
-	    plan.donor->ordinal == ordinal, "donor %s, expected store-%u: %s", plan.donor->name, ordinal, plan.why);
-}
-
-static void
-expect_end(enum plan_action action, int exit_code)
-{
-	expect(action);
-	ck_assert_int_eq(sp_code_exit(plan.code), exit_code);
-}
-
 /* --- An empty volume --- */
 
 START_TEST(plan_raft_empty__founder_waits_for_its_peers_then_creates)
 {
-	pods(0);
+	members(0);
 	facts.grace_over = false;
 	expect(PLAN_WAIT);
 	ck_assert(plan.grace);
@@ -120,17 +54,17 @@ END_TEST
 
 START_TEST(plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_nothing)
 {
-	pods(0);
+	members(0);
 	facts.grace_over = false;
 	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 500));
-	expect_donor(2);
+	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
 
 START_TEST(plan_raft_empty__nobody_but_the_founder_creates)
 {
 	for (unsigned ordinal = 1; ordinal <= PEERS; ordinal++) {
-		pods(ordinal);
+		members(ordinal);
 		expect_end(PLAN_WAIT, 69);
 		ck_assert(!plan.grace);
 		ck_assert_ptr_nonnull(strstr(plan.why, "founds"));
@@ -140,30 +74,30 @@ END_TEST
 
 START_TEST(plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothing)
 {
-	pods(0);
+	members(0);
 	facts.volume.raft = true;
 	expect_end(PLAN_WAIT, 69);
 	answers(1, at(CLUSTER, RAFT_ROLE_LEADER, 500));
-	expect_donor(1);
+	expect_donor(PLAN_SEED, 1);
 }
 END_TEST
 
 /* A cluster exists, although nobody can give a snapshot of it at present. */
 START_TEST(plan_raft_empty__founder_beside_peers_that_cannot_donate_waits)
 {
-	pods(0);
+	members(0);
 	answers(1, at(CLUSTER, RAFT_ROLE_NEEDS_SNAPSHOT, 500));
 	answers(2, at(CLUSTER, RAFT_ROLE_REMOVED, 500));
 	expect_end(PLAN_WAIT, 69);
 	answers(3, at(CLUSTER, RAFT_ROLE_STANDBY, 400));
-	expect_donor(3);
+	expect_donor(PLAN_SEED, 3);
 }
 END_TEST
 
 START_TEST(plan_raft_empty__peers_of_different_clusters_are_refused)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
-		pods(ordinal);
+		members(ordinal);
 		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 500));
 		answers(3, at(OTHER, RAFT_ROLE_LEADER, 5));
 		expect_end(PLAN_REFUSE, 65);
@@ -178,33 +112,33 @@ END_TEST
 START_TEST(plan_raft_donor__near_the_furthest_are_spread_and_the_leader_is_spared)
 {
 	for (unsigned ordinal = 3; ordinal <= 4; ordinal++) {
-		pods(ordinal);
+		members(ordinal);
 		answers(0, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
 		answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
 		answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
-		expect_donor(ordinal == 3 ? 2 : 1);
+		expect_donor(PLAN_SEED, ordinal == 3 ? 2 : 1);
 	}
 	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
-	expect_donor(1);
+	expect_donor(PLAN_SEED, 1);
 	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
-	expect_donor(0);
+	expect_donor(PLAN_SEED, 0);
 }
 END_TEST
 
 START_TEST(plan_raft_donor__leader_alone_where_the_configuration_says_so)
 {
-	pods(3);
+	members(3);
 	facts.donor_auto = false;
 	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
 	expect_end(PLAN_WAIT, 69);
 	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
-	expect_donor(2);
+	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
 
 START_TEST(plan_raft_donor__peers_of_another_mode_are_none)
 {
-	pods(3);
+	members(3);
 	answers(1, at(CLUSTER, RAFT_ROLE_NONE, 0));
 	expect_end(PLAN_WAIT, 69);
 }
@@ -212,12 +146,12 @@ END_TEST
 
 START_TEST(plan_raft_donor__after_bad_data_others_are_asked_and_after_that_nobody)
 {
-	pods(3);
+	members(3);
 	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
 	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
-	expect_donor(1);
+	expect_donor(PLAN_SEED, 1);
 	peer(1)->gave_bad_data = true;
-	expect_donor(2);
+	expect_donor(PLAN_SEED, 2);
 	peer(2)->gave_bad_data = true;
 	expect_end(PLAN_REFUSE, 65);
 }
@@ -228,7 +162,7 @@ END_TEST
 START_TEST(plan_raft_store__starts_whoever_answers)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
-		pods(ordinal);
+		members(ordinal);
 		has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
 		expect(PLAN_START);
 		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 1000000));
@@ -243,7 +177,7 @@ END_TEST
 
 START_TEST(plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced)
 {
-	pods(1);
+	members(1);
 	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
 	answers(0, at(OTHER, RAFT_ROLE_LEADER, 5));
 	expect_end(PLAN_REFUSE, 65);
@@ -254,7 +188,7 @@ END_TEST
 
 START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs)
 {
-	pods(3);
+	members(3);
 	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
 	facts.replace = facts.reseed_diverged = true;
 	facts.needs = 900;
@@ -264,13 +198,13 @@ START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_i
 	answers(4, at(OTHER, RAFT_ROLE_FOLLOWER, 99999));
 	expect_end(PLAN_WAIT, 69);
 	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 900));
-	expect_donor(2);
+	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
 
 START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 {
-	pods(1);
+	members(1);
 	facts.store = STORE_DAMAGED;
 	facts.volume.raft = true;
 	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
@@ -278,7 +212,7 @@ START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 	expect_end(PLAN_REFUSE, 65);
 	ck_assert_ptr_nonnull(strstr(plan.why, "no LMDB image"));
 	facts.reseed_diverged = true;
-	expect_donor(0);
+	expect_donor(PLAN_SEED, 0);
 }
 END_TEST
 
