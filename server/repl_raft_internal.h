@@ -143,14 +143,42 @@ void raft_job_free(struct raft_job *j);
 /* The job is over without having been applied. */
 void raft_job_fail(struct raft_job *j, int code, const char *text);
 
-/* --- The loop (repl_raft_loop.c). start: libraft runs, or an error. stop: everything has ended. --- */
+/* --- Start and end (repl_raft_start.c). start: libraft runs, or an error. stop: everything has ended. Under `life`, or
+ * the joiner's thread. --- */
 
 int raft_loop_start(struct repl_raft *r, struct sp_error *err);
 void raft_loop_stop(struct repl_raft *r);
-void raft_loop_wake(struct repl_raft *r); /* any thread; the loop runs */
 
-/* Propose an entry of the member's own. On the loop's thread, on the leader. */
+/* libraft's code as one of ours, with «what: reason». */
+int raft_error(struct sp_error *err, int code, const char *reason, const char *what);
+
+/* --- The loop's turns (repl_raft_loop.c). On the loop's thread, or before it runs. --- */
+
+/* Have the loop turn: now and then, and when it is woken. */
+void raft_turns_begin(struct repl_raft *r);
+
+/* Turn until the end. A thread's function: takes the struct repl_raft, returns NULL. */
+void *raft_turns_run(void *r);
+
+/* See what libraft has become, and act on it: a new leader begins its term, a former one fails its proposals. */
+void raft_observe(struct repl_raft *r);
+
+/* Leave the cluster in peace: libraft ends; the loop turns on until it is told to stop. */
+void raft_begin_end(struct repl_raft *r);
+
+/* Any thread; the loop runs. */
+void raft_loop_wake(struct repl_raft *r);
+
+/* --- Proposing (repl_raft_propose.c). On the loop's thread. --- */
+
+/* Take what waits, as far as it may go now. */
+void raft_propose_queued(struct repl_raft *r);
+
+/* Propose an entry of the member's own, in front of the clients'. On the leader. */
 void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text);
+
+/* Fail what was proposed under the indexes first to last and has not come back. */
+void raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
 
 /* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are, give
  * up. raft_members_json(): any thread. --- */
@@ -186,8 +214,5 @@ bool raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 /* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be done,
  * the process ends, and its next start sees what is on disk. */
 _Noreturn void raft_fail_stop(const struct sp_error *err);
-
-/* libraft's code as one of ours, with «what: reason». */
-int raft_error(struct sp_error *err, int code, const char *reason, const char *what);
 
 #endif

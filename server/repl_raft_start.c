@@ -1,0 +1,229 @@
+/* The loop's start and its end, as others see them: who this member is, what its store holds, libraft set up. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <uuid.h>
+
+#include "lib/file.h"
+#include "server/repl_raft_internal.h"
+
+#define SEGMENT_BYTES   (4u << 20) /* of the log on disk; two or three are allocated ahead */
+#define IDLE_WAIT_MS    3000
+#define MEMBER_FILE     "member"
+#define MEMBER_FILE_MAX 128
+
+int
+raft_error(struct sp_error *err, int code, const char *reason, const char *what)
+{
+	int ours = code == RAFT_NOMEM				 ? SP_ENOMEM
+		   : code == RAFT_NOSPACE			 ? SP_ENOSPACE
+		   : code == RAFT_IOERR				 ? SP_EIO
+		   : code == RAFT_CORRUPT || code == RAFT_MALFORMED ? SP_EBADDATA
+		   : code == RAFT_UNAUTHORIZED			 ? SP_EPERM
+								 : SP_EAGAIN;
+
+	return sp_error_set(err, ours, "%s: %s", what, reason != NULL && reason[0] != '\0' ? reason : raft_strerror(code));
+}
+
+/* This member's id: drawn once for a raft directory. */
+static int
+read_identity(struct repl_raft *r, struct sp_error *err)
+{
+	char path[sizeof(r->dir) + 16];
+	unsigned number = 0;
+	struct buf text;
+	uuid_t random;
+	uint64_t incarnation = 0;
+	int rc;
+
+	rc = file_join(path, sizeof(path), r->dir, MEMBER_FILE, err);
+	if (rc < 0)
+		return rc;
+	buf_init(&text, MEMBER_FILE_MAX);
+	rc = file_read_all(path, &text, err);
+	if (rc == 0) {
+		if (sscanf(text.data, "number %u\nid %" SCNu64 "\n", &number, &r->self.id) != 2 ||
+		    MEMBER_NUMBER(r->self.id) != number)
+			rc = sp_error_set(err, SP_EBADDATA, "%s: not a member's file", path);
+		else if (number != r->self.number)
+			rc = sp_error_set(err, SP_EBADDATA, "%s: this volume is member %u's, this is %u", path, number,
+			    r->self.number);
+	} else if (rc == SP_ENOTFOUND) {
+		uuid_generate(random);
+		memcpy(&incarnation, random, 5);
+		r->self.id = MEMBER_ID(incarnation + 1, r->self.number);
+		buf_reset(&text);
+		rc = buf_printf(&text, "number %u\nid %" PRIu64 "\n", r->self.number, r->self.id);
+		if (rc == 0)
+			rc = file_write_atomic(path, text.data, text.len, 0600, err);
+	}
+	buf_release(&text);
+	return rc;
+}
+
+/*
+ * What the store holds. `fresh`: raft never wrote to it, so that a cluster may be founded on it. But who joins must not
+ * bring data along that no log knows of; such a store is to be seeded from any member, whence `needed`.
+ */
+static int
+read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *err)
+{
+	struct position p;
+	struct buf note;
+	int rc;
+
+	rc = store_position(r->store, &p, err);
+	if (rc < 0)
+		return rc;
+	*fresh = p.raft.applied == 0;
+	*needed = *fresh && p.seq > 0 && !r->founder ? 1 : 0;
+	buf_init(&note, 1u << 20);
+	pthread_mutex_lock(&r->lock);
+	r->applied = r->delivered = p.raft.applied;
+	directory_release(&r->directory);
+	rc = store_note(r->store, DIRECTORY_NOTE, &note, err);
+	if (rc == 0)
+		rc = directory_from_json(note.data, note.len, &r->directory, err);
+	else if (rc == SP_ENOTFOUND)
+		rc = 0;
+	pthread_mutex_unlock(&r->lock);
+	buf_release(&note);
+	return rc;
+}
+
+/* libraft on the loop, not yet started. */
+static int
+set_up(struct repl_raft *r, struct sp_error *err)
+{
+	int rc;
+
+	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
+	if (rc != 0)
+		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
+	memset(&r->io, 0, sizeof(r->io));
+	memset(&r->raft, 0, sizeof(r->raft));
+	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);
+	if (rc != 0) {
+		raft_transport_release(&r->transport);
+		return raft_error(err, rc, r->io.errmsg, r->dir);
+	}
+	/* libraft 0.15 brings async_work() and says version 1 all the same. */
+	if (r->io.async_work != NULL && r->io.version < 2)
+		r->io.version = 2;
+	raft_fsm_setup(r);
+	rc = raft_init(&r->raft, &r->io, &r->fsm, r->self.id, r->self.raft);
+	if (rc != 0) {
+		raft_uv_close(&r->io);
+		raft_transport_release(&r->transport);
+		return raft_error(err, rc, r->raft.errmsg, r->dir);
+	}
+	r->raft.data = r;
+	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
+	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
+	raft_uv_set_snapshot_compression(&r->io, false);
+	raft_set_election_timeout(&r->raft, r->election_timeout_ms);
+	raft_set_heartbeat_timeout(&r->raft, r->heartbeat_ms);
+	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
+	raft_set_snapshot_trailing(&r->raft, r->trailing);
+	raft_set_pre_vote(&r->raft, true);
+	return 0;
+}
+
+static int
+bootstrap(struct repl_raft *r)
+{
+	struct raft_configuration c;
+	int rc;
+
+	raft_configuration_init(&c);
+	rc = raft_configuration_add(&c, r->self.id, r->self.raft, RAFT_VOTER);
+	if (rc == 0)
+		rc = raft_bootstrap(&r->raft, &c);
+	raft_configuration_close(&c);
+	/* There is a log already. */
+	return rc == RAFT_CANTBOOTSTRAP ? 0 : rc;
+}
+
+int
+raft_loop_start(struct repl_raft *r, struct sp_error *err)
+{
+	bool fresh;
+	uint64_t base_needed;
+	int rc;
+
+	rc = raft_wait_idle(r, IDLE_WAIT_MS) ? read_store(r, &fresh, &base_needed, err)
+					     : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
+	if (rc == 0)
+		rc = file_make_dirs(r->dir, err);
+	pthread_mutex_lock(&r->lock);
+	if (rc == 0)
+		rc = read_identity(r, err);
+	pthread_mutex_unlock(&r->lock);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&r->lock);
+	r->stop_wanted = false;
+	pthread_mutex_unlock(&r->lock);
+	r->closing = r->closed = false;
+	r->needs = base_needed;
+	r->cut_bytes = r->cut_entries = 0;
+	r->kept = r->trailing;
+	r->kept_from = 0;
+	r->rounds = 0;
+	r->change = NULL;
+	r->change_busy = false;
+	pthread_mutex_lock(&r->lock);
+	r->was_member = false;
+	r->member_count = 0;
+	pthread_mutex_unlock(&r->lock);
+	r->seen_state = RAFT_UNAVAILABLE;
+	atomic_store(&r->halted, false);
+	if (uv_loop_init(&r->loop) != 0)
+		return sp_error_set(err, SP_ENOMEM, "start the raft loop");
+	rc = set_up(r, err);
+	if (rc < 0) {
+		uv_loop_close(&r->loop);
+		return rc;
+	}
+	raft_turns_begin(r);
+	rc = r->founder && fresh ? bootstrap(r) : 0;
+	if (rc == 0)
+		rc = raft_start(&r->raft);
+	if (rc != 0)
+		raft_error(err, rc, r->raft.errmsg, r->dir);
+	if (rc == 0) {
+		pthread_mutex_lock(&r->lock);
+		r->accepts = true;
+		pthread_mutex_unlock(&r->lock);
+		raft_observe(r);
+		rc = pthread_create(&r->thread, NULL, raft_turns_run, r);
+		if (rc == 0)
+			return 0;
+		sp_error_errno(err, rc, "start the raft loop");
+	}
+	r->stop_wanted = true;
+	raft_begin_end(r);
+	raft_turns_run(r);
+	uv_loop_close(&r->loop);
+	return err->code;
+}
+
+void
+raft_loop_stop(struct repl_raft *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->stop_wanted = true;
+	pthread_mutex_unlock(&r->lock);
+	raft_loop_wake(r);
+	/* What was committed is applied and answered, as far as the disk takes it; the rest after the next start. */
+	if (!raft_wait_idle(r, IDLE_WAIT_MS)) {
+		pthread_mutex_lock(&r->lock);
+		atomic_store(&r->halted, true);
+		pthread_cond_broadcast(&r->applied_cond);
+		pthread_mutex_unlock(&r->lock);
+	}
+	pthread_join(r->thread, NULL);
+	uv_loop_close(&r->loop);
+	(void)raft_wait_idle(r, IDLE_WAIT_MS);
+}
