@@ -643,36 +643,33 @@ START_TEST(listener__idle_connections_give_way_under_pressure)
 }
 END_TEST
 
-/* Two that do not fit together, and say so only bit by bit: while one is half sent, sooner or later the other is told. */
+/* Two that do not fit together, and say so only bit by bit. Where one is through before the other comes, they do fit; so
+ * they try again. */
 START_TEST(listener__a_chunked_body_takes_of_the_budget_too)
 {
-	static const char head[] = "PUT /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
 	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
-	unsigned served = 0;
-	bool refused = false;
-	int half, fd;
+	unsigned sent = 0, refused = 0;
+	int fds[2];
 
 	start("127.0.0.1:0");
-	half = open_raw();
-	send_raw(half, head);
-	for (int i = 0; i < 3; i++)
-		send_chunk(half, 900000);
-	while (!refused && clock_mono_ms() < deadline) {
-		fd = open_raw();
-		send_raw(fd, head);
-		for (int i = 0; i < 3; i++)
-			send_chunk(fd, 900000);
-		send_raw(fd, "0\r\n\r\n");
-		refused = strncmp(read_raw(fd, "\r\n\r\n"), "HTTP/1.1 503", 12) == 0;
-		served += !refused;
-		close(fd);
+	while (refused == 0 && clock_mono_ms() < deadline) {
+		for (int i = 0; i < 2; i++) {
+			fds[i] = open_raw();
+			send_raw(fds[i], "PUT /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+		}
+		for (int i = 0; i < 6; i++)
+			send_chunk(fds[i % 2], 900000);
+		for (int i = 0; i < 2; i++)
+			send_raw(fds[i], "0\r\n\r\n");
+		for (int i = 0; i < 2; i++) {
+			refused += strncmp(read_raw(fds[i], "\r\n\r\n"), "HTTP/1.1 503", 12) == 0;
+			close(fds[i]);
+		}
+		sent += 2;
 	}
-	ck_assert(refused);
-	send_raw(half, "0\r\n\r\n");
-	ck_assert_int_eq(strncmp(read_raw(half, "\r\n\r\n"), "HTTP/1.1 200", 12), 0);
-	close(half);
-	wait_until(finished_are, 2 + served);
-	ck_assert_uint_eq(atomic_load(&handled), 1 + served);
+	ck_assert_uint_ge(refused, 1);
+	wait_until(finished_are, sent);
+	ck_assert_uint_eq(atomic_load(&handled), sent - refused);
 }
 END_TEST
 
