@@ -171,7 +171,8 @@ write_store_figures(struct call *c, struct buf *out)
 {
 	struct listener *network = atomic_load(&c->api->network);
 	struct committer_stats stats;
-	uint64_t map, file;
+	uint64_t map, file, unflushed;
+	int64_t unflushed_ms;
 
 	committer_stats(c->api->committer, &stats);
 	store_sizes(c->api->store, &map, &file);
@@ -182,9 +183,17 @@ write_store_figures(struct call *c, struct buf *out)
 	metrics_single(out, "seedpod_server_no_space_total", "counter", "Writes refused because the volume was full.",
 	    (double)stats.no_space);
 	metrics_single(out, "seedpod_server_store_bytes", "gauge", "Bytes of the store's file.", (double)file);
+	unflushed = store_unflushed_changes(c->api->store, &unflushed_ms);
+	metrics_single(out, "seedpod_server_unflushed_changes", "gauge", "Changes in the journal that LMDB has not yet.",
+	    (double)unflushed);
+	metrics_single(out, "seedpod_server_unflushed_seconds", "gauge", "Since the oldest of them was made.",
+	    (double)unflushed_ms / 1000);
 	metrics_single(out, "seedpod_server_map_bytes", "gauge", "Bytes of address space mapped for it.", (double)map);
 	metrics_single(out, "seedpod_server_snapshots_held", "gauge", "Snapshots held at present.",
 	    (double)snapshots_count(c->api->snapshots));
+	metrics_single(out, "seedpod_server_snapshots_withheld_bytes", "gauge",
+	    "Bytes of the store's file that cannot be used again because of them.",
+	    (double)snapshots_withheld(c->api->snapshots));
 	metrics_single(out, "seedpod_server_waiting_requests", "gauge", "Requests waiting for a change.",
 	    (double)waiters_count(c->api->waiters) + waiters_count(c->api->flush_waiters));
 	if (network == NULL)

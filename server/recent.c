@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
+
 #define BUCKETS     32768u
 #define BLOCK_BYTES (256u << 10)
 
@@ -14,6 +16,7 @@ struct block {
 
 struct recent {
 	atomic_uint refs;
+	int64_t made_ms;
 	struct recent_entry *_Atomic buckets[BUCKETS];
 
 	/* The writer's. */
@@ -30,6 +33,7 @@ recent_new(void)
 	if (r == NULL)
 		return NULL;
 	atomic_init(&r->refs, 1);
+	r->made_ms = clock_mono_ms();
 	r->bytes = sizeof(*r);
 	return r;
 }
@@ -192,4 +196,10 @@ size_t
 recent_bytes(const struct recent *r)
 {
 	return r->bytes;
+}
+
+int64_t
+recent_made_ms(const struct recent *r)
+{
+	return r->made_ms;
 }

@@ -49,6 +49,7 @@ const struct recent_entry *recent_find(const struct recent *r, const void *key, 
 struct recent_entry *recent_first(const struct recent *r);
 struct recent_entry *recent_last(const struct recent *r);
 size_t recent_count(const struct recent *r);
-size_t recent_bytes(const struct recent *r); /* of memory */
+size_t recent_bytes(const struct recent *r);    /* of memory */
+int64_t recent_made_ms(const struct recent *r); /* when it was made, monotonic; any thread */
 
 #endif

@@ -20,8 +20,8 @@
 #define AGE_MAX_MS                                                                                                     \
 	(6 * 3600 * 1000LL)   /* a pinned version keeps the store's file growing: no reader may keep it for ever */
 #define SMALL_MAX (64u << 10) /* bytes of head and tail */
-#define GROWTH_MAX                                                                                                     \
-	((uint64_t)64 << 20) /* that a snapshot which nobody reads may cost the store's file, and a quarter more */
+/* Bytes that a snapshot which nobody reads may withhold from writers, and a quarter of what is in use more. */
+#define WITHHELD_MAX ((uint64_t)64 << 20)
 
 struct snapshots {
 	struct store *store;
@@ -33,6 +33,9 @@ struct snapshots {
 	int64_t hold_ms;
 	struct snapshot *first; /* newest first */
 	unsigned count;
+
+	/* What all of them withhold, as of the last snapshots_expire(). */
+	_Atomic uint64_t withheld_bytes;
 };
 
 /*
@@ -139,7 +142,6 @@ static int
 snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
-	uint64_t map_bytes;
 	struct buf tail;
 	uuid_t id;
 	int rc;
@@ -156,7 +158,6 @@ snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 	uuid_unparse_lower(id, s->id);
 	s->created_wall_ms = clock_wall_ms();
 	s->created_ms = clock_mono_ms();
-	store_sizes(l->store, &map_bytes, &s->file_bytes);
 	rc = store_pin_new(l->store, &s->pin, err);
 	if (rc == 0)
 		rc = write_head(s, l->donor, err);
@@ -231,14 +232,11 @@ free_all(struct snapshot *gone)
 	}
 }
 
-/* A pinned version keeps a writer from using freed pages again: each write makes the file larger for good. */
+/* A pinned version keeps writers from using freed pages again: they make the file larger for good. */
 static bool
-is_costly(const struct snapshots *l, const struct snapshot *s)
+is_costly(const struct snapshot *s)
 {
-	uint64_t map_bytes, file_bytes;
-
-	store_sizes(l->store, &map_bytes, &file_bytes);
-	return file_bytes > s->file_bytes + s->file_bytes / 4 + GROWTH_MAX;
+	return s->withheld_bytes > store_pin_live(s->pin) / 4 + WITHHELD_MAX;
 }
 
 /* Too old ones are marked, so that their readers stop; unused ones go after the hold time, or when they cost too much.
@@ -248,7 +246,7 @@ is_over(const struct snapshots *l, struct snapshot *s, int64_t now)
 {
 	if (now - s->created_ms > AGE_MAX_MS)
 		s->dropped = true;
-	return s->dropped || now - s->used_ms > l->hold_ms || (s->refs == 0 && is_costly(l, s));
+	return s->dropped || now - s->used_ms > l->hold_ms || (s->refs == 0 && is_costly(s));
 }
 
 static bool
@@ -264,11 +262,24 @@ void
 snapshots_expire(struct snapshots *l)
 {
 	struct snapshot *gone;
+	uint64_t most = 0;
 
 	pthread_mutex_lock(&l->lock);
+	for (struct snapshot *s = l->first; s != NULL; s = s->next)
+		s->withheld_bytes = store_pin_withheld(s->pin);
 	gone = take_unused(l, is_over);
+	/* What the oldest withholds includes what the others do. */
+	for (struct snapshot *s = l->first; s != NULL; s = s->next)
+		most = s->withheld_bytes > most ? s->withheld_bytes : most;
+	atomic_store(&l->withheld_bytes, most);
 	pthread_mutex_unlock(&l->lock);
 	free_all(gone);
+}
+
+uint64_t
+snapshots_withheld(struct snapshots *l)
+{
+	return atomic_load(&l->withheld_bytes);
 }
 
 void

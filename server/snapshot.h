@@ -32,8 +32,12 @@ void snapshots_free(struct snapshots *l);
 /* Change hold_ms. Any thread. */
 void snapshots_configure(struct snapshots *l, int64_t hold_ms);
 
-/* Let go of what is held for too long; call about once a second. */
+/* Let go of what is held for too long, and of what nobody reads and costs too much; call about once a second. */
 void snapshots_expire(struct snapshots *l);
+
+/* Bytes of the store's file that writers have freed and cannot use again because of the snapshots held, as of the last
+ * snapshots_expire(). Any thread. */
+uint64_t snapshots_withheld(struct snapshots *l);
 
 /* The store is about to be released: hand out none of the present ones any more. Streams under way will break. */
 void snapshots_drop(struct snapshots *l);

@@ -20,7 +20,6 @@ struct snapshot {
 	int64_t created_wall_ms; /* for showing */
 	struct digest description_digest;
 	struct buf head;     /* all bytes before the image */
-	uint64_t file_bytes; /* of data.mdb when the version was pinned */
 	uint64_t length;     /* bytes of tar */
 	atomic_bool dropped; /* no new readers; those there are stop */
 
@@ -28,6 +27,7 @@ struct snapshot {
 	struct snapshot *next;
 	unsigned refs;
 	int64_t used_ms; /* last taken or given back; 0 before the first time */
+	uint64_t withheld_bytes; /* from writers, when it was last looked at */
 
 	/* The image's hash, as far as any stream has come: each byte is hashed once, by whoever reads it first. */
 	pthread_mutex_t hash_lock;

@@ -150,6 +150,9 @@ void store_flush_soon(struct store *s);
 bool store_unflushed(struct store *s, uint64_t *seq);
 uint64_t store_flushed_seq(struct store *s);
 
+/* How many changes LMDB has not yet; *age_ms: since the first of them was made, 0 where there is none. Any thread. */
+uint64_t store_unflushed_changes(struct store *s, int64_t *age_ms);
+
 /*
  * Publish: on disk when it returns 0. On failure nothing of the transaction is there. SP_EMAPFULL: call store_grow()
  * and do it all again. SP_EIO: what is on disk is not known; the process must end (fail-stop), because a later fsync
@@ -246,8 +249,13 @@ struct store_pin;
 int store_pin_new(struct store *s, struct store_pin **out, struct sp_error *err);
 void store_pin_free(struct store_pin *p);
 uint64_t store_pin_size(const struct store_pin *p);      /* bytes of the image */
+uint64_t store_pin_live(const struct store_pin *p);      /* bytes of the pages in use in it */
 unsigned store_pin_page_size(const struct store_pin *p); /* bytes */
 const struct position *store_pin_position(const struct store_pin *p);
+
+/* Bytes of pages that writers have freed since the version was pinned, and cannot use again before it is let go: by so
+ * much the file grows where nothing else is free in it. Takes what is new since the last call; one caller at a time. */
+uint64_t store_pin_withheld(struct store_pin *p);
 
 /* Read exactly len bytes at offset, within the size. SP_EAGAIN once the store was detached; SP_EIO. Any thread. */
 int store_pin_read(struct store_pin *p, uint64_t offset, void *out, size_t len, struct sp_error *err);

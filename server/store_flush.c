@@ -240,6 +240,23 @@ store_unflushed(struct store *s, uint64_t *seq)
 }
 
 uint64_t
+store_unflushed_changes(struct store *s, int64_t *age_ms)
+{
+	const struct recent *oldest;
+	uint64_t count = 0;
+
+	*age_ms = 0;
+	pthread_mutex_lock(&s->recent_lock);
+	oldest = s->frozen != NULL ? s->frozen : s->active;
+	if (oldest != NULL && s->latest.seq > s->flushed_seq) {
+		count = s->latest.seq - s->flushed_seq;
+		*age_ms = clock_mono_ms() - recent_made_ms(oldest);
+	}
+	pthread_mutex_unlock(&s->recent_lock);
+	return count;
+}
+
+uint64_t
 store_flushed_seq(struct store *s)
 {
 	uint64_t seq;

@@ -33,11 +33,16 @@ struct store_pin {
 	uint64_t page_count;
 	unsigned char *meta;     /* one page: T's own */
 	unsigned char *free_map; /* a bit for each page: free in T */
+	uint64_t free_count;     /* pages marked there */
 	int fd;                  /* of data.mdb, our own copy of LMDB's */
 
 	/* Readers hold it for reading; killing takes it for writing. */
 	pthread_rwlock_t lock;
 	MDB_txn *txn; /* NULL once killed */
+
+	/* Of store_pin_withheld(), for its one caller at a time. */
+	size_t counted;          /* the first version whose freed pages were not counted yet; 0: none was */
+	uint64_t withheld_pages; /* freed since T */
 };
 
 /* Read T's meta page from the file. False where it is not there (any more). */
@@ -107,8 +112,10 @@ map_free_pages(struct store_pin *p, struct sp_error *err)
 		memcpy(&count, list.mv_data, sizeof(count));
 		for (size_t i = 1; i <= count && (i + 1) * sizeof(size_t) <= list.mv_size; i++) {
 			memcpy(&pgno, (const char *)list.mv_data + i * sizeof(size_t), sizeof(pgno));
-			if (pgno < p->page_count)
-				p->free_map[pgno / 8] |= (unsigned char)(1u << (pgno % 8));
+			if (pgno >= p->page_count)
+				continue;
+			p->free_map[pgno / 8] |= (unsigned char)(1u << (pgno % 8));
+			p->free_count++;
 		}
 	}
 	mdb_cursor_close(c);
@@ -229,6 +236,51 @@ unsigned
 store_pin_page_size(const struct store_pin *p)
 {
 	return p->page_size;
+}
+
+uint64_t
+store_pin_live(const struct store_pin *p)
+{
+	return (p->page_count - p->free_count) * p->page_size;
+}
+
+/* Add what the versions since the last look have freed: LMDB keeps a list of it under each version's number, and cannot
+ * take one back while T is there. */
+static void
+count_withheld(struct store_pin *p)
+{
+	MDB_txn *now;
+	MDB_cursor *c;
+	MDB_val key, list;
+	size_t from = p->counted != 0 ? p->counted : mdb_txn_id(p->txn) + 1, count;
+	int rc;
+
+	if (mdb_txn_begin(p->store->env, NULL, MDB_RDONLY, &now) != 0)
+		return;
+	if (mdb_cursor_open(now, FREE_DBI, &c) == 0) {
+		key = (MDB_val){ .mv_size = sizeof(from), .mv_data = &from };
+		rc = mdb_cursor_get(c, &key, &list, MDB_SET_RANGE);
+		for (; rc == 0; rc = mdb_cursor_get(c, &key, &list, MDB_NEXT)) {
+			memcpy(&p->counted, key.mv_data, sizeof(p->counted));
+			p->counted++;
+			memcpy(&count, list.mv_data, sizeof(count));
+			p->withheld_pages += count;
+		}
+		mdb_cursor_close(c);
+	}
+	mdb_txn_abort(now);
+}
+
+uint64_t
+store_pin_withheld(struct store_pin *p)
+{
+	pthread_rwlock_rdlock(&p->store->env_lock);
+	pthread_rwlock_rdlock(&p->lock);
+	if (p->txn != NULL)
+		count_withheld(p);
+	pthread_rwlock_unlock(&p->lock);
+	pthread_rwlock_unlock(&p->store->env_lock);
+	return p->withheld_pages * p->page_size;
 }
 
 const struct position *

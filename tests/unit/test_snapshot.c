@@ -287,6 +287,39 @@ START_TEST(snapshots_expire__lets_go_of_what_makes_the_file_grow)
 }
 END_TEST
 
+START_TEST(snapshots_expire__lets_go_of_what_costs_room_that_is_free)
+{
+	struct snapshot *a = acquire(NULL);
+	uint64_t map, before, after, withheld = 0;
+	char value[4000];
+
+	/* The file is large already: it need not grow for what is withheld now. */
+	grow_file((uint64_t)200 << 20);
+	snapshot_release(a);
+	snapshots_expire(list);
+	ck_assert_uint_eq(snapshots_count(list), 0);
+	ck_assert_uint_eq(snapshots_withheld(list), 0);
+	a = acquire(NULL);
+	snapshot_release(a);
+	store_sizes(store, &map, &before);
+	memset(value, 'v', sizeof(value));
+	value[sizeof(value) - 1] = '\0';
+	for (unsigned i = 0; i < 20000 && snapshots_count(list) > 0; i++) {
+		test_store_put(store, "small", value);
+		snapshots_expire(list);
+		if (snapshots_count(list) > 0) {
+			ck_assert_uint_ge(snapshots_withheld(list), withheld);
+			withheld = snapshots_withheld(list);
+		}
+	}
+	ck_assert_uint_eq(snapshots_count(list), 0);
+	ck_assert_uint_ge(withheld, (uint64_t)60 << 20);
+	ck_assert_uint_le(withheld, (uint64_t)80 << 20);
+	store_sizes(store, &map, &after);
+	ck_assert_uint_eq(after, before);
+}
+END_TEST
+
 START_TEST(snapshots_drop__ends_them_all)
 {
 	struct snapshot_stream *t = stream(NULL, 0, false), *z = stream(NULL, 0, true);
@@ -573,6 +606,7 @@ main(void)
 		snapshot_acquire__whoever_asks_at_the_same_time_shares_it,
 		snapshots_expire__lets_go_after_the_hold_time,
 		snapshots_expire__lets_go_of_what_makes_the_file_grow,
+		snapshots_expire__lets_go_of_what_costs_room_that_is_free,
 		snapshots_drop__ends_them_all,
 		snapshot_acquire__without_a_store_says_so,
 		snapshot_acquire__a_catch_up_half_applied_says_so,

@@ -114,11 +114,14 @@ START_TEST(store_group__is_seen_at_present_at_once_and_by_all_after_a_flush)
 {
 	struct position p;
 	uint64_t seq = 0;
+	int64_t age_ms;
 
 	change("a", "1");
 	ck_assert_str_eq(look(store, "a", true), "1");
 	ck_assert_str_eq(look(store, "a", false), "");
 	ck_assert(store_unflushed(store, &seq));
+	ck_assert_uint_eq(store_unflushed_changes(store, &age_ms), 1);
+	ck_assert_int_ge(age_ms, 0);
 	ck_assert_uint_eq(seq, 1);
 	ck_assert_uint_eq(store_flushed_seq(store), 0);
 	ck_assert_int_eq(store_position(store, &p, &err), 0);
@@ -126,6 +129,8 @@ START_TEST(store_group__is_seen_at_present_at_once_and_by_all_after_a_flush)
 	ck_assert_uint_eq(p.keys, 1);
 	ck_assert_int_eq(store_flush(store, &err), 0);
 	ck_assert(!store_unflushed(store, &seq));
+	ck_assert_uint_eq(store_unflushed_changes(store, &age_ms), 0);
+	ck_assert_int_eq(age_ms, 0);
 	ck_assert_uint_eq(store_flushed_seq(store), 1);
 	ck_assert_str_eq(look(store, "a", true), "1");
 	ck_assert_str_eq(look(store, "a", false), "1");

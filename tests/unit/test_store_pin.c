@@ -353,6 +353,38 @@ START_TEST(store_pin__readers_are_told_when_the_store_goes)
 }
 END_TEST
 
+START_TEST(store_pin__counts_what_it_withholds)
+{
+	struct store_pin *steps, *once;
+	uint64_t map, before, after, withheld = 0;
+
+	churn(0, 200, 300);
+	steps = pin();
+	once = pin();
+	ck_assert_uint_eq(store_pin_withheld(steps), 0);
+	ck_assert_uint_ge(store_pin_live(steps), 50 * 300 / 2);
+	ck_assert_uint_le(store_pin_live(steps), store_pin_size(steps));
+	store_sizes(store, &map, &before);
+	for (unsigned i = 200; i < 600; i += 100) {
+		churn(i, i + 100, 3000);
+		ck_assert_uint_gt(store_pin_withheld(steps), withheld);
+		withheld = store_pin_withheld(steps);
+	}
+	/* In steps or at once, and by so much the file has grown, what was free in it and what there is more of aside. */
+	ck_assert_uint_eq(store_pin_withheld(once), withheld);
+	store_sizes(store, &map, &after);
+	ck_assert_uint_ge(after - before, withheld / 2);
+	ck_assert_uint_le(after - before, withheld + 100 * 4096);
+	store_pin_free(steps);
+	store_pin_free(once);
+	once = pin();
+	ck_assert_uint_eq(store_pin_withheld(once), 0);
+	store_detach(store);
+	ck_assert_uint_eq(store_pin_withheld(once), 0);
+	store_pin_free(once);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -365,6 +397,7 @@ main(void)
 		store_pin__any_part_is_that_part,
 		store_pin__both_meta_pages_are_the_versions,
 		store_pin__free_pages_are_zeros,
+		store_pin__counts_what_it_withholds,
 		store_pin__dies_with_the_store,
 		store_pin__readers_are_told_when_the_store_goes,
 	};
