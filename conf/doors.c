@@ -120,11 +120,12 @@ doors_metrics(struct doors *d, const char *prefix, struct buf *out)
 		rc = single(out, prefix, "tls_client_certificates_refused_total", "counter",
 		    "Handshakes that ended because of the client's certificate.", (double)tls.refused);
 	if (rc == 0)
-		rc = single(out, prefix, "auth_enabled", "gauge", "Whether tokens are asked for.",
-		    d->tokens != NULL ? 1 : 0);
+		rc = single(
+		    out, prefix, "auth_enabled", "gauge", "Whether tokens are asked for.", d->tokens != NULL ? 1 : 0);
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_success", "gauge",
-		    "Whether the newest certificate and token files are in use.", tls.success && tokens.success ? 1 : 0);
+		    "Whether the newest certificate and token files are in use.",
+		    tls.success && tokens.success ? 1 : 0);
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_failures_total", "counter",
 		    "Certificate and token files that were refused.", (double)(tls.failures + tokens.failures));

@@ -42,9 +42,9 @@ more_advanced(const struct position *a, const struct position *b)
 /* --- A leader --- */
 
 /*
- * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch later
- * than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that one's
- * demotion, or by replication.leader_ordinal.
+ * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch
+ * later than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that
+ * one's demotion, or by replication.leader_ordinal.
  */
 static bool
 rival_leads(const struct facts *f, const char *cluster, uint64_t since, struct plan *out)
@@ -186,8 +186,8 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	} else if (closed != NULL) {
 		/* It is there, and may hold what this volume lost. */
 		plan_decide(out, PLAN_WAIT,
-		    "this pod leads, its volume is empty, and %s may have data but cannot be asked (%.400s)", closed->name,
-		    closed->answer.err.text);
+		    "this pod leads, its volume is empty, and %s may have data but cannot be asked (%.400s)",
+		    closed->name, closed->answer.err.text);
 		out->code = SP_EPERM;
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",

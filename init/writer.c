@@ -129,6 +129,7 @@ writer_new(int fd, struct sp_error *err)
 
 	if (w == NULL)
 		goto fail;
+	/* cppcheck-suppress invalidFunctionArg ; no file: -1 is right */
 	w->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w->memory == MAP_FAILED)
 		goto fail;

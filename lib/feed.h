@@ -25,7 +25,7 @@
 
 #define FEED_CONTENT_TYPE "application/vnd.seedpod.changes"
 #define FEED_KEY_MAX      480          /* bytes */
-#define FEED_VALUE_MAX (32u << 20)  /* bytes; the most that max_value can be */
+#define FEED_VALUE_MAX    (32u << 20)  /* bytes; the most that max_value can be */
 #define FEED_BYTES_MAX    (128u << 20) /* the largest feed that is made or taken */
 
 /* Writing: header, records, then exactly one of cut and more, then end. Each returns 0, SP_ETOOBIG or SP_ENOMEM. */

@@ -95,11 +95,9 @@ folder_of(const char *path, char *out, size_t size, struct sp_error *err)
 static int
 write_and_sync(int fd, const char *path, const void *data, size_t len, mode_t mode, struct sp_error *err)
 {
-	int rc;
-
 	if (fchmod(fd, mode) < 0)
 		return sp_error_errno(err, errno, "chmod %s", path);
-	if ((rc = file_write_full(fd, data, len, err)) < 0)
+	if (file_write_full(fd, data, len, err) < 0)
 		return sp_error_wrap(err, "write %s", path);
 	if (fsync(fd) < 0)
 		return sp_error_errno(err, errno, "fsync %s", path);

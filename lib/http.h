@@ -40,8 +40,8 @@ struct http_door {
 	struct tls *tls; /* our certificate, and the authorities that theirs must come from; NULL: none, the system's */
 
 	/*
-	 * Whether `url` is a peer's: only a peer is shown the certificate and the token, and held to the authorities. `name` (of size bytes) becomes the name that its
-	 * certificate must bear; left "", that is the URL's host.
+	 * Whether `url` is a peer's: only a peer is shown the certificate and the token, and held to the authorities.
+	 * `name` (of size bytes) becomes the name that its certificate must bear; left "", that is the URL's host.
 	 */
 	bool (*is_peer)(void *arg, const char *url, char *name, size_t size);
 

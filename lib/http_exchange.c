@@ -132,7 +132,8 @@ http_exchange_fail(struct http_exchange *x, int code, const char *text)
 	x->finished = true;
 }
 
-/* There is somebody, but it could not show that it is the one that was asked, or does not take us for one of its own. */
+/* There is somebody, but it could not show that it is the one that was asked, or does not take us for one of its own.
+ */
 static void
 fail_tls(struct http_exchange *x, const char *why)
 {

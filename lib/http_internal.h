@@ -30,7 +30,7 @@ struct http_exchange {
 	CURL *easy; /* the caller's; its settings are the exchange's while that lasts */
 	struct curl_slist *headers;
 	struct curl_slist *connect_to; /* where the URL's name is not the one to be verified */
-	char *what; /* «GET http://…», for messages */
+	char *what;                    /* «GET http://…», for messages */
 
 	struct http_reply *reply; /* NULL once a stream's headers were handed over */
 	struct buf *stream;       /* where the body of a 200 or 206 goes; NULL: into the reply, as any other */

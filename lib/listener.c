@@ -378,8 +378,7 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	}
 	OPTION(MHD_OPTION_END, 0, NULL);
 #undef OPTION
-	l->daemon =
-	    MHD_start_daemon(flags, 0, NULL, NULL, on_access, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+	l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (l->daemon == NULL) {
 		sp_error_set(err, SP_EIO, "listen on %s: the HTTP library did not start", o->address);
 		goto fail;

@@ -9,12 +9,12 @@
  *
  * For each request the owner's `handle` is called on one of the listener's threads, once the whole body is in memory.
  * It must answer (request_reply…) or call request_suspend(), keep the pointer, and have any thread call
- *request_resume() later: then `handle` is called again, on a listener's thread, with the same request and its `state`.
- *A handler never blocks: the thread serves many connections.
+ * request_resume() later: then `handle` is called again, on a listener's thread, with the same request and its `state`.
+ * A handler never blocks: the thread serves many connections.
  *
  * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory and
- * `reply_budget_bytes` of answers for all requests together (503 with Retry-After), `connection_limit`, an idle timeout,
- * and a least speed (lib/listener_guard.h): who is slower is cut off.
+ * `reply_budget_bytes` of answers for all requests together (503 with Retry-After), `connection_limit`, an idle
+ * timeout, and a least speed (lib/listener_guard.h): who is slower is cut off.
  */
 #ifndef LIB_LISTENER_H_
 #define LIB_LISTENER_H_
@@ -96,8 +96,8 @@ int request_query(const struct request *rq, const char *name, char *out, size_t 
 
 const void *request_body(const struct request *rq, size_t *len);
 
-/* Count `bytes` of memory that the owner keeps with the request until it is over as if they were body. False: the budget
- * has no room for them, and nothing was counted. */
+/* Count `bytes` of memory that the owner keeps with the request until it is over as if they were body. False: the
+ * budget has no room for them, and nothing was counted. */
 bool request_charge(struct request *rq, size_t bytes);
 
 /* Whether connections or memory run short, so that nobody is to be kept waiting who could come again. Any thread. */

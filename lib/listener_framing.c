@@ -1,6 +1,7 @@
 /*
  * Requests whose bounds two readers may see differently are refused whole: where one of them is a proxy in front of us,
- * what it takes for a body could be to us a request of its own, made in another's name. The HTTP library is lenient here.
+ * what it takes for a body could be to us a request of its own, made in another's name. The HTTP library is lenient
+ * here.
  */
 #include <string.h>
 #include <strings.h>
@@ -14,9 +15,24 @@ struct framing {
 
 /* RFC 9110, 5.6.2: what a name may be made of. Looked at for each byte of each request's head, hence a table. */
 static const bool token_bytes[256] = {
-	['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
-	['+'] = true, ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true,
-	['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+	['!'] = true,
+	['#'] = true,
+	['$'] = true,
+	['%'] = true,
+	['&'] = true,
+	['\''] = true,
+	['*'] = true,
+	['+'] = true,
+	['-'] = true,
+	['.'] = true,
+	['^'] = true,
+	['_'] = true,
+	['`'] = true,
+	['|'] = true,
+	['~'] = true,
+	['0' ... '9'] = true,
+	['A' ... 'Z'] = true,
+	['a' ... 'z'] = true,
 };
 
 static bool

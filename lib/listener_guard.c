@@ -85,8 +85,8 @@ look(struct guard *g, unsigned number)
 				shutdown(c->fd, SHUT_RDWR);
 			continue;
 		}
-		if (!guard_is_late((enum guard_phase)atomic_load(&c->phase), now_ms - (int64_t)atomic_load(&c->since_ms),
-			atomic_load(&c->bytes), g->o.head_ms, pressed))
+		if (!guard_is_late((enum guard_phase)atomic_load(&c->phase),
+			now_ms - (int64_t)atomic_load(&c->since_ms), atomic_load(&c->bytes), g->o.head_ms, pressed))
 			continue;
 		c->cut = true;
 		atomic_fetch_add(&g->cut, 1);

@@ -31,7 +31,7 @@ enum guard_phase {
 
 struct guard_options {
 	unsigned connection_limit;
-	unsigned head_ms;           /* for a head to be complete, counted from the end of the request before */
+	unsigned head_ms;            /* for a head to be complete, counted from the end of the request before */
 	bool (*short_of)(void *arg); /* whether memory is short; NULL: never. Any thread, with no lock held */
 	void *arg;
 };

@@ -20,14 +20,13 @@ struct listener {
 	unsigned port;
 	char unix_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" for TCP */
 	atomic_bool stopping;
-	atomic_uint requests; /* begun and not over */
-	atomic_size_t budget; /* body bytes held by all requests */
+	atomic_uint requests;       /* begun and not over */
+	atomic_size_t budget;       /* body bytes held by all requests */
 	atomic_size_t reply_budget; /* bytes of answers held by all requests */
 	struct guard *guard;
 };
 
 #define SMALL_REPLY_BYTES (16u << 10) /* answers of up to this are bounded by the number of connections alone */
-
 
 struct request {
 	struct listener *l;
@@ -37,13 +36,13 @@ struct request {
 	const char *path;
 	char *target;
 	struct buf body;
-	size_t budgeted; /* this request's share of the listener's budget, bytes */
+	size_t budgeted;       /* this request's share of the listener's budget, bytes */
 	size_t reply_budgeted; /* likewise, of the budget for answers */
 	enum { REQUEST_NEW, REQUEST_BODY, REQUEST_HANDLED } phase;
 	unsigned refusal; /* the status to refuse with once the body is drained, or 0 */
 	const char *refusal_detail;
 	uint64_t drained; /* bytes of a refused body that were thrown away */
-	bool has_body; /* announced one */
+	bool has_body;    /* announced one */
 	bool replied;
 	enum MHD_Result queued; /* what the library said of the reply */
 	void *state;
@@ -56,7 +55,8 @@ struct request {
 
 void request_drop_headers(struct request *rq);
 
-/* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c. */
+/* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c.
+ */
 const char *request_framing_fault(const struct request *rq, const char *version);
 
 #endif

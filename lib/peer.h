@@ -41,8 +41,8 @@ struct peer_changes_options {
 
 /*
  * GET /v1/changes in binary form into `feed` (reset first; its limit bounds the answer). 0: a feed that is yet to be
- * checked with feed_check(). SP_EHORIZON for 410, SP_EDIVERGED for 409, SP_EUNAVAIL for 503 and for no answer, SP_EPERM for 401 and 403, else as
- * lib/http.h says.
+ * checked with feed_check(). SP_EHORIZON for 410, SP_EDIVERGED for 409, SP_EUNAVAIL for 503 and for no answer, SP_EPERM
+ * for 401 and 403, else as lib/http.h says.
  */
 int peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
     struct sp_error *err);

@@ -69,7 +69,7 @@ listen_tcp(const char *address, int *fd, unsigned *bound_port, struct sp_error *
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
 	struct addrinfo *found = NULL;
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = { 0 };
 	socklen_t bound_len = sizeof(bound);
 	char host[256];
 	const char *port;

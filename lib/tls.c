@@ -131,8 +131,8 @@ check_certificate(const struct tls *t, struct tls_set *h, struct sp_error *err)
 	if (now >= from && now <= until)
 		return 0;
 	clock_format((now < from ? from : until) * 1000LL, when, sizeof(when));
-	snprintf(what, sizeof(what), now < from ? "the certificate is not valid before %s" : "the certificate expired at %s",
-	    when);
+	snprintf(what, sizeof(what),
+	    now < from ? "the certificate is not valid before %s" : "the certificate expired at %s", when);
 	return wrong(t, FILE_CERT, what, err);
 }
 
@@ -212,7 +212,8 @@ load(struct tls *t, struct tls_set **out, struct sp_error *err)
 	for (int i = 0; i < FILE_COUNT; i++) {
 		after = file_stamp_take(t->paths[i]);
 		if (!file_stamp_equal(&after, &t->seen[i]))
-			rc = sp_error_set(err, SP_EAGAIN, "%s %s changed while it was read", file_names[i], t->paths[i]);
+			rc =
+			    sp_error_set(err, SP_EAGAIN, "%s %s changed while it was read", file_names[i], t->paths[i]);
 	}
 	if (rc < 0) {
 		set_put(h);

@@ -3,7 +3,7 @@
  * the program runs (owner of gnutls.h; the asking side hands what is read here to libcurl).
  *
  *	struct tls *t = tls_new(&options, &err);	// read and checked
- *	tls_look(t);					// now and then: takes new files, whole and checked, or keeps the old
+ *	tls_look(t);					// now and then: new files, whole and checked, or none
  *	tls_free(t);
  *
  * What was read together is one identity. A connection keeps the one that it began with; the next one begins with the
@@ -38,7 +38,8 @@ struct tls_options {
 
 struct tls;
 
-/* Read and check. SP_ECONF, SP_NOTFOUND and so on with the file's name and what is wrong with it. Strings are copied. */
+/* Read and check. SP_ECONF, SP_NOTFOUND and so on with the file's name and what is wrong with it. Strings are copied.
+ */
 struct tls *tls_new(const struct tls_options *o, struct sp_error *err);
 
 /* Every session must have ended. NULL does nothing. */
@@ -83,8 +84,8 @@ struct tls_session;
  */
 struct tls_session *tls_session_begin(struct tls *t, void *session, bool ask_client);
 
-/* A gnutls_certificate_retrieve_function3 that has no certificate: for a library that wants one before the first session
- * is there. */
+/* A gnutls_certificate_retrieve_function3 that has no certificate: for a library that wants one before the first
+ * session is there. */
 void *tls_no_certificate(void);
 
 /* The session is over. NULL does nothing. */

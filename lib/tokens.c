@@ -10,10 +10,10 @@
 #include "lib/file_stamp.h"
 #include "lib/log.h"
 
-#define FILE_MAX  (64u << 10)
-#define COUNT_MAX 256 /* tokens of all roles together */
+#define FILE_MAX       (64u << 10)
+#define COUNT_MAX      256 /* tokens of all roles together */
 #define PATH_MAX_BYTES 4096
-#define SCHEME    "Bearer"
+#define SCHEME         "Bearer"
 
 /* RFC 6750, b64token; the equals signs may stand at the end alone. */
 #define TOKEN_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"

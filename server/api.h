@@ -35,14 +35,14 @@ struct doors;
 struct api {
 	struct store *store;
 	struct repl *repl;
-	struct committer *committer; /* for its figures alone */
+	struct committer *committer;   /* for its figures alone */
 	struct waiters *waiters;       /* for a commit */
 	struct waiters *flush_waiters; /* for a commit to be seen by views, cursors and pins */
 	struct snapshots *snapshots;
 	struct counters counters;
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
-	size_t max_value; /* bytes */
-	struct doors *doors; /* NULL: HTTP, and anyone may do anything */
+	size_t max_value;                 /* bytes */
+	struct doors *doors;              /* NULL: HTTP, and anyone may do anything */
 	atomic_bool stopping;
 
 	/* Live configuration. */
@@ -66,8 +66,8 @@ struct call {
 	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
 	size_t key_len;
 
-	/* What is under way: a write, a feed, a read, or a change of members. One at most; each holds the text of an error,
-	 * and a call is made for every GET. */
+	/* What is under way: a write, a feed, a read, or a change of members. One at most; each holds the text of an
+	 * error, and a call is made for every GET. */
 	union {
 		struct repl_batch batch;
 		struct repl_feed feed;

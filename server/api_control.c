@@ -118,7 +118,7 @@ api_control_digest(struct call *c)
 	rc = store_flush(c->api->store, &err);
 	if (rc == 0)
 		rc = store_verify_at(c->api->store, &found, &p, &err);
-	if (rc < 0) {
+	if (rc != 0) {
 		api_error(c, &err);
 		return;
 	}
@@ -200,8 +200,8 @@ write_store_figures(struct call *c, struct buf *out)
 		return;
 	metrics_single(out, "seedpod_server_connections", "gauge", "Connections of clients and peers.",
 	    (double)listener_connections(network));
-	metrics_single(out, "seedpod_server_connections_cut_total", "counter", "Connections cut off for being too slow.",
-	    (double)listener_cut(network));
+	metrics_single(out, "seedpod_server_connections_cut_total", "counter",
+	    "Connections cut off for being too slow.", (double)listener_cut(network));
 }
 
 void

@@ -196,7 +196,8 @@ api_root_add(struct call *c)
 	body = request_body(c->rq, &len);
 	rc = announce(c, number, body, len);
 	if (rc < 0) {
-		api_problem(c, rc == SP_EUSAGE ? 400 : 503, "body", "the body must be the member's URL, http://host:port");
+		api_problem(
+		    c, rc == SP_EUSAGE ? 400 : 503, "body", "the body must be the member's URL, http://host:port");
 		return;
 	}
 	c->change = (struct repl_change){ .kind = REPL_ADD, .text = c->arena.data, .len = c->arena.len };

@@ -165,7 +165,7 @@ enter_role(struct custody *c, struct sp_error *err)
 		rc = put_description_away(c, err);
 	if (rc == 0)
 		rc = store_position(c->api->store, &p, err);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	waiters_notify(c->api->waiters, p.consistent ? p.seq : 0);
 	waiters_notify(c->api->flush_waiters, p.consistent ? store_flushed_seq(c->api->store) : 0);

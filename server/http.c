@@ -236,7 +236,8 @@ static unsigned
 admit(struct request *rq, const char **detail, void *arg)
 {
 	struct face *face = arg;
-	struct tokens *tokens = face->routes == network_routes && face->api->doors != NULL ? face->api->doors->tokens : NULL;
+	struct tokens *tokens =
+	    face->routes == network_routes && face->api->doors != NULL ? face->api->doors->tokens : NULL;
 	const char *authorization;
 	const struct route *r;
 	char allow[ALLOW_SIZE];

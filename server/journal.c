@@ -10,10 +10,11 @@
 #include "lib/fault.h"
 #include "lib/file.h"
 
-#define FORMAT        1
-#define AREAS         2
-#define PREPARE_BYTES (4u << 20) /* zeros are written ahead in steps, so that a group changes no file system metadata  \
-				  */
+#define FORMAT 1
+#define AREAS  2
+#define PREPARE_BYTES                                                                                                  \
+	(4u << 20) /* zeros are written ahead in steps, so that a group changes no file system metadata                \
+		    */
 #define PATH_BYTES 4096
 
 /*

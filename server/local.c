@@ -84,8 +84,8 @@ make_conf(struct local *l, unsigned id, unsigned port, const char *data_dir, str
 	    "termination_log =\n[replication]\nmode = raft\n[server]\nlisten = 0.0.0.0:%u\n",
 	    id, port);
 	for (int i = 0; rc == 0 && i < 2; i++) {
-		rc = buf_printf(&text, "%s = %s%s", i == 0 ? "data_dir" : "control_socket", here,
-		    here[0] != '\0' ? "/" : "");
+		rc = buf_printf(
+		    &text, "%s = %s%s", i == 0 ? "data_dir" : "control_socket", here, here[0] != '\0' ? "/" : "");
 		if (rc == 0)
 			rc = data_dir != NULL ? buf_adds(&text, data_dir) : buf_printf(&text, "seedpod-%u", id);
 		if (rc == 0)

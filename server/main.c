@@ -44,7 +44,9 @@ static struct cli_option options[] = {
 	    .offline = true },
 	[OPTION_PORT] = { .name = "port", .argument = "P", .help = "the port for clients", .offline = true },
 	[OPTION_JOIN] = { .name = "join", .help = "join a cluster that is there, also as member 1", .offline = true },
-	[OPTION_DATA_DIR] = { .name = "data-dir", .argument = "DIR", .help = "the member's folder (./seedpod-N)",
+	[OPTION_DATA_DIR] = { .name = "data-dir",
+	    .argument = "DIR",
+	    .help = "the member's folder (./seedpod-N)",
 	    .offline = true },
 	[OPTION_END] = { .name = NULL },
 };
@@ -69,8 +71,8 @@ run_offline(void)
 }
 
 static int
-serve_until_told(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
-    const sigset_t *signals)
+serve_until_told(
+    const struct conf *conf, const char *config_path, const struct server_cluster *cluster, const sigset_t *signals)
 {
 	const struct timespec tick = { .tv_sec = TICK_S };
 	struct sp_error err = { 0 };
@@ -84,7 +86,7 @@ serve_until_told(const struct conf *conf, const char *config_path, const struct 
 	}
 	while (goes_on && (signal_number = sigtimedwait(signals, NULL, &tick)) <= 0)
 		goes_on = server_tick(server);
-	log_info("stopping", LOG_STR("why", !goes_on			? "removed from the cluster"
+	log_info("stopping", LOG_STR("why", !goes_on                   ? "removed from the cluster"
 					    : signal_number == SIGTERM ? "SIGTERM"
 								       : "SIGINT"));
 	server_stop(server);

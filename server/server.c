@@ -252,7 +252,9 @@ make_parts(struct server *s, struct sp_error *err)
 	const struct conf *c = &s->conf;
 	char dir[PATH_BYTES];
 	bool async = c->server_durability == CONF_DURABILITY_ASYNC;
-	struct store_options store = { .dir = dir, .map_size = c->server_map_size, .sync_later = async,
+	struct store_options store = { .dir = dir,
+		.map_size = c->server_map_size,
+		.sync_later = async,
 		/* In mode raft, libraft's log is the journal. */
 		.journal = !async && c->replication_mode == CONF_MODE_STATIC,
 		.flushed = flushed,
@@ -310,8 +312,7 @@ listen_all(struct server *s, struct sp_error *err)
 		if (s->peers == NULL)
 			return err->code;
 	}
-	log_info(
-	    "serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
+	log_info("serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
 	    LOG_BOOL("tls", s->doors.serving != NULL), LOG_BOOL("auth", s->doors.tokens != NULL));
 	doors_warn(&s->doors);
 	return 0;

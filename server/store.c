@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,45 +15,6 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "server/store_internal.h"
-
-int
-store_error(struct sp_error *err, int mdb_code, const char *fmt, ...)
-{
-	char what[256];
-	va_list ap;
-	int code;
-
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	switch (mdb_code) {
-	case MDB_NOTFOUND:
-		code = SP_ENOTFOUND;
-		break;
-	case MDB_MAP_FULL:
-		code = SP_EMAPFULL;
-		break;
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_INVALID:
-	case MDB_VERSION_MISMATCH:
-	case MDB_BAD_TXN:
-	case MDB_INCOMPATIBLE:
-		code = SP_EBADDATA;
-		break;
-	case MDB_READERS_FULL:
-		code = SP_EAGAIN;
-		break;
-	case MDB_TXN_FULL:
-		code = SP_ETOOBIG;
-		break;
-	default:
-		if (mdb_code > 0)
-			return sp_error_errno(err, mdb_code, "%s", what);
-		code = SP_EIO; /* MDB_PANIC among them: an update of the root failed */
-	}
-	return sp_error_set(err, code, "%s: %s", what, mdb_strerror(mdb_code));
-}
 
 struct store *
 store_new(const struct store_options *o, struct sp_error *err)
@@ -304,7 +264,7 @@ attach(struct store *s, enum store_attach how, struct sp_error *err)
 		    S_ISREG(st.st_mode) ? "an empty file" : "not a file");
 	if (rc == 0)
 		rc = open_env(s, s->dir, how == STORE_READONLY ? how : STORE_EXISTING, &env, err);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = open_inside(s, env, how, err);
 	if (rc < 0) {

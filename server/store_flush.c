@@ -95,7 +95,7 @@ flush_piece(struct store *s, const struct recent_entry *first, const struct rece
 	if (rc == 0 && (*last)->next == NULL &&
 	    (t.meta.keys != s->frozen_meta.keys || !digest_equal(t.meta.digest, s->frozen_meta.digest)))
 		rc = sp_error_set(err, SP_EDIGEST, "flush the journal: its changes lead to another digest");
-	if (rc < 0) {
+	if (rc != 0) {
 		mdb_txn_abort(t.txn);
 		return rc;
 	}
@@ -166,7 +166,7 @@ flush_frozen(struct store *s, struct sp_error *err)
 		e = e->next;
 	for (; e != NULL; e = last->next) {
 		rc = flush_piece_growing(s, e, &last, err);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		m.seq = last->seq;
 		store_flushed(s, &m);

@@ -3,8 +3,8 @@
 
 #include <uuid.h>
 
-#include "server/store_internal.h"
 #include "lib/fault.h"
+#include "server/store_internal.h"
 
 /* The epoch that wrote change `seq`, by a leader's history. */
 static uint64_t
@@ -174,7 +174,8 @@ store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, struct 
 	if (uuid_parse(cluster, id) != 0)
 		t->broken = sp_error_set(err, SP_EBADDATA, "cluster «%s» is no UUID", cluster);
 	else if (t->meta.seq > 0 && memcmp(t->meta.cluster, id, sizeof(id)) != 0)
-		t->broken = sp_error_set(err, SP_EDIVERGED, "this store holds another cluster's data, not %s's", cluster);
+		t->broken =
+		    sp_error_set(err, SP_EDIVERGED, "this store holds another cluster's data, not %s's", cluster);
 	else if (t->meta.seq != base)
 		t->broken = sp_error_set(err, SP_EDIVERGED,
 		    "the log begins on a store at seq %llu, this one is at %llu: seed it from a member",

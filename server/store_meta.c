@@ -5,8 +5,8 @@
 
 #include "server/store_internal.h"
 
-#define STATE_KEY   "state"
-#define APPLIED_KEY "applied" /* index:u64 term:u64; only in a store that raft writes to */
+#define STATE_KEY     "state"
+#define APPLIED_KEY   "applied" /* index:u64 term:u64; only in a store that raft writes to */
 #define APPLIED_BYTES 16
 /* magic[8] format:u32 flags:u32 cluster[16] epoch seq digest[16] keys horizon count:u64, then the history's pairs. */
 #define STATE_FIXED_BYTES (8 + 4 + 4 + 16 + 8 + 8 + 16 + 8 + 8 + 8)

@@ -2,8 +2,8 @@
  * The walk that verifies a store: one version of it, in steps.
  *
  * A read transaction T keeps the version; between two steps nothing is locked, so that whoever has to grow the map or
- * close the store need not wait for the walk. LMDB looks pages up by number in the map of the moment, so T itself outlives
- * a map that moves, as store_pin.c's does; a cursor does not, and each step begins with a new one.
+ * close the store need not wait for the walk. LMDB looks pages up by number in the map of the moment, so T itself
+ * outlives a map that moves, as store_pin.c's does; a cursor does not, and each step begins with a new one.
  */
 #include "server/store_verify.h"
 
@@ -193,8 +193,8 @@ judge(const struct walk *w, struct sp_error *err)
 }
 
 int
-store_verify_in_steps(struct store *s, const struct verify_steps *steps, struct digest *found, struct position *at,
-    struct sp_error *err)
+store_verify_in_steps(
+    struct store *s, const struct verify_steps *steps, struct digest *found, struct position *at, struct sp_error *err)
 {
 	struct walk w = { .store = s, .steps = steps };
 	int rc;

@@ -10,7 +10,7 @@ struct verify_steps {
 	void (*between)(void *arg);
 	void *arg;
 };
-int store_verify_in_steps(struct store *s, const struct verify_steps *steps, struct digest *found, struct position *at,
-    struct sp_error *err);
+int store_verify_in_steps(
+    struct store *s, const struct verify_steps *steps, struct digest *found, struct position *at, struct sp_error *err);
 
 #endif

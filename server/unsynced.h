@@ -1,8 +1,8 @@
 /*
  * durability = async: a mark in the data directory that says «writes may be on their way to the disk», with the
  * machine's boot id. A process that dies leaves them to the kernel, which writes them all the same; only when the
- * machine itself has gone down since is the store in doubt. It is in doubt, too, after a sync that failed and after a server
- * that stumbled over it (server/stumble.h), whatever the durability.
+ * machine itself has gone down since is the store in doubt. It is in doubt, too, after a sync that failed and after a
+ * server that stumbled over it (server/stumble.h), whatever the durability.
  */
 #ifndef SERVER_UNSYNCED_H_
 #define SERVER_UNSYNCED_H_

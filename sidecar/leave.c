@@ -191,7 +191,7 @@ leave(const struct leave_options *o, enum leave_outcome *out, struct sp_error *e
 	if (o->conf->replication_mode != CONF_MODE_RAFT)
 		return sp_error_set(err, SP_ECONF, "only a member of mode raft can leave");
 	if (!o->always) {
-		if ((rc = ask_replicas(o, &replicas, err)) < 0)
+		if (ask_replicas(o, &replicas, err) < 0)
 			return sp_error_wrap(err, "ask for the StatefulSet's replicas");
 		if (o->conf->pod.ordinal < replicas) {
 			*out = LEAVE_STAYS;

@@ -34,8 +34,9 @@ enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_END };
 static struct cli_option options[] = {
 	[OPTION_PROBE] = { .name = "probe",
 	    .argument = "URL",
-	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes); with https:// as [tls] "
-		"says",
+	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes); with "
+		    "https:// as [tls] "
+		    "says",
 	    .offline = true },
 	[OPTION_LINGER] = { .name = "linger",
 	    .argument = "SECONDS",

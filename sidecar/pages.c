@@ -156,7 +156,8 @@ pages_admit(struct request *rq, const char **detail, void *arg)
 	roles = tokens_roles(tokens, request_header(rq, "Authorization"));
 	if ((roles & TOKEN_METRICS) != 0)
 		return 0;
-	*detail = roles == 0 ? "a bearer token of the role metrics is needed here\n" : "the token does not allow this\n";
+	*detail =
+	    roles == 0 ? "a bearer token of the role metrics is needed here\n" : "the token does not allow this\n";
 	return roles == 0 ? 401 : 403;
 }
 

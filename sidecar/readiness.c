@@ -173,8 +173,8 @@ check_log(const struct readiness_facts *f, struct readiness *r)
 		    f->last_error[0] != '\0' ? f->last_error : "it was not asked yet");
 	else
 		check(r, "log", READINESS_BAD,
-		    "log: applied to index %" PRIu64 ", the leader was at %" PRIu64 " at the start",
-		    f->member->applied, f->target);
+		    "log: applied to index %" PRIu64 ", the leader was at %" PRIu64 " at the start", f->member->applied,
+		    f->target);
 }
 
 static void

@@ -6,7 +6,7 @@
 #define SYNC_REASONS(X)                                                                                                \
 	X(REASON_UNREACHABLE, "unreachable", "the leader does not answer")                                             \
 	X(REASON_STALLED, "stalled", "the leader fell silent within an answer")                                        \
-	X(REASON_REFUSED, "refused", "the leader or its certificate is not trusted, or does not trust this pod")        \
+	X(REASON_REFUSED, "refused", "the leader or its certificate is not trusted, or does not trust this pod")       \
 	X(REASON_TRUNCATED, "truncated", "an answer was cut short")                                                    \
 	X(REASON_BAD_FEED, "bad_feed", "an answer could not be understood")                                            \
 	X(REASON_DIGEST, "digest", "the content is not the leader's")                                                  \

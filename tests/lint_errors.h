@@ -7,9 +7,11 @@
 #define TESTS_LINT_ERRORS_H_
 
 #include "lib/error.h"
+#include "server/store_internal.h"
 
 #define sp_error_set(err, code, ...)	 ((void)(sp_error_set)((err), (code), __VA_ARGS__), (code))
 #define sp_error_errno(err, errnum, ...) ((void)(sp_error_errno)((err), (errnum), __VA_ARGS__), SP_EIO)
 #define sp_error_wrap(err, ...)		 ((void)(sp_error_wrap)((err), __VA_ARGS__), SP_EIO)
+#define store_error(err, mdb_code, ...)	 ((void)(store_error)((err), (mdb_code), __VA_ARGS__), SP_EIO)
 
 #endif

@@ -55,8 +55,10 @@ fuzz_server_new(void)
 	api.max_value = 256;
 	api.release = api.open = refuse;
 	api.waiters = waiters_new(&err);
-	FUZZ_REQUIRE(api.waiters != NULL);
+	api.flush_waiters = waiters_new(&err);
+	FUZZ_REQUIRE(api.waiters != NULL && api.flush_waiters != NULL);
 	waiters_stop(api.waiters); /* whoever waits is told at once that the time is over */
+	waiters_stop(api.flush_waiters);
 	FUZZ_REQUIRE(http_serve(&api, "network", 0, &err) != NULL);
 	FUZZ_REQUIRE(http_serve_control(&api, "control", &err) != NULL);
 }

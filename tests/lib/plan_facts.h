@@ -1,4 +1,5 @@
-/* A set of pods as init sees it before it decides, for the tests of its plan: one set of facts, made anew by each test. */
+/* A set of pods as init sees it before it decides, for the tests of its plan: one set of facts, made anew by each test.
+ */
 #ifndef TESTS_LIB_PLAN_FACTS_H_
 #define TESTS_LIB_PLAN_FACTS_H_
 
@@ -19,8 +20,8 @@ struct peer_fact *peer(unsigned ordinal);
 /* It answers, with a store at `p`. */
 void answers(unsigned ordinal, struct position p);
 
-/* Decide, and fail unless it is this action: with a reason, with a donor where there is something to fetch and without one
- * elsewhere, with a code where init does not go on; ... */
+/* Decide, and fail unless it is this action: with a reason, with a donor where there is something to fetch and without
+ * one elsewhere, with a code where init does not go on; ... */
 void expect(enum plan_action action);
 void expect_donor(enum plan_action action, unsigned ordinal); /* ... from that pod; */
 void expect_end(enum plan_action action, int exit_code);      /* ... with that exit code. */

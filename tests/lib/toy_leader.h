@@ -45,8 +45,8 @@ struct toy_leader {
 };
 
 /*
- * Listens on a loopback address of this process's own, so that no other process's connection can take the port while the
- * leader is away; port 0 takes any, and `url` says which.
+ * Listens on a loopback address of this process's own, so that no other process's connection can take the port while
+ * the leader is away; port 0 takes any, and `url` says which.
  */
 void toy_leader_start(struct toy_leader *l, unsigned port);
 

@@ -56,8 +56,9 @@ START_TEST(doors__only_peers_are_shown_the_token)
 		"HTTP://store-0.SEEDPOD-headless.shop.svc:9876", "http://store-0.seedpod-headless.shop.svc:9876?x" };
 	static const char *const strangers[] = { "http://store-0.seedpod-headless.shop.svc:98765/v1/position",
 		"http://store-0.seedpod-headless.shop.svc:9876@evil.example/", "http://evil.example/",
-		"http://store-0.seedpod-headless.shop.svc.evil.example:9876/", "http://store-16.seedpod-headless.shop.svc:9876/",
-		"https://store-0.seedpod-headless.shop.svc:9876/", "http://other-0.seedpod-headless.shop.svc:9876/", "" };
+		"http://store-0.seedpod-headless.shop.svc.evil.example:9876/",
+		"http://store-16.seedpod-headless.shop.svc:9876/", "https://store-0.seedpod-headless.shop.svc:9876/",
+		"http://other-0.seedpod-headless.shop.svc:9876/", "" };
 	char name[256], token[HTTP_TOKEN_MAX];
 
 	open_doors("");

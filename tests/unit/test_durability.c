@@ -118,7 +118,8 @@ START_TEST(durability__with_async_a_role_is_on_disk_when_it_is_told)
 	static const char *const roles[] = { "{\"role\":\"follower\"}", "{\"role\":\"leader\"}" };
 	struct server *s = start("async");
 	struct http_client *c = http_client_new(
-	    &(struct http_client_options){ .stall_timeout_ms = 10000, .unix_socket = conf.server_control_socket }, &err);
+	    &(struct http_client_options){ .stall_timeout_ms = 10000, .unix_socket = conf.server_control_socket },
+	    &err);
 	struct http_reply reply;
 	unsigned before = atomic_load(&syncs);
 

@@ -539,7 +539,8 @@ START_TEST(listener__an_announced_body_takes_nothing_before_it_comes)
 	start("127.0.0.1:0");
 	for (int i = 0; i < 20; i++) {
 		fds[i] = open_raw();
-		send_raw(fds[i], "PUT /large HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n");
+		send_raw(fds[i],
+		    "PUT /large HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n");
 		read_raw(fds[i], "100 Continue\r\n\r\n");
 	}
 	ck_assert_int_eq(call("PUT", "/large", body, sizeof(body), NULL), 0);
@@ -616,7 +617,8 @@ START_TEST(listener__a_dripping_head_is_cut_off)
 	start("127.0.0.1:0");
 	fd = open_raw();
 	send_raw(fd, "GET / HTTP/1.1\r\nX-Drip: ");
-	while (send(fd, "x", 1, MSG_NOSIGNAL) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && clock_mono_ms() < deadline)
+	while (
+	    send(fd, "x", 1, MSG_NOSIGNAL) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && clock_mono_ms() < deadline)
 		clock_sleep_ms(100);
 	ck_assert_int_lt(clock_mono_ms(), deadline);
 	close(fd);
@@ -643,8 +645,8 @@ START_TEST(listener__idle_connections_give_way_under_pressure)
 }
 END_TEST
 
-/* Two that do not fit together, and say so only bit by bit. Where one is through before the other comes, they do fit; so
- * they try again. */
+/* Two that do not fit together, and say so only bit by bit. Where one is through before the other comes, they do fit;
+ * so they try again. */
 START_TEST(listener__a_chunked_body_takes_of_the_budget_too)
 {
 	int64_t deadline = clock_mono_ms() + DEADLINE_MS;

@@ -26,8 +26,10 @@ static const struct repl_op ops[] = {
 
 START_TEST(entry__a_batch_comes_back_as_it_went)
 {
-	struct entry e = { .kind = ENTRY_BATCH, .term = 0x1122334455667788, .batch = { .ops = ops, .count = 3,
-		.condition = REPL_IF_SEQ, .if_seq = UINT64_MAX } }, back;
+	struct entry e = { .kind = ENTRY_BATCH,
+		.term = 0x1122334455667788,
+		.batch = { .ops = ops, .count = 3, .condition = REPL_IF_SEQ, .if_seq = UINT64_MAX } },
+		     back;
 	size_t len;
 	unsigned char *bytes = encoded(&e, &len);
 
@@ -82,8 +84,9 @@ START_TEST(entry_decode__what_is_cut_or_altered_is_refused_or_stays_within_its_b
 		bytes[i] ^= 0xff;
 		if (entry_decode(bytes, len, &back, &err) == 0) {
 			for (size_t k = 0; k < back.batch.count && back.kind == ENTRY_BATCH; k++)
-				ck_assert((const unsigned char *)back.batch.ops[k].value +
-					      back.batch.ops[k].value_len <= bytes + len);
+				ck_assert(
+				    (const unsigned char *)back.batch.ops[k].value + back.batch.ops[k].value_len <=
+				    bytes + len);
 			entry_release(&back);
 		}
 		bytes[i] ^= 0xff;
@@ -161,11 +164,13 @@ START_TEST(contact_from_json__names_what_is_wrong)
 		"{\"number\":1,\"id\":\"0\",\"name\":\"a\\u0000b\",\"url\":\"http://h\",\"raft\":\"h:1\"}",
 		"{\"number\":1,\"id\":\"0\",\"name\":\"\",\"url\":\"ftp://h\",\"raft\":\"h:1\"}",
 		"{\"number\":1,\"id\":\"0\",\"name\":\"\",\"url\":\"http://h\",\"raft\":\"h\"}" };
-	const char *right = "{\"number\":1,\"id\":\"65537\",\"name\":\"\",\"url\":\"http://h\",\"raft\":\"h:1\",\"more\":1}";
+	const char *right =
+	    "{\"number\":1,\"id\":\"65537\",\"name\":\"\",\"url\":\"http://h\",\"raft\":\"h:1\",\"more\":1}";
 	struct contact c = { .number = 99 };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		ck_assert_msg(contact_from_json(bad[i], strlen(bad[i]), &c, &err) == SP_EBADDATA, "«%s» was taken", bad[i]);
+		ck_assert_msg(
+		    contact_from_json(bad[i], strlen(bad[i]), &c, &err) == SP_EBADDATA, "«%s» was taken", bad[i]);
 		ck_assert_uint_eq(c.number, 99);
 	}
 	ck_assert_int_eq(contact_from_json(right, strlen(right), &c, &err), 0);
