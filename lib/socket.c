@@ -69,7 +69,11 @@ listen_tcp(const char *address, int *fd, unsigned *bound_port, struct sp_error *
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
 	struct addrinfo *found = NULL;
-	struct sockaddr_storage bound = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} bound = { 0 };
 	socklen_t bound_len = sizeof(bound);
 	char host[256];
 	const char *port;
@@ -89,15 +93,14 @@ listen_tcp(const char *address, int *fd, unsigned *bound_port, struct sp_error *
 	if (rc == 0)
 		rc = listen(*fd, 1024);
 	if (rc == 0)
-		rc = getsockname(*fd, (struct sockaddr *)&bound, &bound_len);
+		rc = getsockname(*fd, &bound.any, &bound_len);
 	freeaddrinfo(found);
 	/* A port that another process has is a mistake of the configuration, not of a disk. */
 	if (rc < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
 		return sp_error_set(err, SP_ECONF, "listen on %s: %s", address, strerror(errno));
 	if (rc < 0)
 		return sp_error_errno(err, errno, "listen on %s", address);
-	*bound_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-							: ((struct sockaddr_in *)&bound)->sin_port);
+	*bound_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 	return 0;
 }
 
