@@ -61,9 +61,21 @@ submit(struct call *c)
 	}
 }
 
+static bool
+leads_elsewhere(struct call *c)
+{
+	char leader[POSITION_URL_MAX];
+
+	c->api->repl->ops->leader(c->api->repl, leader, sizeof(leader));
+	return leader[0] != '\0' && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER;
+}
+
 static void
 reply_changed(struct call *c)
 {
+	/* The lead went to another meanwhile: the change begins anew there, and goes on from what was done of it. */
+	if (c->change.code == SP_EAGAIN && leads_elsewhere(c) && api_sent_to_leader(c))
+		return;
 	if (c->change.code == SP_EPRECOND)
 		api_problem(c, 409, sp_code_name(c->change.code), c->change.err.text);
 	else if (c->change.code < 0)
@@ -197,7 +209,7 @@ api_root_add(struct call *c)
 	rc = announce(c, number, body, len);
 	if (rc < 0) {
 		api_problem(
-		    c, rc == SP_EUSAGE ? 400 : 503, "body", "the body must be the member's URL, http://host:port");
+		    c, rc == SP_EUSAGE ? 400 : 503, "body", "the body must be the member's URL, http[s]://host:port");
 		return;
 	}
 	c->change = (struct repl_change){ .kind = REPL_ADD, .text = c->arena.data, .len = c->arena.len };

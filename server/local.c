@@ -41,7 +41,8 @@ split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 			rc = SP_EUSAGE;
 		else if ((urls[n] = strndup(p, len)) == NULL)
 			rc = SP_ENOMEM;
-		else if (repl_raft_address(urls[n++], raft, sizeof(raft)) < 0)
+		else if (strncmp(urls[n++], "http://", 7) != 0 ||
+			 repl_raft_address(urls[n - 1], raft, sizeof(raft)) < 0)
 			rc = SP_EUSAGE;
 	}
 	if (rc == 0 && n > 0) {

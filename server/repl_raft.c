@@ -9,8 +9,8 @@
 #include "lib/metrics.h"
 #include "server/repl_raft_internal.h"
 
-#define QUEUE_MAX    65536 /* batches that may wait to be proposed */
-#define HAND_OVER_MS 2000
+#define QUEUE_MAX     65536 /* batches that may wait to be proposed */
+#define HAND_OVER_MS  2000
 #define LOG_BYTES_MAX (64u << 20) /* of log in memory, about */
 
 static struct repl_raft *
@@ -191,7 +191,8 @@ raft_metrics(struct repl *repl, struct buf *out)
 		    atomic_load(&r->barriers) },
 		{ "seedpod_raft_proposals_in_flight", "gauge", "Writes proposed here and not committed yet.",
 		    atomic_load(&r->in_flight) },
-		{ "seedpod_raft_log_entries", "gauge", "Entries of the log that are kept.", atomic_load(&r->log_entries) },
+		{ "seedpod_raft_log_entries", "gauge", "Entries of the log that are kept.",
+		    atomic_load(&r->log_entries) },
 		{ "seedpod_raft_log_cuts_total", "counter", "How often the log was cut behind a pointer.",
 		    atomic_load(&r->cuts) },
 	};
@@ -311,7 +312,9 @@ static const struct repl_ops raft_ops = {
 int
 repl_raft_address(const char *url, char *out, size_t size)
 {
-	const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
+	const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+			   : strncmp(url, "https://", 8) == 0 ? url + 8
+							      : NULL;
 	const char *colon = host != NULL ? strrchr(host, ':') : NULL;
 	unsigned long port = 0;
 	char *end = NULL;

@@ -13,8 +13,8 @@
 #include "server/repl_raft.h"
 #include "server/repl_raft_directory.h"
 #include "server/repl_raft_entry.h"
-#include "server/repl_raft_transport.h"
 #include "server/repl_raft_plan.h"
+#include "server/repl_raft_transport.h"
 
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
 struct raft_job {
@@ -75,8 +75,8 @@ struct repl_raft {
 	unsigned rounds;          /* calls of raft_apply() under way */
 	int seen_state;           /* libraft's, after the last turn */
 	uint64_t seen_term;
-	bool closing; /* libraft was told to end, */
-	bool closed;  /* and has */
+	bool closing;           /* libraft was told to end, */
+	bool closed;            /* and has */
 	struct read_list reads; /* for the barrier under way */
 	bool barrier_busy;
 	struct raft_barrier barrier;
@@ -88,6 +88,7 @@ struct repl_raft {
 	struct repl_change *change;
 	struct contact change_contact;
 	bool change_begun, change_noted;
+	bool change_handed;         /* the lead is handed over, so that another goes on with it */
 	int64_t change_deadline_ms; /* monotonic */
 	bool change_busy;           /* a step of it, or a promotion, is with libraft */
 	struct raft_change change_request;
@@ -95,27 +96,27 @@ struct repl_raft {
 	uint64_t cut_bytes, cut_entries; /* applied since the log was cut last, */
 	uint64_t kept_from;              /* which left entries after this one */
 	unsigned kept;                   /* so many are kept at the next cut */
-	uint64_t needs;     /* not 0: the log begins beyond this store, which must first hold this index */
+	uint64_t needs;                  /* not 0: the log begins beyond this store, which must first hold this index */
 
-	atomic_int role;     /* enum role */
+	atomic_int role;                                                        /* enum role */
 	atomic_uint_fast64_t elections, barriers, log_entries, in_flight, cuts; /* for metrics */
-	atomic_bool halted;  /* an entry could not be applied: none after it may be */
+	atomic_bool halted; /* an entry could not be applied: none after it may be */
 
 	/* Under lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t applied_cond; /* applied, outstanding or halted changed */
 	struct job_list queue;       /* to be proposed */
 	struct read_list read_queue;
-	bool accepts;     /* the loop takes what is queued */
+	bool accepts; /* the loop takes what is queued */
 	bool stop_wanted;
-	bool hand_over;     /* let another lead; set back when that is over, one way or the other */
+	bool hand_over; /* let another lead; set back when that is over, one way or the other */
 	pthread_cond_t handed_cond;
 	uint64_t applied;     /* index of the last entry that the store holds */
 	unsigned outstanding; /* jobs that the committer has */
 	struct position_raft status;
 	struct directory directory;
 	raft_id leader_id;
-	bool was_member; /* in this run: it was in the configuration and knew its leader */
+	bool was_member;                  /* in this run: it was in the configuration and knew its leader */
 	struct repl_change *change_queue; /* at most one */
 	struct plan_member members[PLAN_MEMBERS_MAX];
 	size_t member_count;
@@ -180,8 +181,8 @@ void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *te
 /* Fail what was proposed under the indexes first to last and has not come back. */
 void raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
 
-/* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are, give
- * up. raft_members_json(): any thread. --- */
+/* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
+ * give up. raft_members_json(): any thread. --- */
 
 void raft_members_take(struct repl_raft *r);
 void raft_members_turn(struct repl_raft *r);
@@ -211,8 +212,8 @@ void raft_fsm_setup(struct repl_raft *r);
  * without the one before it. False where that takes too long. Any thread. */
 bool raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 
-/* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be done,
- * the process ends, and its next start sees what is on disk. */
+/* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be
+ * done, the process ends, and its next start sees what is on disk. */
 _Noreturn void raft_fail_stop(const struct sp_error *err);
 
 #endif

@@ -18,8 +18,8 @@ barrier_over(struct raft_barrier *request, int status)
 }
 
 /*
- * A leader may count only entries of its own term as committed; so it begins its term with one, in the same turn, before
- * any answer to it can have come. The founder's first ones say whose log this is, and where the founder is.
+ * A leader may count only entries of its own term as committed; so it begins its term with one, in the same turn,
+ * before any answer to it can have come. The founder's first ones say whose log this is, and where the founder is.
  */
 static void
 begin_term(struct repl_raft *r)
@@ -212,8 +212,8 @@ turned(uv_check_t *check)
 		raft_members_turn(r);
 		raft_members_publish(r);
 		if (r->needs > 0)
-			log_warn("this member's log begins beyond its store: it must be seeded",
-			    LOG_U64("needs", r->needs));
+			log_warn(
+			    "this member's log begins beyond its store: it must be seeded", LOG_U64("needs", r->needs));
 		if (stop || r->needs > 0)
 			raft_begin_end(r);
 	}

@@ -1,5 +1,5 @@
-/* Who is in the cluster, on the leader's side: one change at a time, step by step, and the promotion of stand-bys. On the
- * loop's thread, but for what is said otherwise. */
+/* Who is in the cluster, on the leader's side: one change at a time, step by step, and the promotion of stand-bys. On
+ * the loop's thread, but for what is said otherwise. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,9 @@ list_members(struct repl_raft *r, struct plan_member out[PLAN_MEMBERS_MAX])
 		int role = c->servers[i].role;
 
 		out[i] = (struct plan_member){ .id = c->servers[i].id,
-			.role = role == RAFT_VOTER ? PLAN_VOTER : role == RAFT_STANDBY ? PLAN_STANDBY : PLAN_SPARE,
+			.role = role == RAFT_VOTER     ? PLAN_VOTER
+				: role == RAFT_STANDBY ? PLAN_STANDBY
+						       : PLAN_SPARE,
 			.match = leads ? r->raft.leader_state.progress[i].match_index : 0 };
 	}
 	return n;
@@ -87,8 +89,8 @@ take_step(struct repl_raft *r, enum plan_step step, uint64_t id, const char *add
 	else if (step == PLAN_ADD)
 		rc = raft_add(&r->raft, &r->change_request, id, address, step_over);
 	else
-		rc = raft_assign(&r->raft, &r->change_request, id, step == PLAN_PROMOTE ? RAFT_VOTER : RAFT_STANDBY,
-		    step_over);
+		rc = raft_assign(
+		    &r->raft, &r->change_request, id, step == PLAN_PROMOTE ? RAFT_VOTER : RAFT_STANDBY, step_over);
 	if (rc == 0) {
 		log_info(names[step], LOG_U64("number", MEMBER_NUMBER(id)), LOG_U64("id", id));
 		return;
@@ -129,7 +131,13 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 		change_over(r, SP_ENOTFOUND, "no member has this number");
 		return;
 	case PLAN_REFUSE:
-		change_over(r, SP_EPRECOND, "this number is that of the leader, or of the last member");
+		change_over(r, SP_EPRECOND, "this number is that of the leader, or of the last voter");
+		return;
+	case PLAN_HAND_OVER:
+		r->change_handed = true;
+		pthread_mutex_lock(&r->lock);
+		r->hand_over = true;
+		pthread_mutex_unlock(&r->lock);
 		return;
 	case PLAN_NOTE:
 		/* The next turns find it in the directory; once is enough. */
@@ -150,6 +158,22 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 	}
 }
 
+static bool
+is_late(const struct repl_raft *r)
+{
+	return clock_mono_ms() > r->change_deadline_ms;
+}
+
+static bool
+knows_leader(struct repl_raft *r)
+{
+	const char *address = NULL;
+	raft_id leader = 0;
+
+	raft_leader(&r->raft, &leader, &address);
+	return leader != 0;
+}
+
 void
 raft_members_turn(struct repl_raft *r)
 {
@@ -160,11 +184,12 @@ raft_members_turn(struct repl_raft *r)
 
 	if (!leads) {
 		r->change_busy = false;
-		if (r->change != NULL)
+		/* Who was handed the lead in order to go on with this is told of in the answer. */
+		if (r->change != NULL && (!r->change_handed || knows_leader(r) || is_late(r)))
 			change_over(r, SP_EAGAIN, "this pod does not lead any more");
 		return;
 	}
-	if (r->change != NULL && clock_mono_ms() > r->change_deadline_ms) {
+	if (r->change != NULL && is_late(r)) {
 		change_over(r, SP_EAGAIN, "the change of members takes too long; what was done of it stays");
 		return;
 	}
@@ -203,7 +228,7 @@ raft_members_take(struct repl_raft *r)
 		return;
 	}
 	r->change = c;
-	r->change_begun = r->change_noted = false;
+	r->change_begun = r->change_noted = r->change_handed = false;
 	r->change_deadline_ms = clock_mono_ms() + CHANGE_WAIT_MS;
 }
 
@@ -231,8 +256,8 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 	pthread_mutex_lock(&r->lock);
 	for (size_t i = 0; i < r->member_count; i++) {
 		const struct plan_member *m = &r->members[i];
-		const struct contact *c = m->id == r->self.id ? &r->self
-							      : directory_find(&r->directory, MEMBER_NUMBER(m->id));
+		const struct contact *c =
+		    m->id == r->self.id ? &r->self : directory_find(&r->directory, MEMBER_NUMBER(m->id));
 		char id[24];
 		json_t *o;
 
@@ -245,8 +270,9 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 		json_array_append_new(list, o);
 	}
 	leader = r->leader_id == r->self.id ? &r->self : directory_find(&r->directory, MEMBER_NUMBER(r->leader_id));
-	root = json_pack("{ss ss sI so}", "cluster", p.cluster, "leader", r->leader_id != 0 && leader != NULL ? leader->url : "", "term",
-	    (json_int_t)r->status.term, "members", list);
+	root = json_pack("{ss ss sI so}", "cluster", p.cluster, "leader",
+	    r->leader_id != 0 && leader != NULL ? leader->url : "", "term", (json_int_t)r->status.term, "members",
+	    list);
 	pthread_mutex_unlock(&r->lock);
 	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
 	rc = text != NULL ? buf_adds(out, text) : SP_ENOMEM;

@@ -23,6 +23,16 @@ find_number(const struct plan_facts *f, unsigned number, uint64_t id)
 	return NULL;
 }
 
+static unsigned
+count_voters(const struct plan_facts *f)
+{
+	unsigned voters = 0;
+
+	for (size_t i = 0; i < f->count; i++)
+		voters += f->members[i].role == PLAN_VOTER;
+	return voters;
+}
+
 static bool
 same_contact(const struct contact *a, const struct contact *b)
 {
@@ -62,24 +72,24 @@ plan_remove(const struct plan_facts *f, unsigned number, uint64_t *id)
 	if (m == NULL)
 		return PLAN_NOT_THERE;
 	*id = m->id;
-	return f->count == 1 ? PLAN_REFUSE : PLAN_REMOVE;
+	if (m->role == PLAN_VOTER && count_voters(f) == 1)
+		return PLAN_REFUSE;
+	return m->id == f->self ? PLAN_HAND_OVER : PLAN_REMOVE;
 }
 
 enum plan_step
 plan_promotion(const struct plan_facts *f, uint64_t *id)
 {
 	const struct plan_member *best = NULL;
-	unsigned voters = 0;
 
 	for (size_t i = 0; i < f->count; i++) {
 		const struct plan_member *m = &f->members[i];
 
-		voters += m->role == PLAN_VOTER;
 		if (m->role == PLAN_STANDBY && m->match > 0 && m->match + NEARLY >= f->last_index &&
 		    (best == NULL || m->match > best->match))
 			best = m;
 	}
-	if (best == NULL || voters >= f->max_voters)
+	if (best == NULL || count_voters(f) >= f->max_voters)
 		return PLAN_DONE;
 	*id = best->id;
 	return PLAN_PROMOTE;

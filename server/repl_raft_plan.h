@@ -28,7 +28,8 @@ struct plan_facts {
 enum plan_step {
 	PLAN_DONE,      /* it is as it should be */
 	PLAN_NOT_THERE, /* there is no such member to remove */
-	PLAN_REFUSE,    /* that number is the leader's own */
+	PLAN_REFUSE,    /* that number is the leader's own, or the last voter's */
+	PLAN_HAND_OVER, /* the leader is to go: let another lead first, which then takes it out */
 	PLAN_REMOVE,    /* take `id` out */
 	PLAN_NOTE,      /* put the contact into the directory */
 	PLAN_ADD,       /* put `id` in, as a spare */
@@ -36,12 +37,12 @@ enum plan_step {
 	PLAN_PROMOTE,   /* let the stand-by `id` vote */
 };
 
-/* The next step to have this contact in. One whose id is 0 is not running yet: it is kept as a spare until it comes with
- * an id. Another member of its number is an earlier life of it, and goes first. `known`: what the directory says. */
-enum plan_step plan_add(
-    const struct plan_facts *f, const struct contact *c, const struct contact *known, uint64_t *id);
+/* The next step to have this contact in. One whose id is 0 is not running yet: it is kept as a spare until it comes
+ * with an id. Another member of its number is an earlier life of it, and goes first. `known`: what the directory says.
+ */
+enum plan_step plan_add(const struct plan_facts *f, const struct contact *c, const struct contact *known, uint64_t *id);
 
-/* The next step to have the members of this number out. */
+/* The next step to have the members of this number out. The last voter stays: nobody could go on without it. */
 enum plan_step plan_remove(const struct plan_facts *f, unsigned number, uint64_t *id);
 
 /* PLAN_PROMOTE, where there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. */

@@ -92,7 +92,8 @@ propose(struct repl_raft *r, struct job_list *jobs)
 		if (rc == 0)
 			return;
 		r->rounds--;
-		raft_proposed_fail(r, round->first, round->last, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
+		raft_proposed_fail(
+		    r, round->first, round->last, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
 	}
 	for (unsigned i = 0; i < n; i++)
 		raft_free(bufs[i].base);
@@ -132,8 +133,8 @@ raft_propose_queued(struct repl_raft *r)
 			continue;
 		}
 		while ((j = job_list_pop(&jobs)) != NULL)
-			raft_job_fail(j, full != NULL ? SP_ENOSPACE : SP_EAGAIN,
-			    full != NULL ? full : "this pod does not lead");
+			raft_job_fail(
+			    j, full != NULL ? SP_ENOSPACE : SP_EAGAIN, full != NULL ? full : "this pod does not lead");
 	}
 }
 

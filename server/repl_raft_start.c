@@ -16,14 +16,15 @@
 int
 raft_error(struct sp_error *err, int code, const char *reason, const char *what)
 {
-	int ours = code == RAFT_NOMEM				 ? SP_ENOMEM
-		   : code == RAFT_NOSPACE			 ? SP_ENOSPACE
-		   : code == RAFT_IOERR				 ? SP_EIO
+	int ours = code == RAFT_NOMEM                               ? SP_ENOMEM
+		   : code == RAFT_NOSPACE                           ? SP_ENOSPACE
+		   : code == RAFT_IOERR                             ? SP_EIO
 		   : code == RAFT_CORRUPT || code == RAFT_MALFORMED ? SP_EBADDATA
-		   : code == RAFT_UNAUTHORIZED			 ? SP_EPERM
-								 : SP_EAGAIN;
+		   : code == RAFT_UNAUTHORIZED                      ? SP_EPERM
+								    : SP_EAGAIN;
 
-	return sp_error_set(err, ours, "%s: %s", what, reason != NULL && reason[0] != '\0' ? reason : raft_strerror(code));
+	return sp_error_set(
+	    err, ours, "%s: %s", what, reason != NULL && reason[0] != '\0' ? reason : raft_strerror(code));
 }
 
 /* This member's id: drawn once for a raft directory. */
@@ -152,8 +153,9 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	uint64_t base_needed;
 	int rc;
 
-	rc = raft_wait_idle(r, IDLE_WAIT_MS) ? read_store(r, &fresh, &base_needed, err)
-					     : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
+	rc = raft_wait_idle(r, IDLE_WAIT_MS)
+		 ? read_store(r, &fresh, &base_needed, err)
+		 : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
 	if (rc == 0)
 		rc = file_make_dirs(r->dir, err);
 	pthread_mutex_lock(&r->lock);

@@ -100,6 +100,7 @@ class Session(support.PodTest):
                 (["--id", "4", "--cluster", self.urls(3), "--port", "1"], "none for member 4"),
                 (["--id", "1", "--cluster", "nonsense", "--port", "1"], "--cluster"),
                 (["--id", "1", "--cluster", "http://127.0.0.1", "--port", "1"], "--cluster"),
+                (["--id", "1", "--cluster", "https://127.0.0.1:9", "--port", "1"], "--cluster"),
                 (["--id", "1", "--cluster", self.urls(3), "--port", "70000"], "--port")):
             done = subprocess.run([str(support.BUILD / "seedpod-server"), *arguments], capture_output=True, text=True,
                                   cwd=self.folder.name, timeout=20 * support.SLOW)

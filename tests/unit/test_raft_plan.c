@@ -90,7 +90,7 @@ START_TEST(plan_add__who_is_announced_is_a_spare_until_it_runs)
 }
 END_TEST
 
-START_TEST(plan_remove__by_number_but_never_the_last)
+START_TEST(plan_remove__by_number_but_never_the_last_voter)
 {
 	const struct plan_member some[] = { { ID(1, 1), PLAN_VOTER, 0 }, { ID(5, 2), PLAN_STANDBY, 0 } };
 	struct plan_facts f = facts(some, 2);
@@ -99,9 +99,21 @@ START_TEST(plan_remove__by_number_but_never_the_last)
 	ck_assert_int_eq(plan_remove(&f, 2, &id), PLAN_REMOVE);
 	ck_assert_uint_eq(id, ID(5, 2));
 	ck_assert_int_eq(plan_remove(&f, 3, &id), PLAN_NOT_THERE);
-	ck_assert_int_eq(plan_remove(&f, 1, &id), PLAN_REMOVE);
+	/* Who stands by cannot go on alone. */
+	ck_assert_int_eq(plan_remove(&f, 1, &id), PLAN_REFUSE);
 	f = facts(some, 1);
 	ck_assert_int_eq(plan_remove(&f, 1, &id), PLAN_REFUSE);
+}
+END_TEST
+
+START_TEST(plan_remove__the_leader_hands_over_first)
+{
+	const struct plan_member some[] = { { ID(1, 1), PLAN_VOTER, 0 }, { ID(5, 2), PLAN_VOTER, 9 } };
+	struct plan_facts f = facts(some, 2);
+	uint64_t id;
+
+	ck_assert_int_eq(plan_remove(&f, 1, &id), PLAN_HAND_OVER);
+	ck_assert_int_eq(plan_remove(&f, 2, &id), PLAN_REMOVE);
 }
 END_TEST
 
@@ -137,7 +149,8 @@ main(void)
 		plan_add__the_leaders_own_number_is_refused,
 		plan_add__a_changed_address_is_noted,
 		plan_add__who_is_announced_is_a_spare_until_it_runs,
-		plan_remove__by_number_but_never_the_last,
+		plan_remove__by_number_but_never_the_last_voter,
+		plan_remove__the_leader_hands_over_first,
 		plan_promotion__who_has_nearly_all_of_the_log_where_there_is_room,
 	};
 

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Mode raft behind doors: members that ask one another with mutual TLS and tokens, and what the raft port takes."""
+
+import pathlib
+import sys
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import authority  # noqa: E402
+import support  # noqa: E402
+from support import PodTest, podset, wait_until  # noqa: E402
+
+TOKENS = {role: f"{role}-token-{'x' * 20}" for role in ("read", "write", "peer", "metrics")}
+ALL = "test-token-" + "z" * 20
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Doors(PodTest):
+    def cluster(self, replicas=3, **more):
+        """A set whose members show one another certificates and tokens."""
+        support.need("openssl")
+        self.authority = authority.Authority(self.dir / "authority")
+        tokens = authority.Volume(self.dir / "tokens")
+        tokens.write({role: f"{token}\n{ALL}\n" for role, token in TOKENS.items()})
+        for i in range(replicas):
+            authority.Volume(self.dir / "secrets" / f"store-{i}").write(
+                self.authority.issue(f"store-{i}.store.example"))
+        secrets = f"{self.dir}/secrets/{{name}}"
+        pods = self.pod_set(0, {
+            "replication.mode": "raft",
+            "pod.peer_url": f"https://127.0.{support.octet()}.{{ordinal}}:9876",
+            "tls.cert": f"{secrets}/tls.crt",
+            "tls.key": f"{secrets}/tls.key",
+            "tls.ca": f"{secrets}/ca.crt",
+            "tls.client_auth": "require",
+            "tls.peer_name": "{name}.store.example",
+            "auth.tokens": tokens.path,
+        } | more)
+        pods.tls = self.authority.context(self.authority.issue("client.example"))
+        pods.headers = bearer(ALL)
+        pods.scale(replicas)
+        self.wait_voters(pods, replicas)
+        pods.wait_ready()
+        return pods
+
+    def wait_voters(self, pods, count):
+        def all_vote():
+            members = pods.leader.get("/v1/members").json()["members"]
+            return [m["role"] for m in members] == ["voter"] * count
+        wait_until(all_vote, 30, f"{count} members vote", pods)
+
+    def write(self, pods, pod, key, value, token):
+        """At any member, following one redirect as curl --location-trusted does."""
+        reply = pod.ask("PUT", f"/v1/kv/{key}", value, bearer(token))
+        if reply.status == 307:
+            to = urllib.parse.urlsplit(reply.headers["Location"])
+            self.assertEqual((to.scheme, to.path), ("https", f"/v1/kv/{key}"))
+            with podset.Client(to.hostname, to.port, tls=pods.tls, headers=pods.headers) as client:
+                reply = client.ask("PUT", to.path, value, bearer(token))
+        return reply.status
+
+    def test_members_found_join_elect_read_and_are_seeded_behind_tls_and_tokens(self):
+        pods = self.cluster(3, **{"raft.trailing": "16", "raft.snapshot_every": "16"})
+        for pod in pods:
+            self.assertEqual(self.write(pods, pod, f"by-{pod.ordinal}", b"v", TOKENS["write"]), 204)
+            for other in pods:
+                reply = other.ask("GET", f"/v1/kv/by-{pod.ordinal}?consistency=linearizable", None,
+                                  bearer(TOKENS["read"]))
+                self.assertEqual((reply.status, reply.body), (200, b"v"), other.name)
+        # Who may do what: members are changed by peers alone.
+        leader = pods.leader
+        for role, method, path, status in (("read", "GET", "/v1/members", 200), ("write", "DELETE", "/v1/members/9", 403),
+                                           ("read", "PUT", "/key", 403), ("peer", "DELETE", "/v1/members/9", 404),
+                                           ("peer", "PUT", "/key", 403), ("write", "DELETE", "/9", 403)):
+            self.assertEqual(leader.ask(method, path, b"v" if method == "PUT" else None, bearer(TOKENS[role])).status,
+                             status, (role, method, path))
+        with podset.Client(leader.ip, 9876, tls=pods.tls) as client:
+            self.assertEqual(client.ask("GET", "/v1/members").status, 401)
+        # A member that the log does not reach back to is seeded again in its running pod.
+        late = next(pod for pod in pods if pod is not leader)
+        late.stop()
+        with leader.client() as client:
+            for n in range(100):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n}", b"value").status, 204)
+        late.start()
+        wait_until(lambda: late.status()["reseeds"] == 1, 30, "it was seeded again", pods)
+        pods.wait_ready()
+        # The leader goes: another is elected, with a volume that was lost the third is seeded by init and joins anew.
+        leader.kill()
+        pods.elected(pods=[pod for pod in pods if pod is not leader])
+        self.assertEqual(self.write(pods, pods.leader, "after", b"v", TOKENS["write"]), 204)
+        leader.delete_volume()
+        leader.start()
+        self.assertIn("action=seed", leader.init.log)
+        self.wait_voters(pods, 3)
+        pods.wait_ready()
+        position = pods.wait_equal()
+        self.assertEqual(position["keys"], 104)
+        # A fourth is announced by an https URL.
+        announced = f"https://127.0.{support.octet()}.3:9876".encode()
+        self.assertEqual(pods.leader.ask("POST", "/4", announced, bearer(TOKENS["peer"])).status, 204)
+        self.assertEqual(pods.leader.ask("DELETE", "/4", None, bearer(TOKENS["peer"])).status, 204)
+        for pod in pods:
+            for token in (*TOKENS.values(), ALL):
+                self.assertNotIn(token, pod.server.log + pod.sidecar.log + pod.init.log)
+
+
+if __name__ == "__main__":
+    support.main()
