@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/file.h"
 #include "lib/log.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
@@ -102,6 +103,16 @@ START_TEST(tokens_new__bad_files_are_named_and_no_token_told)
 }
 END_TEST
 
+START_TEST(tokens_new__a_nul_byte_is_no_blank)
+{
+	static const char text[] = READ "\0\n";
+
+	ck_assert_int_eq(file_write_atomic(tempdir_path(dir, "read"), text, sizeof(text) - 1, 0600, &err), 0);
+	ck_assert_ptr_null(tokens_new(dir, &err));
+	ck_assert_msg(strstr(err.text, "read:1: a token has letters") != NULL, "%s", err.text);
+}
+END_TEST
+
 START_TEST(tokens_look__takes_new_files_and_keeps_the_old_ones_where_these_are_bad)
 {
 	struct tokens_status status;
@@ -138,6 +149,7 @@ main(void)
 		tokens__each_file_gives_its_role,
 		tokens_roles__other_headers_show_none,
 		tokens_new__bad_files_are_named_and_no_token_told,
+		tokens_new__a_nul_byte_is_no_blank,
 		tokens_look__takes_new_files_and_keeps_the_old_ones_where_these_are_bad,
 	};
 
