@@ -146,6 +146,24 @@ leads_already(struct custody *c)
 	return repl->ops->role(repl) == ROLE_LEADER && store_unflushed(c->api->store, &seq);
 }
 
+/*
+ * A member's volume of mode raft in mode static: what is written from here on is not in raft's log, which must never be
+ * gone on with. The log goes first; the store forgets its place in it when it enters its role.
+ */
+static int
+leave_raft(struct custody *c, struct sp_error *err)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	if (c->conf->replication_mode != CONF_MODE_STATIC || !data_exists(c, "raft"))
+		return 0;
+	log_warn("this volume was a member's of mode raft: its log is removed, the store stays",
+	    LOG_STR("data_dir", c->conf->server_data_dir));
+	rc = data_path(c, "raft", path, err);
+	return rc == 0 ? file_remove_tree(path, err) : rc;
+}
+
 /* Bring an attached store into the pod's role and say where it stands. */
 static int
 enter_role(struct custody *c, struct sp_error *err)
@@ -155,7 +173,9 @@ enter_role(struct custody *c, struct sp_error *err)
 	int rc;
 
 	/* First, so that a follower's image begins one epoch and not two. */
-	rc = leave_donors_history(c, err);
+	rc = leave_raft(c, err);
+	if (rc == 0)
+		rc = leave_donors_history(c, err);
 	if (rc == 0 && !leads_already(c))
 		rc = c->api->repl->ops->attached(c->api->repl, err);
 	if (rc == SP_ENOTFOUND)

@@ -111,13 +111,29 @@ begin_epoch(struct meta *m, uint64_t epoch)
 	m->history[m->history_count++] = (struct epoch_start){ .epoch = epoch, .since = m->seq };
 }
 
+/* What is written from here on is in no log of raft's, so the store is at no index of one. */
+static int
+forget_applied(struct store_txn *t, struct sp_error *err)
+{
+	int rc;
+
+	if (t->meta.applied_index == 0)
+		return 0;
+	rc = meta_forget_applied(t->store, t->txn, &t->meta);
+	if (rc != 0)
+		return t->broken = store_error(err, rc, "forget raft's log");
+	t->changed = true;
+	return 0;
+}
+
 int
 store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
 {
 	struct meta *m = &t->meta;
 
-	(void)err;
 	*began = !m->writer;
+	if (forget_applied(t, err) < 0)
+		return t->broken;
 	if (m->writer)
 		return 0;
 	begin_epoch(m, m->epoch + 1);
@@ -131,12 +147,11 @@ store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
 int
 store_txn_follow(struct store_txn *t, struct sp_error *err)
 {
-	(void)err;
 	if (t->meta.writer) {
 		t->meta.writer = false;
 		t->changed = true;
 	}
-	return 0;
+	return forget_applied(t, err);
 }
 
 void

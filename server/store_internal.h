@@ -142,6 +142,9 @@ uint64_t store_from_le64(const unsigned char in[8]);
 /* Read and write meta's records. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
 int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err);
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);
+
+/* The store is at no index of raft's log any more. LMDB's code; there may be no record of one. */
+int meta_forget_applied(struct store *s, MDB_txn *txn, struct meta *m);
 void meta_position(const struct meta *m, struct position *out);
 
 /* Whether what the head of dir/data.mdb says of its size can be: asked before LMDB maps as much as stands there. A file

@@ -66,6 +66,18 @@ put_applied(struct store *s, MDB_txn *txn, const struct meta *m)
 	return mdb_put(txn, s->meta, &key, &value, 0);
 }
 
+int
+meta_forget_applied(struct store *s, MDB_txn *txn, struct meta *m)
+{
+	MDB_val key = { .mv_size = strlen(APPLIED_KEY), .mv_data = APPLIED_KEY };
+	int rc = mdb_del(txn, s->meta, &key, NULL);
+
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	m->applied_index = m->applied_term = 0;
+	return 0;
+}
+
 /* A store that raft never wrote to has no such record: zero. */
 static int
 get_applied(struct store *s, MDB_txn *txn, struct meta *m, struct sp_error *err)

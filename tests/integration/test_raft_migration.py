@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""From mode static to mode raft and back on the same volumes: what was there stays there, and nothing old comes back."""
+
+import support
+from support import wait_until
+
+KEYS = 500
+
+
+class Migration(support.PodTest):
+    def static_set(self, replicas=3):
+        pods = self.pod_set(replicas)
+        pods.leader.load((f"key-{n}", f"static-{n}") for n in range(KEYS))
+        self.assertEqual(pods.leader.ask("DELETE", "/v1/kv/key-7").status, 204)
+        pods.wait_ready()
+        return pods, pods.wait_equal()
+
+    def wait_voters(self, pods, count):
+        def all_vote():
+            return [m["role"] for m in pods.leader.get("/v1/members").json()["members"]] == ["voter"] * count
+        wait_until(all_vote, 40, f"{count} members vote", pods)
+
+    def assert_kept(self, pods, before):
+        """Each pod is a member, and holds what the static set held."""
+        self.wait_voters(pods, len(pods))
+        pods.wait_ready()
+        position = pods.wait_equal()
+        for name in ("cluster", "seq", "keys", "digest"):
+            self.assertEqual(position[name], before[name], name)
+        for pod in pods:
+            self.assertEqual(pod.ask_control("GET", "/digest").json()["digest"], before["digest"])
+            self.assertEqual(pod.get("/v1/kv/key-7").status, 404)
+            self.assertEqual(pod.get("/v1/kv/key-8?consistency=linearizable").body, b"static-8")
+        self.assertEqual(pods.leader.put("after", b"raft").status, 204)
+        pods.wait_equal()
+
+    def test_all_pods_at_once_after_a_power_cut(self):
+        pods, before = self.static_set()
+        for pod in pods:
+            pod.kill()
+        pods.edit_config({"replication.mode": "raft"})
+        pods.scale(3)
+        self.assert_kept(pods, before)
+
+    def test_pod_by_pod_from_pod_0_on(self):
+        pods, before = self.static_set()
+        pods.edit_config({"replication.mode": "raft"})
+        for pod in pods:
+            pod.restart()
+            pods.wait_ready()
+        self.assert_kept(pods, before)
+
+    def test_pod_by_pod_from_the_last_one_on(self):
+        """Nobody is ready until pod 0 has founded: a rolling update that waits for readiness would stand still."""
+        pods, before = self.static_set()
+        pods.edit_config({"replication.mode": "raft"})
+        for pod in reversed(list(pods)):
+            pod.stop()
+            pod.begin()
+            if pod.ordinal > 0:
+                wait_until(lambda p=pod: p.tick() or p.phase == "running", 10, "it starts", pods)
+        pods[0].wait_running()
+        self.assert_kept(pods, before)
+
+    def test_back_to_mode_static_and_again_to_raft(self):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pods.scale(3)
+        self.wait_voters(pods, 3)
+        pods.leader.load((f"key-{n}", f"raft-{n}") for n in range(KEYS))
+        before = pods.wait_equal()
+        pods.stop()
+        pods.edit_config({"replication.mode": "static"})
+        for pod in pods:
+            pod.start()
+        pods.wait_ready()
+        self.assertEqual(pods[0].position()["role"], "leader")
+        after = pods.wait_equal()
+        self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
+        self.assertGreater(after["epoch"], before["epoch"])
+        self.assertNotIn("raft", after)
+        for pod in pods:
+            self.assertFalse((pod.data_dir / "raft").exists(), pod.name)
+        # What the pods have is no longer the same: nobody may go on with the old log as if it were.
+        pods[2].stop()
+        pods[0].load((f"key-{n}", f"static-{n}") for n in range(KEYS))
+        self.assertEqual(pods[0].ask("DELETE", "/v1/kv/key-7").status, 204)
+        before = pods.wait_equal(pods=[pods[0], pods[1]])
+        pods.stop()
+        pods.edit_config({"replication.mode": "raft"})
+        pods.scale(3)
+        self.assert_kept(pods, before)
+
+
+if __name__ == "__main__":
+    support.main()
