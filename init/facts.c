@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "init/stop.h"
+#include "lib/http.h"
+
 static int
 add_peer(struct facts *f, const struct conf *conf, unsigned ordinal, struct sp_error *err)
 {
@@ -86,6 +89,22 @@ facts_leader(const struct facts *f)
 	return NULL;
 }
 
+/* peer_positions(), which SIGTERM ends. */
+static int
+ask_watched(const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms, struct sp_error *err)
+{
+	struct http_client *c = http_client_new(&(struct http_client_options){ 0 }, err);
+	int rc;
+
+	if (c == NULL)
+		return SP_ENOMEM;
+	stop_watch(c);
+	rc = peer_positions(c, urls, answers, n, timeout_ms, err);
+	stop_watch(NULL);
+	http_client_free(c);
+	return rc;
+}
+
 int
 facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err)
 {
@@ -105,7 +124,7 @@ facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_e
 		asked[n] = &f->peers[i];
 		urls[n++] = f->peers[i].url;
 	}
-	if ((rc = peer_positions(urls, answers, n, timeout_ms, err)) < 0)
+	if ((rc = ask_watched(urls, answers, n, timeout_ms, err)) < 0)
 		goto out;
 	for (size_t i = 0; i < n; i++) {
 		asked[i]->answer = answers[i];

@@ -77,7 +77,8 @@ int facts_read_store(struct facts *f, const struct volume *v, struct driver *dri
 
 enum facts_whom { FACTS_LEADER, FACTS_ALL };
 
-/* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. */
+/* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. SP_ECANCELED
+ * where init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
 int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
 
 /* The configured leader among the peers; NULL where this pod is it. */

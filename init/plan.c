@@ -323,22 +323,23 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 {
 	const struct position *theirs = &leader->answer.position;
 	uint64_t changes = theirs->seq - f->own.seq;
+	const char *s = changes == 1 ? "" : "s";
 	char reason[256];
 
 	if (f->replace) {
 		/* Positions cannot tell a store whose content has gone wrong; the sidecar can, and asks for this. */
 		snprintf(
-		    reason, sizeof(reason), "this store is %" PRIu64 " changes behind, and is to be replaced", changes);
+		    reason, sizeof(reason), "this store is %" PRIu64 " change%s behind, and is to be replaced", changes, s);
 		seed(f, leader, out, reason);
 		return;
 	}
 	if ((double)changes <= f->reseed_ratio * (double)theirs->keys) {
 		plan_decide(
-		    out, PLAN_START, "this store is in the leader's history, %" PRIu64 " changes behind", changes);
+		    out, PLAN_START, "this store is in the leader's history, %" PRIu64 " change%s behind", changes, s);
 		return;
 	}
 	snprintf(reason, sizeof(reason),
-	    "this store is %" PRIu64 " changes behind, more than %g of the leader's %" PRIu64 " keys", changes,
+	    "this store is %" PRIu64 " change%s behind, more than %g of the leader's %" PRIu64 " keys", changes, s,
 	    f->reseed_ratio, theirs->keys);
 	seed(f, leader, out, reason);
 }

@@ -212,7 +212,7 @@ loop(struct run *r, struct seed_report *report, struct sp_error *err)
 		r->facts.grace_over = now_ms - r->begun_ms >= grace_ms;
 		ask_ms = r->facts.leader && r->facts.store != STORE_EMPTY ? ASK_BRIEFLY_MS : ASK_LEADER_MS;
 		if ((rc = decide(&r->facts, &r->plan, ask_ms, err)) < 0)
-			return rc;
+			return rc == SP_ECANCELED ? stopped(err) : rc;
 		log_plan(&r->plan);
 		FAULT_POINT("init.planned");
 		rc = act(r, report, err);

@@ -70,7 +70,7 @@ ask(struct driver_seedpod *d, const struct http_request_out *rq, struct http_rep
 		return 0;
 	problem_text(&reply->body, text);
 	return sp_error_set(err, problem_code(&reply->body, status_code(reply->status)), "%s %s: status %ld: %s",
-	    rq->method != NULL ? rq->method : "GET", rq->url, reply->status, text);
+	    rq->method != NULL ? rq->method : "GET", strrchr(rq->url, '/'), reply->status, text);
 }
 
 static int

@@ -188,15 +188,17 @@ http_call(struct http_client *c, const struct http_request_out *rq, struct http_
 	return rc;
 }
 
-/* Turn until all of `exchanges` have ended or the deadline is over. */
-static void
-drive_all(CURLM *multi, struct http_exchange *exchanges, size_t n, int64_t deadline_ms)
+/* Turn until all of `exchanges` have ended or the deadline is over. False where the client was cancelled. */
+static bool
+drive_all(struct http_client *c, struct http_exchange *exchanges, size_t n, int64_t deadline_ms)
 {
 	for (;;) {
 		int64_t now_ms = clock_mono_ms(), wait_ms = deadline_ms - now_ms;
 		bool open = false;
 
-		http_turn(multi);
+		if (atomic_exchange(&c->cancel, false))
+			return false;
+		http_turn(c->multi);
 		for (size_t i = 0; i < n; i++) {
 			int64_t left_ms = exchanges[i].easy != NULL ? http_exchange_check(&exchanges[i], now_ms) : 0;
 
@@ -206,8 +208,8 @@ drive_all(CURLM *multi, struct http_exchange *exchanges, size_t n, int64_t deadl
 			wait_ms = left_ms < wait_ms ? left_ms : wait_ms;
 		}
 		if (!open || now_ms >= deadline_ms)
-			return;
-		http_wait(multi, wait_ms < 0 ? 0 : wait_ms);
+			return true;
+		http_wait(c->multi, wait_ms < 0 ? 0 : wait_ms);
 	}
 }
 
@@ -250,28 +252,23 @@ finish_one(struct http_exchange *x, CURLM *multi, int *result, struct sp_error *
 }
 
 int
-http_call_all(const struct http_request_out *rqs, struct http_reply *replies, int *results, struct sp_error *errs,
-    size_t n, int64_t timeout_ms, struct sp_error *err)
+http_call_all(struct http_client *c, const struct http_request_out *rqs, struct http_reply *replies, int *results,
+    struct sp_error *errs, size_t n, int64_t timeout_ms, struct sp_error *err)
 {
-	struct http_exchange *exchanges;
 	int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-	CURLM *multi;
+	struct http_exchange *exchanges;
+	bool whole;
 
 	if (n == 0)
 		return 0;
-	exchanges = calloc(n, sizeof(*exchanges));
-	multi = curl_multi_init();
-	if (exchanges == NULL || multi == NULL) {
-		free(exchanges);
-		curl_multi_cleanup(multi);
+	http_stream_close(c);
+	if ((exchanges = calloc(n, sizeof(*exchanges))) == NULL)
 		return sp_error_set(err, SP_ENOMEM, "ask %zu peers: out of memory", n);
-	}
 	for (size_t i = 0; i < n; i++)
-		start_one(&exchanges[i], multi, &rqs[i], &replies[i], timeout_ms);
-	drive_all(multi, exchanges, n, deadline_ms);
+		start_one(&exchanges[i], c->multi, &rqs[i], &replies[i], timeout_ms);
+	whole = drive_all(c, exchanges, n, deadline_ms);
 	for (size_t i = 0; i < n; i++)
-		finish_one(&exchanges[i], multi, &results[i], &errs[i]);
-	curl_multi_cleanup(multi);
+		finish_one(&exchanges[i], c->multi, &results[i], &errs[i]);
 	free(exchanges);
-	return 0;
+	return whole ? 0 : sp_error_set(err, SP_ECANCELED, "ask %zu peers: canceled", n);
 }

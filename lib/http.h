@@ -110,10 +110,11 @@ int http_call(struct http_client *c, const struct http_request_out *rq, struct h
 
 /*
  * Ask n peers at once and wait until all have answered or timeout_ms is over. results[i] is 0 or the SP_E… code of that
- * call, errs[i] its story. Uses connections of its own; any thread.
+ * call, errs[i] its story. `c` lends its thread's right to ask and can be cancelled, which ends all at once and is this
+ * call's own failure (SP_ECANCELED); its options do not count, and its socket is not used.
  */
-int http_call_all(const struct http_request_out *rqs, struct http_reply *replies, int *results, struct sp_error *errs,
-    size_t n, int64_t timeout_ms, struct sp_error *err);
+int http_call_all(struct http_client *c, const struct http_request_out *rqs, struct http_reply *replies, int *results,
+    struct sp_error *errs, size_t n, int64_t timeout_ms, struct sp_error *err);
 
 /*
  * Pull an answer: http_stream_open() returns once the headers are in (reply->status, ->headers, ->content_length);

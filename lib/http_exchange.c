@@ -168,6 +168,7 @@ static void
 finish(struct http_exchange *x, CURLcode rc)
 {
 	const char *text = x->curl_text[0] != '\0' ? x->curl_text : curl_easy_strerror(rc);
+	long number = 0;
 
 	switch (rc) {
 	case CURLE_OK:
@@ -205,6 +206,11 @@ finish(struct http_exchange *x, CURLcode rc)
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 		http_exchange_fail(x, SP_EINTERNAL, text);
+		break;
+	case CURLE_COULDNT_CONNECT:
+		if (x->on_socket && curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0)
+			text = strerror((int)number); /* curl's own words name a host and a port */
+		http_exchange_fail(x, SP_EUNAVAIL, text);
 		break;
 	default:
 		http_exchange_fail(x, SP_EUNAVAIL, text);
@@ -385,16 +391,21 @@ set_up(struct http_exchange *x, const struct http_manner *manner, const struct h
 	return set_headers(x, rq);
 }
 
-/* «GET http://store-0:9876/v1/position» */
+/* «GET http://store-0:9876/v1/position», «GET /position through /run/seedpod/control.sock» */
 static char *
-describe(const struct http_request_out *rq)
+describe(const struct http_manner *manner, const struct http_request_out *rq)
 {
 	const char *method = rq->method != NULL ? rq->method : "GET";
+	const char *target = manner->unix_socket != NULL ? strchr(strstr(rq->url, "//") + 2, '/') : rq->url;
 	size_t size = strlen(method) + strlen(rq->url) + 2;
-	char *text = malloc(size);
+	char *text;
 
-	if (text != NULL)
-		snprintf(text, size, "%s %s", method, rq->url);
+	if (manner->unix_socket != NULL)
+		size += strlen(" through ") + strlen(manner->unix_socket) + 1;
+	if ((text = malloc(size)) == NULL)
+		return NULL;
+	snprintf(text, size, "%s %s%s%s", method, target != NULL ? target : "/",
+	    manner->unix_socket != NULL ? " through " : "", manner->unix_socket != NULL ? manner->unix_socket : "");
 	return text;
 }
 
@@ -403,9 +414,10 @@ http_exchange_start(struct http_exchange *x, CURLM *multi, CURL *easy, const str
     const struct http_request_out *rq, struct sp_error *err)
 {
 	x->easy = easy;
+	x->on_socket = manner->unix_socket != NULL;
 	if (strncasecmp(rq->url, "http://", 7) != 0 && strncasecmp(rq->url, "https://", 8) != 0)
 		return sp_error_set(err, SP_ECONF, "%s: only http and https URLs can be asked", rq->url);
-	if ((x->what = describe(rq)) == NULL || set_up(x, manner, rq) < 0)
+	if ((x->what = describe(manner, rq)) == NULL || set_up(x, manner, rq) < 0)
 		goto out_of_memory;
 	x->started_ms = x->heard_ms = clock_mono_ms();
 	x->stall_ms = manner->stall_timeout_ms;

@@ -31,6 +31,7 @@ struct http_exchange {
 	struct curl_slist *headers;
 	struct curl_slist *connect_to; /* where the URL's name is not the one to be verified */
 	char *what;                    /* «GET http://…», for messages */
+	bool on_socket;                /* a Unix one */
 
 	struct http_reply *reply; /* NULL once a stream's headers were handed over */
 	struct buf *stream;       /* where the body of a 200 or 206 goes; NULL: into the reply, as any other */

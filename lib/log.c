@@ -171,10 +171,16 @@ log_configure(enum log_level level, enum log_format format)
 	atomic_store(&format_in_force, (int)format);
 }
 
+enum log_format
+log_format_in_force(void)
+{
+	return (enum log_format)atomic_load(&format_in_force);
+}
+
 void
 log_write(enum log_level level, const char *msg, ...)
 {
-	enum log_format format = (enum log_format)atomic_load(&format_in_force);
+	enum log_format format = log_format_in_force();
 	char when[CLOCK_RFC3339_SIZE];
 	struct line l;
 	va_list ap;

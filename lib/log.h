@@ -44,6 +44,9 @@ void log_setup(const char *program, enum log_level level, enum log_format format
 /* Change level and format while running. Any thread. */
 void log_configure(enum log_level level, enum log_format format);
 
+/* The format in force. Any thread, and signal handlers. */
+enum log_format log_format_in_force(void);
+
 /* Write one line if `level` is in force. The arguments after msg are struct log_field by value, ended by LOG_END;
  * use the macros, which see to that. A line is cut at 8 KiB. */
 void log_write(enum log_level level, const char *msg, ...);

@@ -115,7 +115,8 @@ take_answer(const struct round *r, size_t i, struct peer_answer *out)
 }
 
 int
-peer_positions(const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms, struct sp_error *err)
+peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms,
+    struct sp_error *err)
 {
 	struct round r = { 0 };
 	int rc;
@@ -131,7 +132,7 @@ peer_positions(const char *const *urls, struct peer_answer *answers, size_t n, i
 	}
 	for (size_t i = 0; i < n; i++)
 		http_reply_init(&r.replies[i], POSITION_BYTES_MAX);
-	rc = http_call_all(r.rqs, r.replies, r.results, r.errs, n, timeout_ms, err);
+	rc = http_call_all(c, r.rqs, r.replies, r.results, r.errs, n, timeout_ms, err);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0)
 			take_answer(&r, i, &answers[i]);

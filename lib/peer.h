@@ -27,9 +27,10 @@ struct peer_answer {
 	struct sp_error err; /* the reason where has_store is false */
 };
 
-/* Ask n peers at once; answers[i] belongs to urls[i]. Fails only when out of memory. */
-int peer_positions(
-    const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms, struct sp_error *err);
+/* Ask n peers at once, with `c` as http_call_all() has it; answers[i] belongs to urls[i]. Fails only when out of memory
+ * (SP_ENOMEM) or cancelled (SP_ECANCELED). */
+int peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n,
+    int64_t timeout_ms, struct sp_error *err);
 
 struct peer_changes_options {
 	uint64_t since;

@@ -94,7 +94,8 @@ position_relate(const struct position *leader, const struct position *follower, 
 		    leader->horizon);
 		return RELATION_BELOW_HORIZON;
 	}
-	WHY("this store is %" PRIu64 " changes behind", leader->seq - follower->seq);
+	WHY("this store is %" PRIu64 " change%s behind", leader->seq - follower->seq,
+	    leader->seq - follower->seq == 1 ? "" : "s");
 	return RELATION_BEHIND;
 #undef WHY
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/log.h"
+
 #define PATH_BYTES 4096
 
 static const int signals[] = { SIGBUS, SIGSEGV };
@@ -19,9 +21,15 @@ static void
 stumbled(int number)
 {
 	static const char why[] = "reading the store ended the server\n";
-	static const char line[] =
-	    "level=error program=seedpod-server msg=\"the store's memory cannot be read: its disk fails, its file is "
-	    "damaged, or this is a fault of the program; the next start verifies the store\"\n";
+#define STORY                                                                                                          \
+	"the store's memory cannot be read: its disk fails, its file is damaged, or this is a fault of the program; "  \
+	"the next start verifies the store"
+	/* Without a time: to write one is none of the things that may be done here. */
+	static const char logfmt[] = "level=error program=seedpod-server msg=\"" STORY "\"\n";
+	static const char json[] =
+	    "{\"level\":\"error\",\"program\":\"seedpod-server\",\"msg\":\"" STORY "\"}\n";
+#undef STORY
+	bool is_json = log_format_in_force() == LOG_JSON;
 	int fd = open(mark_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (fd >= 0) {
@@ -29,7 +37,7 @@ stumbled(int number)
 		(void)!fsync(fd);
 		close(fd);
 	}
-	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	(void)!write(STDERR_FILENO, is_json ? json : logfmt, (is_json ? sizeof(json) : sizeof(logfmt)) - 1);
 	/* The instruction is tried again, and ends the process as if we had not been here. */
 	for (size_t i = 0; i < SIGNALS; i++)
 		if (signals[i] == number)

@@ -96,16 +96,18 @@ check_lag_seconds(const struct readiness_facts *f, struct readiness *r)
 static void
 check_lag_changes(const struct readiness_facts *f, struct readiness *r)
 {
+	const char *s = f->lag_changes == 1 ? "" : "s";
+
 	if (f->max_lag_changes == 0)
 		return;
 	if (f->leader_lost && f->leader_loss == CONF_LOSS_SERVE)
 		return;
 	if (f->lag_changes > f->max_lag_changes)
-		check(r, "lag_changes", READINESS_POOR, "lag %" PRIu64 " changes > %" PRIu64, f->lag_changes,
+		check(r, "lag_changes", READINESS_POOR, "lag %" PRIu64 " change%s > %" PRIu64, f->lag_changes, s,
 		    f->max_lag_changes);
 	else
 		check(r, "lag_changes", f->lag_changes > f->max_lag_changes / 2 ? READINESS_MARGINAL : READINESS_GOOD,
-		    "lag %" PRIu64 " changes <= %" PRIu64, f->lag_changes, f->max_lag_changes);
+		    "lag %" PRIu64 " change%s <= %" PRIu64, f->lag_changes, s, f->max_lag_changes);
 }
 
 static void

@@ -19,7 +19,7 @@ state_new(const struct conf *conf, int64_t now_ms)
 	}
 	s->conf = *conf;
 	s->generation = 1;
-	s->started_ms = now_ms;
+	s->started_ms = s->follows_since_ms = now_ms;
 	s->life = 1;
 	lag_init(&s->lag, now_ms);
 	return s;
@@ -111,6 +111,19 @@ begin_life(struct state *s)
 	s->target_known = false;
 }
 
+/* Whether `p` is where a store gets by applying its leader's changes from `before` on: also into a later epoch, which the
+ * watch may see before the sync has noted what it applied. */
+static bool
+goes_on(const struct position *before, const struct position *p)
+{
+	enum relation r;
+
+	if (p->epoch == before->epoch)
+		return p->seq > before->seq || (p->seq == before->seq && digest_equal(p->digest, before->digest));
+	r = position_relate(p, before, NULL, 0);
+	return r == RELATION_SAME || r == RELATION_BEHIND || r == RELATION_BELOW_HORIZON;
+}
+
 /* Whether the store behind `p` may be another one than the one behind `before`. */
 static bool
 is_other_store(const struct position *before, const struct position *p)
@@ -124,8 +137,21 @@ is_other_store(const struct position *before, const struct position *p)
 		return true;
 	if (p->role == ROLE_LEADER)
 		return false;
-	return before->epoch != p->epoch || p->seq < before->seq ||
-	       (p->seq == before->seq && !digest_equal(p->digest, before->digest));
+	return !goes_on(before, p);
+}
+
+/* The server stands at `p` now. One that leads no more begins to follow: what it heard of a leader, and for how long it
+ * heard none, is counted from here. */
+static void
+take_own(struct state *s, const struct position *p, int64_t now_ms)
+{
+	if (s->own_known && s->own.role == ROLE_LEADER && p->role != ROLE_LEADER) {
+		lag_init(&s->lag, now_ms);
+		s->leader_known = s->leader_heard = s->leader_failing = false;
+		s->follows_since_ms = now_ms;
+	}
+	s->own = *p;
+	s->own_known = true;
 }
 
 bool
@@ -142,8 +168,7 @@ state_server_answered(struct state *s, uint64_t ticket, const struct position *p
 			begin_life(s);
 			changed = true;
 		}
-		s->own = *p;
-		s->own_known = true;
+		take_own(s, p, now_ms);
 	}
 	unlock(s);
 	return changed;
@@ -180,8 +205,7 @@ state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 	s->server_ok = true;
 	s->server_asked = true;
 	s->server_seen_ms = now_ms;
-	s->own = *p;
-	s->own_known = true;
+	take_own(s, p, now_ms);
 	life = s->life;
 	unlock(s);
 	return life;

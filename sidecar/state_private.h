@@ -37,6 +37,7 @@ struct state {
 	bool leader_failing;     /* the last try got no answer */
 	int64_t leader_heard_ms; /* its last answer */
 	int64_t leader_due_ms;   /* when the next one is overdue */
+	int64_t follows_since_ms; /* when it began to, where it does */
 	struct lag_tracker lag;
 
 	/* Proof. */

@@ -2,6 +2,7 @@
 """A store that is not what it was: found when it is opened or read, named, never served as good."""
 
 import http.client
+import json
 import pathlib
 import shutil
 import subprocess
@@ -117,6 +118,7 @@ class Damage(support.PodTest):
     def test_a_page_that_the_disk_does_not_give_back_is_named(self):
         """A file that is cut while the server runs: reading it through memory is SIGBUS."""
         self.put(self.whole)
+        self.pods.edit_config({"log.format": "json"})
         self.pod.server.start()
         wait_until(self.pod.position, 20, "it serves", self.pods)
         with open(self.data, "r+b") as out:
@@ -127,7 +129,9 @@ class Damage(support.PodTest):
             except (OSError, http.client.HTTPException):
                 break
         self.pod.server.wait(20)
-        self.assertIn("the next start verifies the store", self.pod.server.log)
+        said = json.loads(self.pod.server.log.splitlines()[-1])
+        self.assertEqual((said["level"], said["program"]), ("error", "seedpod-server"))
+        self.assertIn("the next start verifies the store", said["msg"])
         self.pod.server.exits.clear()
         self.pod.server.start()
         self.assertEqual(self.pod.server.wait(20), 65)

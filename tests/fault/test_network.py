@@ -193,6 +193,29 @@ class BrokenLeader(support.PodTest):
         print(f"# init beside {len(WAYS)} kinds of broken leader: two attempts each, all over after {took:.1f} s", flush=True)
         self.assertLess(took, 15 * support.SLOW)
 
+    def test_sigterm_ends_init_at_once_whatever_it_waits_for(self):
+        """A peer that takes the connection and says nothing, one that nobody is at, and peers of which all are asked."""
+        pods = self.pod_set(0, {"bootstrap.retry_delay": "20s", "bootstrap.peer_grace": "20s"})
+        for _ in range(3):
+            pods.add()
+        silent = self.broken(pods[0], "stall")
+        for pod, others, what in ((pods[1], silent, "a silent leader"), (pods[2], None, "the next attempt"),
+                                  (pods[0], None, "its grace for peers")):
+            with self.subTest(what):
+                if others is None:
+                    silent.close()
+                pod.init.start()
+                if others:
+                    wait_until(lambda: others.count, 20, "it asks", pods)
+                else:
+                    wait_until(lambda p=pod: "waiting for the next" in p.init.log or p.ordinal == 0
+                               and (p.data_dir / "lock").exists(), 20, "it waits", pods)
+                began = time.monotonic()
+                self.assertEqual(pod.init.stop(), 75, pod.init.log)
+                took = time.monotonic() - began
+                self.assertLess(took, 0.3 * support.SLOW)
+                self.assertIn("asked to stop", pod.init.termination_log.read_text())
+
     def test_a_follower_keeps_serving_stays_alive_and_goes_on_when_the_leader_is_right_again(self):
         pods = self.pod_set(1, {"sync.stall_timeout": "500ms", "readiness.max_lag": "2s", "log.level": "warn"})
         pods.leader.load((f"key-{n}", "value") for n in range(100))

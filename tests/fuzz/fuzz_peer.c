@@ -30,9 +30,10 @@ http_call(struct http_client *c, const struct http_request_out *rq, struct http_
 }
 
 int
-http_call_all(const struct http_request_out *rqs, struct http_reply *replies, int *results, struct sp_error *errs,
-    size_t n, int64_t timeout_ms, struct sp_error *err)
+http_call_all(struct http_client *c, const struct http_request_out *rqs, struct http_reply *replies, int *results,
+    struct sp_error *errs, size_t n, int64_t timeout_ms, struct sp_error *err)
 {
+	(void)c;
 	(void)timeout_ms;
 	(void)err;
 	for (size_t i = 0; i < n; i++)
@@ -76,7 +77,7 @@ ask(void)
 	int rc;
 
 	check(peer_position(NULL, urls[0], 1, &p, &err), &err, &p);
-	FUZZ_REQUIRE(peer_positions(urls, answers, 2, 1, &err) == 0);
+	FUZZ_REQUIRE(peer_positions(NULL, urls, answers, 2, 1, &err) == 0);
 	for (size_t i = 0; i < 2; i++)
 		check(answers[i].has_store ? 0 : answers[i].err.code, &answers[i].err, &answers[i].position);
 	buf_init(&feed, 1u << 20);

@@ -31,6 +31,15 @@ class CommandLine(support.PodTest):
                 for option in ("--config", "--check", "--print", "--help", "--version"):
                     self.assertIn(option, out)
 
+    def test_help_names_each_exit_code_of_the_man_page(self):
+        for program in PROGRAMS:
+            with self.subTest(program):
+                page = (support.ROOT / "docs" / "man" / f"{program}.1").read_text()
+                codes = re.findall(r"^\.It (\d+)$", page.split(".Sh EXIT STATUS")[1].split(".Sh ")[0], re.M)
+                self.assertGreater(len(codes), 5)
+                told = self.run_program(program, "--help")[1].split("Exit codes")[1]
+                self.assertEqual([code for code in codes if not re.search(rf"\b{code}\b", told)], [])
+
     def test_version_is_the_one_of_the_headers(self):
         version = re.search(r'"(.+)"', (support.ROOT / "lib" / "version.h").read_text()).group(1)
         for program in PROGRAMS:

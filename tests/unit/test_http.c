@@ -408,11 +408,18 @@ START_TEST(http_call__speaks_through_a_unix_socket)
 	http_reply_init(&reply, 64);
 	ck_assert_int_eq(http_call(c, &(struct http_request_out){ .url = "http://localhost/x" }, &reply, &err), 0);
 	ck_assert_str_eq(reply.body.data, "ok");
-	http_client_free(c);
 	peer_server_free(server);
+	unlink(socket_path);
+
+	/* Once nobody listens there, the message names the socket, and not a host. */
+	ck_assert_int_eq(
+	    http_call(c, &(struct http_request_out){ .url = "http://localhost/x" }, &reply, &err), SP_EUNAVAIL);
+	ck_assert_ptr_nonnull(strstr(err.text, "GET /x through /tmp/test_http."));
+	ck_assert_ptr_nonnull(strstr(err.text, "No such file or directory"));
+	ck_assert_ptr_null(strstr(err.text, "localhost"));
+	http_client_free(c);
 	http_reply_release(&reply);
 	free(s.request);
-	unlink(socket_path);
 	rmdir(path);
 }
 END_TEST
@@ -425,6 +432,7 @@ START_TEST(http_call_all__answers_and_failures_side_by_side)
 	struct http_request_out rqs[4] = { 0 };
 	struct http_reply replies[4];
 	struct sp_error errs[4] = { 0 }, err = { 0 };
+	struct http_client *c = client(60000);
 	int results[4];
 	int64_t begin = clock_mono_ms();
 
@@ -436,7 +444,7 @@ START_TEST(http_call_all__answers_and_failures_side_by_side)
 		rqs[i].url = urls[i];
 		http_reply_init(&replies[i], 100);
 	}
-	ck_assert_int_eq(http_call_all(rqs, replies, results, errs, 4, 300, &err), 0);
+	ck_assert_int_eq(http_call_all(c, rqs, replies, results, errs, 4, 300, &err), 0);
 	ck_assert_int_lt(clock_mono_ms() - begin, 3000);
 	ck_assert_int_eq(results[0], 0);
 	ck_assert_str_eq(replies[0].body.data, "ok");
@@ -444,12 +452,50 @@ START_TEST(http_call_all__answers_and_failures_side_by_side)
 	ck_assert_int_eq(results[2], SP_EUNAVAIL);
 	ck_assert_int_eq(results[3], SP_ECONF);
 	ck_assert_ptr_nonnull(strstr(errs[1].text, "/b"));
+	http_client_free(c);
 	peer_server_free(a);
 	peer_server_free(b);
 	for (size_t i = 0; i < 4; i++)
 		http_reply_release(&replies[i]);
 	free(good.request);
 	free(silent.request);
+}
+END_TEST
+
+START_TEST(http_call_all__canceled_ends_at_once)
+{
+	struct script s = { .stall = true };
+	struct peer_server *server = peer_server_new(play, &s);
+	struct http_client *c = client(60000);
+	void *both[] = { server, c };
+	struct http_request_out rqs[2] = { 0 };
+	struct http_reply replies[2];
+	struct sp_error errs[2] = { 0 }, err = { 0 };
+	char url[URL_MAX];
+	int64_t begin = clock_mono_ms();
+	int results[2];
+	pthread_t thread;
+
+	peer_server_url(server, "/x", url, sizeof(url));
+	for (size_t i = 0; i < 2; i++) {
+		rqs[i].url = url;
+		http_reply_init(&replies[i], 100);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, cancel_when_asked, both), 0);
+	ck_assert_int_eq(http_call_all(c, rqs, replies, results, errs, 2, 30000, &err), SP_ECANCELED);
+	pthread_join(thread, NULL);
+	ck_assert_int_lt(clock_mono_ms() - begin, 5000);
+
+	/* Of use afterwards, for calls of its own too. */
+	ck_assert_int_eq(http_call_all(c, rqs, replies, results, errs, 2, 100, &err), 0);
+	ck_assert_int_eq(results[1], SP_EUNAVAIL);
+	http_client_configure(c, 50, 0);
+	ck_assert_int_eq(http_call(c, &rqs[0], &replies[0], &err), SP_ESTALLED);
+	http_client_free(c);
+	peer_server_free(server);
+	for (size_t i = 0; i < 2; i++)
+		http_reply_release(&replies[i]);
+	free(s.request);
 }
 END_TEST
 
@@ -715,6 +761,7 @@ main(void)
 	tcase_add_test(tc, http_client_cancel__ends_a_call_at_once);
 	tcase_add_test(tc, http_call__speaks_through_a_unix_socket);
 	tcase_add_test(tc, http_call_all__answers_and_failures_side_by_side);
+	tcase_add_test(tc, http_call_all__canceled_ends_at_once);
 	tcase_add_test(tc, http_stream__delivers_every_byte_in_bounded_pieces);
 	tcase_add_test(tc, http_stream__rate_limit_slows_it_down_and_is_no_stall);
 	tcase_add_test(tc, http_stream__hands_out_what_came_before_a_failure);

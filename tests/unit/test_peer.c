@@ -139,7 +139,7 @@ START_TEST(peer_positions__tells_reached_from_absent)
 	peer_server_url(other, "", other_url, sizeof(other_url));
 	peer_refused_url(gone, sizeof(gone));
 	say(&script, 200, NULL, POSITION);
-	ck_assert_int_eq(peer_positions(urls, answers, 3, 2000, &err), 0);
+	ck_assert_int_eq(peer_positions(http, urls, answers, 3, 2000, &err), 0);
 	ck_assert(answers[0].reached && answers[0].has_store);
 	ck_assert_uint_eq(answers[0].position.seq, 17);
 	ck_assert(answers[1].reached && !answers[1].has_store);

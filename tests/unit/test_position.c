@@ -88,7 +88,11 @@ END_TEST
 
 START_TEST(position_relate__in_the_present_epoch)
 {
-	ck_assert_int_eq(relate(5, 299), RELATION_BEHIND);
+	struct position l = leader(), f = follower(5, 299);
+	char why[300];
+
+	ck_assert_int_eq(position_relate(&l, &f, why, sizeof(why)), RELATION_BEHIND);
+	ck_assert_str_eq(why, "this store is 1 change behind");
 	ck_assert_int_eq(relate(5, 201), RELATION_BEHIND);
 	/* It learnt of the epoch before there was a change in it. */
 	ck_assert_int_eq(relate(5, 200), RELATION_BEHIND);

@@ -144,6 +144,9 @@ START_TEST(readiness_lag_changes__looked_at_only_when_limited)
 	ck_assert_str_eq(text_of("lag_changes"), "lag 1000 changes > 999");
 	f.max_lag_changes = 1500;
 	ck_assert_int_eq(verdict(&f), READINESS_MARGINAL);
+	f.lag_changes = 1;
+	ck_assert_int_eq(verdict(&f), READINESS_GOOD);
+	ck_assert_str_eq(text_of("lag_changes"), "lag 1 change <= 1500");
 }
 END_TEST
 

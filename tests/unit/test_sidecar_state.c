@@ -109,6 +109,55 @@ START_TEST(state_life__whatever_may_be_another_store_drops_the_proof)
 }
 END_TEST
 
+/* The watch may see an epoch that the sync has applied and not noted yet. */
+START_TEST(state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
+{
+	struct position p;
+
+	own.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
+	make_well(2000);
+	p = own;
+	p.epoch = 2;
+	p.history_count = 2;
+	p.history[1] = (struct epoch_start){ .epoch = 2, .since = 10 };
+	ck_assert(!state_server_answered(state, state_ticket(state), &p, 2500));
+	ck_assert(look(2500)->proven && view.readiness.ready);
+	p.epoch = 4;
+	p.seq = 30;
+	p.digest.low++;
+	p.history_count = 3;
+	p.history[2] = (struct epoch_start){ .epoch = 4, .since = 12 };
+	ck_assert(!state_server_answered(state, state_ticket(state), &p, 3000));
+	ck_assert(look(3000)->proven && view.readiness.ready);
+
+	/* One that parted before is another store. */
+	p.epoch = 5;
+	p.seq = 40;
+	p.history[2] = (struct epoch_start){ .epoch = 5, .since = 12 };
+	ck_assert(state_server_answered(state, state_ticket(state), &p, 3500));
+	ck_assert(!look(3500)->proven);
+}
+END_TEST
+
+START_TEST(state_role__one_that_leads_no_more_counts_from_there)
+{
+	struct position leader = own, p = own;
+
+	leader.role = ROLE_LEADER;
+	state_server_answered(state, state_ticket(state), &leader, 2000);
+	ck_assert_int_eq(look(900000)->lag.ms, 0);
+	state_server_answered(state, state_ticket(state), &leader, 900000);
+	state_server_answered(state, state_ticket(state), &p, 900500);
+	look(900600);
+	ck_assert_int_eq(view.lag.ms, 100);
+	ck_assert_int_eq(view.contact_age_ms, 100);
+	ck_assert(!view.leader_known);
+	ck_assert_str_eq(view.phase, "starting");
+	look(901500);
+	ck_assert_int_eq(view.lag.ms, 1000);
+}
+END_TEST
+
 START_TEST(state_ticket__overtaken_answer_is_not_taken)
 {
 	uint64_t ticket;
@@ -227,6 +276,8 @@ main(void)
 		state_well__is_ready_until_the_server_is_silent,
 		state_life__same_store_keeps_the_proof,
 		state_life__whatever_may_be_another_store_drops_the_proof,
+		state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof,
+		state_role__one_that_leads_no_more_counts_from_there,
 		state_ticket__overtaken_answer_is_not_taken,
 		state_prove__needs_the_target_a_whole_cut_and_the_same_life,
 		state_leader__silence_makes_stale_after_what_was_planned,
