@@ -328,8 +328,8 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 
 	if (f->replace) {
 		/* Positions cannot tell a store whose content has gone wrong; the sidecar can, and asks for this. */
-		snprintf(
-		    reason, sizeof(reason), "this store is %" PRIu64 " change%s behind, and is to be replaced", changes, s);
+		snprintf(reason, sizeof(reason), "this store is %" PRIu64 " change%s behind, and is to be replaced",
+		    changes, s);
 		seed(f, leader, out, reason);
 		return;
 	}

@@ -115,8 +115,8 @@ take_answer(const struct round *r, size_t i, struct peer_answer *out)
 }
 
 int
-peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms,
-    struct sp_error *err)
+peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n,
+    int64_t timeout_ms, struct sp_error *err)
 {
 	struct round r = { 0 };
 	int rc;

@@ -184,8 +184,8 @@ write_store_figures(struct call *c, struct buf *out)
 	    (double)stats.no_space);
 	metrics_single(out, "seedpod_server_store_bytes", "gauge", "Bytes of the store's file.", (double)file);
 	unflushed = store_unflushed_changes(c->api->store, &unflushed_ms);
-	metrics_single(out, "seedpod_server_unflushed_changes", "gauge", "Changes in the journal that LMDB has not yet.",
-	    (double)unflushed);
+	metrics_single(out, "seedpod_server_unflushed_changes", "gauge",
+	    "Changes in the journal that LMDB has not yet.", (double)unflushed);
 	metrics_single(out, "seedpod_server_unflushed_seconds", "gauge", "Since the oldest of them was made.",
 	    (double)unflushed_ms / 1000);
 	metrics_single(out, "seedpod_server_map_bytes", "gauge", "Bytes of address space mapped for it.", (double)map);

@@ -56,7 +56,8 @@ static const char after_help[] =
     "Try:  curl -X PUT -d hello localhost:9876/v1/kv/greeting && curl localhost:9876/v1/kv/greeting\n"
     "\n"
     "Exit codes: 0 stopped in order; 64 usage; 65 the store is damaged or none; 70 internal error; 71 out of memory;\n"
-    "73 the volume cannot be written; 74 an fsync failed; 75 another process has the data directory; 77 permission; 78 configuration.\n";
+    "73 the volume cannot be written; 74 an fsync failed; 75 another process has the data directory; 77 permission; 78 "
+    "configuration.\n";
 
 static int
 run_offline(void)

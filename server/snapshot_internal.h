@@ -26,7 +26,7 @@ struct snapshot {
 	/* Under the list's lock. */
 	struct snapshot *next;
 	unsigned refs;
-	int64_t used_ms; /* last taken or given back; 0 before the first time */
+	int64_t used_ms;         /* last taken or given back; 0 before the first time */
 	uint64_t withheld_bytes; /* from writers, when it was last looked at */
 
 	/* The image's hash, as far as any stream has come: each byte is hashed once, by whoever reads it first. */

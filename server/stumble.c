@@ -26,8 +26,7 @@ stumbled(int number)
 	"the next start verifies the store"
 	/* Without a time: to write one is none of the things that may be done here. */
 	static const char logfmt[] = "level=error program=seedpod-server msg=\"" STORY "\"\n";
-	static const char json[] =
-	    "{\"level\":\"error\",\"program\":\"seedpod-server\",\"msg\":\"" STORY "\"}\n";
+	static const char json[] = "{\"level\":\"error\",\"program\":\"seedpod-server\",\"msg\":\"" STORY "\"}\n";
 #undef STORY
 	bool is_json = log_format_in_force() == LOG_JSON;
 	int fd = open(mark_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -51,16 +51,18 @@ static struct cli_option options[] = {
 	[OPTION_END] = { .name = NULL },
 };
 
-static const char after_help[] =
-    "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
-    "  /livez             200 while this program's own loops turn\n"
-    "  /readyz[?verbose]  200 when the pod is ready, 503 and the reason when it is not\n"
-    "  /metrics           Prometheus text format, the server's samples included\n"
-    "  /status            JSON: position, leader, lag, checks, last error, configuration\n"
-    "\n"
-    "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 an address is in use, or another\n"
-    "input/output error; 77 permission; 78 configuration. --probe: 0 where the page said 200, else 1. --leave: 0 it left or\n"
-    "is to stay; 69 no member could be reached; 75 no leader made the change in time; 77 the StatefulSet may not be read.\n";
+static const char after_help[] = "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
+				 "  /livez             200 while this program's own loops turn\n"
+				 "  /readyz[?verbose]  200 when the pod is ready, 503 and the reason when it is not\n"
+				 "  /metrics           Prometheus text format, the server's samples included\n"
+				 "  /status            JSON: position, leader, lag, checks, last error, configuration\n"
+				 "\n"
+				 "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 an "
+				 "address is in use, or another\n"
+				 "input/output error; 77 permission; 78 configuration. --probe: 0 where the page said "
+				 "200, else 1. --leave: 0 it left or\n"
+				 "is to stay; 69 no member could be reached; 75 no leader made the change in time; 77 "
+				 "the StatefulSet may not be read.\n";
 
 /* Everything that runs, in the order in which it is made. */
 struct sidecar {

@@ -111,8 +111,8 @@ begin_life(struct state *s)
 	s->target_known = false;
 }
 
-/* Whether `p` is where a store gets by applying its leader's changes from `before` on: also into a later epoch, which the
- * watch may see before the sync has noted what it applied. */
+/* Whether `p` is where a store gets by applying its leader's changes from `before` on: also into a later epoch, which
+ * the watch may see before the sync has noted what it applied. */
 static bool
 goes_on(const struct position *before, const struct position *p)
 {

@@ -33,10 +33,10 @@ struct state {
 	char leader_url[POSITION_URL_MAX];
 	bool leader_known;
 	struct position leader;
-	bool leader_heard;       /* it answered at least once */
-	bool leader_failing;     /* the last try got no answer */
-	int64_t leader_heard_ms; /* its last answer */
-	int64_t leader_due_ms;   /* when the next one is overdue */
+	bool leader_heard;        /* it answered at least once */
+	bool leader_failing;      /* the last try got no answer */
+	int64_t leader_heard_ms;  /* its last answer */
+	int64_t leader_due_ms;    /* when the next one is overdue */
 	int64_t follows_since_ms; /* when it began to, where it does */
 	struct lag_tracker lag;
 

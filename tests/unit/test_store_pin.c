@@ -370,7 +370,8 @@ START_TEST(store_pin__counts_what_it_withholds)
 		ck_assert_uint_gt(store_pin_withheld(steps), withheld);
 		withheld = store_pin_withheld(steps);
 	}
-	/* In steps or at once, and by so much the file has grown, what was free in it and what there is more of aside. */
+	/* In steps or at once, and by so much the file has grown, what was free in it and what there is more of aside.
+	 */
 	ck_assert_uint_eq(store_pin_withheld(once), withheld);
 	store_sizes(store, &map, &after);
 	ck_assert_uint_ge(after - before, withheld / 2);
