@@ -1,5 +1,7 @@
 #include "lib/listener.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +41,17 @@ open_line(struct listener *l, struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info;
 	struct line *line = calloc(1, sizeof(*line));
+	int fd, one = 1;
 
 	if (line == NULL)
 		return NULL;
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	line->guarded = guard_opened(l->guard, info != NULL ? info->connect_fd : -1);
+	fd = info != NULL ? info->connect_fd : -1;
+	line->guarded = guard_opened(l->guard, fd);
 	if (l->o.tls == NULL)
 		return line;
+	/* A handshake is several small pieces; each would wait until the client acknowledges the one before. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 	if (info != NULL)
 		line->secured = tls_session_begin(l->o.tls, info->tls_session, l->o.ask_client);

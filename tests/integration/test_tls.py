@@ -159,6 +159,21 @@ class Clients(TlsTest):
         done = subprocess.run(probe, capture_output=True, text=True, env=leader.server.environment())
         self.assertEqual((done.returncode, done.stdout), (0, "leader\n"))
 
+    def test_a_new_connection_waits_for_no_acknowledgement(self):
+        """Neither handshake nor first answer may wait until a client acknowledges what it need not (40 ms and more)."""
+        pods = self.tls_set(1)
+        context, took = self.authority.context(self.mine), []
+        for _ in range(20):
+            began = time.monotonic()
+            with socket.create_connection((pods.leader.ip, 9876), 5) as plain:
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+                with context.wrap_socket(plain) as secured:
+                    secured.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+                    self.assertIn(b" 200 ", secured.recv(4096))
+            took.append(time.monotonic() - began)
+        self.assertLess(min(took), 0.03)
+
     def test_optional_client_certificates(self):
         pods = self.tls_set(1, **{"tls.client_auth": "optional"})
         other = authority.Authority(self.dir / "other", "other")
