@@ -21,7 +21,7 @@ class Raft:
     # --- members ---
 
     def members(self, through="seedpod"):
-        return self.client.json(f"http://{through}:9876/v1/members")
+        return self.client.json(self.client.url(through, "/v1/members"))
 
     def names(self):
         return self.suite.names(self.count)
@@ -44,7 +44,7 @@ class Raft:
     def during(self, what, act):
         """act() while a client writes; says how long nothing was acknowledged at the longest, and that it went on."""
         prefix = f"w{len(self.written)}"
-        writer = self.client.begin("writer.py", "seedpod", prefix, TRY_SECONDS)
+        writer = self.client.begin("writer.py", self.client.host("seedpod"), prefix, TRY_SECONDS)
         self.suite.cleanups.append(lambda: writer.process.poll() is None and writer.process.kill())
         self.wait_written(writer)
         began = time.monotonic()
@@ -67,7 +67,7 @@ class Raft:
         self.suite.equal_digests(self.names())
         for pod in self.names():
             for prefix, count in self.written:
-                read = self.client.python("verify.py", f"{pod}.seedpod-headless", prefix, count)
+                read = self.client.python("verify.py", self.client.host(f"{pod}.seedpod-headless"), prefix, count)
                 check(not read["missing"], f"{pod} lacks acknowledged writes of {prefix}: {read['missing']}")
         say(f"{sum(count for _, count in self.written)} acknowledged writes are on each of {', '.join(self.names())}")
 

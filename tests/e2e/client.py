@@ -9,6 +9,7 @@ import time
 from kube import CLIENT_IMAGE, Failed, say, shown
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "client"
+DOOR = "/tmp/door"  # in the client's pod: what it shows to the set, and whom it believes; see client/door.py
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -27,9 +28,15 @@ POD = {
 }
 
 
+def program(script):
+    return (SCRIPTS / "door.py").read_text() + (SCRIPTS / script).read_text()
+
+
 class Client:
     def __init__(self, kube):
         self.kube = kube
+        self.tls = False     # the set is reached by HTTPS, under the names that its certificate has
+        self.options = []    # curl's, while there is a door
 
     def start(self):
         self.kube.run("apply", "-f", "-", input=json.dumps(POD))
@@ -61,26 +68,53 @@ class Client:
             raise Failed(f"curl {shown(arguments)} exited {code}")
         return answer
 
-    def file(self, path, text):
+    def file(self, path, text, quiet=False):
         """Write a file in the client pod."""
-        say(f"client$ printf %s {text!r} > {path}")
-        done = self._exec("sh", "-c", f"cat > {path}", input=text.encode())
+        if not quiet:
+            say(f"client$ printf %s {text!r} > {path}")
+        done = self._exec("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}.new && mv {path}.new {path}",
+                          input=text.encode())
         if done.returncode != 0:
             raise Failed(done.stderr.decode())
 
+    def open_door(self, files, token=None):
+        """From now on show these: {"ca.crt", and perhaps "tls.crt", "tls.key"} ({}: plain HTTP), and the token."""
+        lines = ["location-trusted"] if token else []
+        for name, option in (("ca.crt", "cacert"), ("tls.crt", "cert"), ("tls.key", "key")):
+            if name in files:
+                self.file(f"{DOOR}/{name}", files[name], quiet=True)
+                lines.append(f"{option} = {DOOR}/{name}")
+        if token:
+            self.file(f"{DOOR}/token", token, quiet=True)
+            lines.append(f'header = "Authorization: Bearer {token}"')
+        self.file(f"{DOOR}/curlrc", "\n".join(lines) + "\n", quiet=True)
+        self.tls, self.options = "ca.crt" in files, ["-K", f"{DOOR}/curlrc"]
+
+    def close_door(self):
+        self._exec("rm", "-rf", DOOR)
+        self.tls, self.options = False, []
+
+    def host(self, name):
+        """The name under which a Service, or a pod below one, is asked: with TLS one that the certificate has."""
+        return f"{name}.{self.kube.namespace}.svc" if self.tls else name
+
+    def url(self, name, path, port=9876):
+        scheme = "https" if self.tls and port == 9876 else "http"
+        return f"{scheme}://{self.host(name)}:{port}{path}"
+
     def json(self, url):
-        return json.loads(self.curl("-f", url, quiet=True))
+        return json.loads(self.curl("-f", *self.options, url, quiet=True))
 
     def position(self, pod, service="seedpod-headless"):
-        return self.json(f"http://{pod}.{service}:9876/v1/position")
+        return self.json(self.url(f"{pod}.{service}", "/v1/position"))
 
     def status(self, pod, service="seedpod-headless"):
-        return self.json(f"http://{pod}.{service}:9877/status")
+        return self.json(self.url(f"{pod}.{service}", "/status", 9877))
 
     def put(self, key, value, to="seedpod"):
         """Write through a Service, as users do; the change's number."""
-        answer = self.curl("-f", "-L", "-XPUT", "--data-binary", value, "-o", "/dev/null", "-D", "-",
-                           f"http://{to}:9876/v1/kv/{key}", quiet=True)
+        answer = self.curl("-f", "-L", "-XPUT", "--data-binary", value, "-o", "/dev/null", "-D", "-", *self.options,
+                           self.url(to, f"/v1/kv/{key}"), quiet=True)
         for line in answer.splitlines():
             if line.lower().startswith("seedpod-seq:"):
                 return int(line.split(":")[1])
@@ -89,7 +123,7 @@ class Client:
     def python(self, script, *arguments, timeout=600):
         """Run one of client/'s programs to its end; what it printed as JSON in its last line."""
         say(f"client$ {script} {shown(arguments)}")
-        source = (SCRIPTS / script).read_text()
+        source = program(script)
         done = self._exec("python3", "-c", source, *map(str, arguments), timeout=timeout)
         if done.returncode != 0:
             raise Failed(f"{script} exited {done.returncode}: {done.stderr.decode()[-800:]}")
@@ -105,7 +139,7 @@ class Background:
     def __init__(self, kube, script, arguments):
         say(f"client$ {script} {shown(arguments)} &")
         self.script = script
-        source = (SCRIPTS / script).read_text()
+        source = program(script)
         command = kube.command("exec", "-i", "client", "--", "python3", "-u", "-c", source, *map(str, arguments))
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True)

@@ -32,9 +32,9 @@ due = time.monotonic()
 while not stop.is_set():
     due += 0.02
     wanted, began = least, time.monotonic()
-    connection = http.client.HTTPConnection(host, 9876, timeout=5)
+    connection = connect(host, timeout=5)
     try:
-        connection.request("GET", "/v1/kv/" + key)
+        connection.request("GET", "/v1/kv/" + key, headers=headers())
         answer = connection.getresponse()
         body = answer.read()
         if answer.status == 200 and int(body) >= wanted:

@@ -1,12 +1,11 @@
 """Read back what writer.py wrote, from one pod: verify.py HOST PREFIX COUNT"""
-import http.client
 import json
 import sys
 
 host, prefix, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-connection, missing = http.client.HTTPConnection(host, 9876, timeout=10), []
+connection, missing = connect(host), []
 for n in range(count):
-    connection.request("GET", f"/v1/kv/{prefix}-{n}")
+    connection.request("GET", f"/v1/kv/{prefix}-{n}", headers=headers())
     answer = connection.getresponse()
     if answer.read() != f"value {n}".encode():
         missing.append(n)

@@ -2,8 +2,9 @@
 
     writer.py HOST PREFIX [TIMEOUT]
 
-A try is given up after TIMEOUT seconds (5). Follows redirects as curl -L does. «stop» on standard input: print the sum as JSON, with the longest time in which
-nothing was acknowledged; any other line: print how many were acknowledged so far.
+A try is given up after TIMEOUT seconds (5). Follows redirects as curl --location-trusted does. «stop» on standard input:
+print the sum as JSON, with the longest time in which nothing was acknowledged; any other line: print how many were
+acknowledged so far.
 """
 import collections
 import http.client
@@ -31,9 +32,9 @@ def put(url, value):
     """One try: the status, after redirects."""
     for _ in range(4):
         parts = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+        connection = connect(parts.hostname, parts.port, timeout)
         try:
-            connection.request("PUT", parts.path, value)
+            connection.request("PUT", parts.path, value, headers())
             answer = connection.getresponse()
             answer.read()
             if answer.status != 307:
@@ -49,7 +50,7 @@ threading.Thread(target=listen, daemon=True).start()
 last, longest, longest_at = time.monotonic(), 0.0, 0
 while not stop.is_set():
     try:
-        status = put(f"http://{host}:9876/v1/kv/{prefix}-{acknowledged}", f"value {acknowledged}")
+        status = put(f"{scheme()}://{host}:9876/v1/kv/{prefix}-{acknowledged}", f"value {acknowledged}")
     except (OSError, http.client.HTTPException) as problem:
         status = type(problem).__name__
     now = time.monotonic()
