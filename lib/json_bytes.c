@@ -6,6 +6,7 @@
 
 #include "lib/base64.h"
 #include "lib/error.h"
+#include "lib/utf8.h"
 
 int
 json_bytes_set(struct json_t *object, const char *name, const void *data, size_t len)
@@ -17,6 +18,9 @@ json_bytes_set(struct json_t *object, const char *name, const void *data, size_t
 
 	if (text != NULL)
 		return json_object_set_new(object, name, text) == 0 ? 0 : SP_ENOMEM;
+	/* The library says only that it made none. */
+	if (utf8_is_text(data, len))
+		return SP_ENOMEM;
 	buf_init(&encoded, len * 2 + 8);
 	rc = base64_encode(&encoded, data, len);
 	snprintf(name64, sizeof(name64), "%s64", name);

@@ -1,5 +1,7 @@
 #include "lib/utf8.h"
 
+#include <string.h>
+
 size_t
 utf8_length(const char *text)
 {
@@ -18,6 +20,29 @@ utf8_length(const char *text)
 	    (p[0] == 0xf4 && p[1] >= 0x90))
 		return 0;
 	return n;
+}
+
+bool
+utf8_is_text(const void *data, size_t len)
+{
+	const char *at = data;
+	char last[5];
+	size_t n;
+
+	while (len >= 4) {
+		n = utf8_length(at);
+		if (n == 0)
+			return false;
+		at += n;
+		len -= n;
+	}
+	/* The rest with an end, which no character goes beyond. */
+	memcpy(last, at, len);
+	last[len] = '\0';
+	for (size_t i = 0; i < len; i += n)
+		if ((n = utf8_length(last + i)) == 0)
+			return false;
+	return true;
 }
 
 void

@@ -28,6 +28,7 @@ api_batch(struct call *c)
 	struct sp_error err;
 	const char *body;
 	size_t len;
+	int rc;
 
 	if (c->stage == CALL_WRITTEN) {
 		reply_written(c);
@@ -36,8 +37,11 @@ api_batch(struct call *c)
 	if (api_sent_to_leader(c))
 		return;
 	body = request_body(c->rq, &len);
-	if (batch_parse(body, len, c->api->max_value, &batch, &err) < 0) {
-		api_problem(c, 400, "batch", err.text);
+	if ((rc = batch_parse(body, len, c->api->max_value, &batch, &err)) < 0) {
+		if (rc == SP_ENOMEM)
+			api_error(c, &err);
+		else
+			api_problem(c, 400, "batch", err.text);
 		return;
 	}
 	/* The call's from here on: they go when the request is over. */

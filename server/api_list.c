@@ -78,12 +78,14 @@ list_page(struct store_view *view, const struct list_query *q, json_t *root, jso
 	size_t last_len = 0;
 	int rc;
 
-	if (from_prefix && store_view_get(view, q->prefix, (size_t)q->prefix_len, &prefix_itself, NULL) == 0 &&
-	    q->limit > 0) {
-		rc = add_item(items, q, &prefix_itself);
-		if (rc < 0)
-			return sp_error_set(err, rc, "list the keys");
-		memcpy(last, prefix_itself.key, last_len = prefix_itself.key_len);
+	if (from_prefix && q->limit > 0) {
+		rc = store_view_get(view, q->prefix, (size_t)q->prefix_len, &prefix_itself, err);
+		if (rc == 0 && (rc = add_item(items, q, &prefix_itself)) < 0)
+			sp_error_set(err, rc, "list the keys");
+		else if (rc == 0)
+			memcpy(last, prefix_itself.key, last_len = prefix_itself.key_len);
+		if (rc < 0 && rc != SP_ENOTFOUND)
+			return rc;
 	}
 	rc = store_cursor_keys(view, from_prefix ? q->prefix : q->after,
 	    (size_t)(from_prefix        ? q->prefix_len
@@ -100,6 +102,8 @@ list_page(struct store_view *view, const struct list_query *q, json_t *root, jso
 		}
 		if (json_array_size(items) >= q->limit || bytes >= PAGE_BYTES) {
 			rc = last_len > 0 ? json_bytes_set(root, "next", last, last_len) : 0;
+			if (rc < 0)
+				sp_error_set(err, rc, "list the keys");
 			break;
 		}
 		rc = add_item(items, q, &r);
@@ -120,7 +124,7 @@ api_kv_list(struct call *c)
 	struct list_query q;
 	struct store_view *view;
 	struct sp_error err = { 0 };
-	json_t *root, *items;
+	json_t *root;
 	char *text;
 	int rc;
 
@@ -131,11 +135,9 @@ api_kv_list(struct call *c)
 		api_problem(c, 503, sp_code_name(rc), err.text);
 		return;
 	}
-	root = json_object();
-	items = json_array();
-	json_object_set_new(root, "items", items);
-	json_object_set_new(root, "next", json_null());
-	rc = list_page(view, &q, root, items, &err);
+	root = json_pack("{s[]sn}", "items", "next");
+	rc = root == NULL ? sp_error_set(&err, SP_ENOMEM, "list the keys")
+			  : list_page(view, &q, root, json_object_get(root, "items"), &err);
 	store_view_end(view);
 	/* A key that is no UTF-8 stands under next64; «next» is then of no use. */
 	if (json_object_get(root, "next64") != NULL)

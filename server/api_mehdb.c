@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "lib/utf8.h"
 #include "server/api.h"
 
 #define WRITE_COMPLETED "WRITE completed" /* no newline */
@@ -63,6 +64,8 @@ add_key(struct key_list *l, const struct store_record *r)
 	/* A JSON array of texts cannot hold a key that is no UTF-8; GET /v1/kv lists those too. */
 	if (text != NULL)
 		rc = buf_printf(&l->piece, "%s%s", l->begun ? "," : "", text);
+	else if (utf8_is_text(r->key, r->key_len))
+		rc = SP_ENOMEM;
 	l->begun = l->begun || text != NULL;
 	free(text);
 	json_decref(name);

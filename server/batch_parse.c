@@ -72,8 +72,6 @@ make_room(struct parser *p)
 	size_t size = p->size == 0 ? 64 : p->size * 2;
 	struct repl_op *ops;
 
-	if (b->count == BATCH_OPS_MAX)
-		return NULL;
 	if (b->count == p->size) {
 		ops = reallocarray(b->ops, size, sizeof(*ops));
 		if (ops == NULL)
@@ -106,12 +104,18 @@ parse_line(struct parser *p, const char *text, size_t len)
 	if (is_blank(text, len))
 		return 0;
 	line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
-	if (!json_is_object(line))
+	/* Where memory ran out for a moment, the library may call the text wrong; what is right is so next time. */
+	if (line == NULL)
+		line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
+	if (line == NULL && bad.text[0] == '\0')
+		rc = sp_error_set(p->err, SP_ENOMEM, "out of memory");
+	else if (!json_is_object(line))
 		rc = sp_error_set(p->err, SP_EUSAGE, "line %u: not a JSON object%s%s", p->line,
 		    line == NULL ? ": " : "", line == NULL ? bad.text : "");
+	else if (p->batch.count == BATCH_OPS_MAX)
+		rc = sp_error_set(p->err, SP_EUSAGE, "line %u: more than %d changes", p->line, BATCH_OPS_MAX);
 	else if ((op = make_room(p)) == NULL)
-		rc = sp_error_set(
-		    p->err, SP_EUSAGE, "line %u: more than %d changes, or out of memory", p->line, BATCH_OPS_MAX);
+		rc = sp_error_set(p->err, SP_ENOMEM, "out of memory");
 	else if ((rc = parse_op(p, line, op)) == 0)
 		p->batch.count++;
 	json_decref(line);

@@ -59,8 +59,11 @@ unsynced_mark_failed(const char *data_dir)
 	static const char no_boot[] = "a sync failed\n";
 	char path[PATH_BYTES];
 
-	if (file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, NULL) == 0)
-		(void)file_write_atomic(path, no_boot, strlen(no_boot), 0600, NULL);
+	if (file_join(path, sizeof(path), data_dir, UNSYNCED_MARK, NULL) < 0)
+		return;
+	/* A mark that says nothing is one of no boot as well. */
+	if (file_write_atomic(path, no_boot, strlen(no_boot), 0600, NULL) < 0)
+		(void)!truncate(path, 0);
 }
 
 int

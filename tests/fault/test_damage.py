@@ -86,6 +86,8 @@ class Damage(support.PodTest):
         wait_until(self.pod.position, 20, "it serves", self.pods)
         self.assertEqual(self.pod.get("/v1/kv/key-00777").status, 500)
         self.assertEqual(self.pod.get("/v1/kv/key-00778").status, 200)
+        for prefix in ("key-0077", "key-00777"):
+            self.assertEqual(self.pod.get(f"/v1/kv?prefix={prefix}").status, 500, "a list that leaves it out")
         self.assertEqual(self.pod.ask_control("GET", "/digest").status, 500)
 
     def test_a_page_that_leads_lmdb_astray_ends_the_server_once_and_is_named_by_its_next_start(self):

@@ -191,6 +191,39 @@ class ServerWrites(BadDisk):
         wait_until(self.leader.position, 20, "the leader serves", self.pods)
         self.assertIn("verifying the store", self.leader.server.log)
 
+    def test_async_the_doubt_is_left_also_where_its_mark_cannot_be_synced(self):
+        self.start({"server.durability": "async"})
+        self.disk("sync data.mdb EIO 0 1", "sync /unsynced EIO")
+        self.put("key", b"value")
+        self.assertEqual(self.leader.server.wait(20), 74)
+        self.assertEqual(self.failed(), 2)
+        self.disk()
+        self.leader.server.start()
+        wait_until(self.leader.position, 20, "the leader serves", self.pods)
+        self.assertIn("verifying the store", self.leader.server.log)
+
+    def test_small_files_that_cannot_be_put_on_disk_end_the_start(self):
+        """The mark of async, a member's number: what would not outlive the machine is not gone on with."""
+        for config, file in (({"server.durability": "async"}, "/unsynced"),
+                             ({"replication.mode": "raft"}, "/raft/member")):
+            self.start(config)
+            self.leader.stop()
+            for call, what, exits in (("open", "ENOSPC", 73), ("write", "ENOSPC", 73), ("write", "EIO", 74),
+                                      ("sync", "EIO", 74), ("rename", "EIO", 74)):
+                with self.subTest(file=file, call=call, what=what):
+                    self.leader.delete_volume()
+                    self.disk(f"{call} {file} {what}")
+                    self.leader.server.start()
+                    self.assertEqual(self.leader.server.wait(20), exits, self.leader.server.log[-1000:])
+                    self.assertGreater(self.failed(), 0)
+                    self.assertIn(file[1:], self.leader.server.log.splitlines()[-1])
+                    self.assertFalse((self.leader.data_dir / file[1:]).exists())
+            self.disk()
+            self.leader.delete_volume()
+            self.leader.start_serving()
+            wait_until(lambda: self.leader.put("key", b"value").status == 204, 20, "it takes writes", self.pods)
+            self.leader.stop()
+
     def test_a_first_store_on_a_bad_disk(self):
         pods = self.pod_set(0, {"bootstrap.peer_grace": "0s"})
         leader = pods.add()
@@ -282,6 +315,25 @@ class InitWrites(BadDisk):
                 done = subprocess.run([str(support.BUILD / "seedpod-server"), "--verify", "--store",
                                        str(follower.store_dir)], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_restore_whose_origin_cannot_be_written(self):
+        pods = self.pod_set(2)
+        pods.leader.load((f"key-{n}", "x" * 100) for n in range(100))
+        pods.wait_ready()
+        pods.leader.stop()
+        for rule, exits in (("open /seedpod.json ENOSPC", 73), ("write /seedpod.json EIO", 74),
+                            ("sync /seedpod.json EIO", 74), ("rename /seedpod.json EIO", 74)):
+            with self.subTest(rule):
+                pods.leader.delete_volume()
+                pods.leader.environment = self.environment()
+                self.disk(rule)
+                code, log = pods.leader.run_init()
+                self.assertEqual(code, exits, log)
+                self.assertGreater(self.failed(), 0, log)
+                self.assertFalse(pods.leader.store_dir.exists(), "a store that would go on in an epoch of another's")
+        self.disk()
+        pods.leader.start()
+        wait_until(lambda: pods.leader.position()["keys"] == 100, 20, "the leader has its peer's data", pods)
 
     def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(self):
         pods = self.pod_set(0, {"bootstrap.attempts": "1"})

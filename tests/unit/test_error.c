@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/error.h"
+#include "lib/utf8.h"
 #include "tests/lib/suite.h"
 
 START_TEST(error_set__formats_and_returns_the_code)
@@ -95,6 +96,30 @@ START_TEST(error_text__is_utf8_whatever_went_in)
 }
 END_TEST
 
+START_TEST(utf8_is_text__of_bytes_that_have_no_end)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		bool text;
+	} cases[] = {
+		{ "", 0, true },
+		{ "plain", 5, true },
+		{ "a\0b", 3, true },
+		{ "gr\xc3\xbc\xc3\x9f", 6, true },
+		{ "gr\xc3\xbc\xc3\x9f", 5, false }, /* cut within a character */
+		{ "\xf0\x9f\x8c\xb1", 4, true },
+		{ "\xf0\x9f\x8c\xb1", 3, false },
+		{ "seeds\xff", 6, false },
+		{ "\xc0\x80 is no NUL", 11, false },
+		{ "\xed\xa0\x80 is half a pair", 17, false },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_msg(utf8_is_text(cases[i].bytes, cases[i].len) == cases[i].text, "case %zu", i);
+}
+END_TEST
+
 START_TEST(error_codes__have_names_texts_and_exit_codes)
 {
 	ck_assert_str_eq(sp_code_name(SP_EHORIZON), "SP_EHORIZON");
@@ -132,6 +157,7 @@ main(void)
 		error_wrap__reads_from_the_outside_in,
 		error_text__is_cut_at_its_size,
 		error_text__is_utf8_whatever_went_in,
+		utf8_is_text__of_bytes_that_have_no_end,
 		error_codes__have_names_texts_and_exit_codes,
 		error_exit__is_the_contract,
 	};
