@@ -8,6 +8,7 @@
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/store_mark.h"
 
 #define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
 #define ASK_BRIEFLY_MS 1000 /* where it is only good to know, or asked again soon */
@@ -164,14 +165,30 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 	return is_passing(rc) ? next_attempt(r, err) : rc;
 }
 
+/* The server makes the store. It does not where this volume has held one, unless we, who have asked, say so. */
+static int
+act_create(struct run *r, struct sp_error *err)
+{
+	char cluster[STORE_MARK_SIZE];
+	int rc;
+
+	if (!store_mark_read(r->volume.data_dir, cluster))
+		return 1;
+	log_warn("this volume has held a store, which is gone, and no peer has its data: an empty one is made",
+	    LOG_STR("cluster", cluster));
+	rc = store_mark_clear(r->volume.data_dir, err);
+	return rc < 0 ? rc : 1;
+}
+
 /* 1 when done, 0 to go round again, or an error to end with. */
 static int
 act(struct run *r, struct seed_report *report, struct sp_error *err)
 {
 	switch (r->plan.action) {
 	case PLAN_START:
-	case PLAN_CREATE:
 		return 1;
+	case PLAN_CREATE:
+		return act_create(r, err);
 	case PLAN_SEED:
 	case PLAN_RESTORE:
 		return act_seed(r, report, err);

@@ -7,6 +7,7 @@
 #include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/store_mark.h"
 #include "server/stumble.h"
 #include "server/unsynced.h"
 
@@ -55,6 +56,32 @@ take_data_lock(struct custody *c, struct sp_error *err)
 	return 0;
 }
 
+/* A store that was here and is gone: what becomes of the cluster then is not for a server to decide, which asks nobody.
+ */
+static int
+refuse_to_found(struct custody *c, struct sp_error *err)
+{
+	const char *dir = c->conf->server_data_dir;
+	char cluster[STORE_MARK_SIZE];
+
+	if (data_exists(c, "store/data.mdb") || !store_mark_read(dir, cluster))
+		return 0;
+	return sp_error_set(err, SP_EVOLUME,
+	    "%s held a store of cluster %s, and its folder store is gone: seedpod-init looks whether a peer has it; to "
+	    "begin an empty store without asking, remove %s/" STORE_MARK_NAME,
+	    dir, cluster[0] != '\0' ? cluster : "(unknown)", dir);
+}
+
+/* From now on a missing store is told from one that never was. Without the mark all else is as well. */
+static void
+leave_mark(struct custody *c, const struct position *p)
+{
+	struct sp_error err = { 0 };
+
+	if (p->cluster[0] != '\0' && store_mark_write(c->conf->server_data_dir, p->cluster, &err) < 0)
+		log_warn("the volume cannot be marked as one that holds a store", LOG_STR("error", err.text));
+}
+
 /* Who founds makes a store where there is none, but never where an interrupted seeding has left one half in place. */
 static int
 attach_store(struct custody *c, struct sp_error *err)
@@ -65,6 +92,8 @@ attach_store(struct custody *c, struct sp_error *err)
 	if (!data_exists(c, "store") && (data_exists(c, "store.ready") || data_exists(c, "store.old")))
 		return sp_error_set(err, SP_EVOLUME,
 		    "%s holds a seeding that was interrupted; seedpod-init finishes it", c->conf->server_data_dir);
+	if (founds && (rc = refuse_to_found(c, err)) < 0)
+		return rc;
 	rc = store_attach(c->api->store, founds ? STORE_CREATE : STORE_EXISTING, err);
 	if (rc == SP_ENOTFOUND && !founds) {
 		log_warn("no store yet: serving 503 until this pod was seeded",
@@ -187,6 +216,7 @@ enter_role(struct custody *c, struct sp_error *err)
 		rc = store_position(c->api->store, &p, err);
 	if (rc != 0)
 		return rc;
+	leave_mark(c, &p);
 	waiters_notify(c->api->waiters, p.consistent ? p.seq : 0);
 	waiters_notify(c->api->flush_waiters, p.consistent ? store_flushed_seq(c->api->store) : 0);
 	digest_to_hex(p.digest, digest);

@@ -29,7 +29,7 @@ SOME = 1  # rows of a scenario that `make test` runs
 OLD, NEW = "old", "new"
 
 # What may lie in a data directory once all is done.
-AT_REST = {"lock", "store", "seed.json", "seedpod.json.used", "unsynced"}
+AT_REST = {"cluster", "lock", "store", "seed.json", "seedpod.json.used", "unsynced"}
 AT_REST |= {f"{name}.new" for name in AT_REST - {"store"}}  # of an atomic write that was killed; the next one takes it
 
 # scenario: ((point[:N-th time], what must be found), …). «old» is the state before the step, «new» the one after.

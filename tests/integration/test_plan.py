@@ -21,6 +21,33 @@ class Leader(support.PodTest):
         self.assertRegex(pods.leader.init.log, r"action=\"?create")
         pods.wait_ready()
 
+    def test_whose_store_vanished_makes_no_new_one_until_init_has_asked(self):
+        """A container that restarts runs no init: a server that finds its volume without the store is to say so."""
+        pods = self.pod_set(1)
+        pods.leader.put("kept", b"x")
+        cluster = pods.leader.position()["cluster"]
+        pods.leader.kill("server")
+        for with_folder in (False, True):
+            with self.subTest(with_folder=with_folder):
+                shutil.rmtree(pods.leader.store_dir, ignore_errors=True)
+                if with_folder:
+                    pods.leader.store_dir.mkdir()
+                pods.leader.server.start()
+                self.assertEqual(pods.leader.server.wait(20), 73)
+                self.assertIn(f"held a store of cluster {cluster}", pods.leader.server.log.splitlines()[-1])
+                self.assertFalse((pods.leader.store_dir / "data.mdb").exists())
+        pods.leader.stop()
+        # init asks whoever there is, and says what it found.
+        pods.leader.start_serving()
+        self.assertNotEqual(pods.leader.position()["cluster"], cluster)
+        self.assertIn("this volume has held a store, which is gone", pods.leader.init.log)
+        # And by hand, as documented.
+        pods.leader.kill("server")
+        shutil.rmtree(pods.leader.store_dir)
+        (pods.leader.data_dir / "cluster").unlink()
+        pods.leader.server.start()
+        self.assertEqual(wait_until(lambda: pods.leader.position(), 20, "the leader answers", pods)["seq"], 0)
+
     def test_with_a_store_it_starts_on_it(self):
         pods = self.pod_set(1)
         pods.leader.put("kept", b"x")
