@@ -7,7 +7,7 @@
 #   V=1              show the commands
 #   CC, CFLAGS, LDFLAGS, PREFIX (/usr/local), DESTDIR     as everywhere
 #   PODS=N           how many pods `make up` starts       (3)
-#   MODE=static|raft who leads them                       (static)
+#   MODE=static|raft who leads them, in `make up` and `make soak`   (static)
 #   TESTS=PATTERN    which integration tests run          (all)
 #   MINUTES=N        how long `make torture` runs         (30); SEED=N repeats its choices
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
@@ -184,9 +184,15 @@ fuzz: ## look for inputs that break a parser, under sanitizers (SECONDS=30 each,
 		CFLAGS='-O1 -g -fno-sanitize-recover=all' fuzz-targets
 	@BUILD=$(abspath build-fuzz) SECONDS_EACH='$(SECONDS)' FUZZ='$(FUZZ)' tests/fuzz/run
 
-.PHONY: soak
+.PHONY: soak soak-proof
 soak: all ## mixed load with kills, seeds and reloads for MINUTES=30: nothing may grow (SOAK_DIR= for chart and table)
-	@BUILD=$(abspath $(BUILD)) tests/soak/run $(or $(MINUTES),30) $(SOAK_DIR)
+	@BUILD=$(abspath $(BUILD)) MODE='$(MODE)' SEED='$(SEED)' tests/soak/run $(or $(MINUTES),30) $(SOAK_DIR)
+
+soak-proof: all $(BUILD)/faults/leak.so ## soaks with a leak of memory, of descriptors, of the file's pages: each must be found
+	@BUILD=$(abspath $(BUILD)) SEED='$(SEED)' tests/soak/proof $(MINUTES)
+$(BUILD)/faults/leak.so: tests/soak/leak.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,LINK)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(if $(DEV),-Werror) -O2 -g -fPIC -shared -o $@ $< -ldl
 
 demo: all ## the whole story on this machine: seed, sync, read, write, scale, tune, kill
 	@BUILD=$(abspath $(BUILD)) tests/local/demo
