@@ -1,5 +1,5 @@
 /*
- * Changes in memory: what the journal has and LMDB has not yet. A table of records by key, and a list of them in seq
+ * Changes in memory: what the log has and LMDB has not yet. A table of records by key, and a list of them in seq
  * order; a key that changes again stands in it twice, and a reader finds the newest that its view may see.
  *
  * One thread changes a table; any may read it meanwhile, without a lock, up to a seq that the writer has told them. A
@@ -21,8 +21,9 @@ struct recent_entry {
 	struct recent_entry *_Atomic older; /* in the bucket */
 	struct recent_entry *next;          /* in seq order */
 	uint64_t seq;
-	uint64_t newer_seq; /* of the record that replaces it in this table; 0: none */
-	struct digest hash; /* of the record; zeros for a delete */
+	uint64_t newer_seq;                   /* of the record that replaces it in this table; 0: none */
+	struct digest hash;                   /* of the record; zeros for a delete */
+	uint64_t applied_index, applied_term; /* where it ends a group: the last entry of the caller's log in it */
 	uint32_t key_hash;
 	uint32_t value_len; /* bytes */
 	uint16_t key_len;   /* bytes */

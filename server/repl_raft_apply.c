@@ -79,8 +79,9 @@ run_job(struct commit_job *job, struct store_txn *txn)
 	if (j->index <= applied)
 		return 0;
 	if (applied < j->after)
-		return sp_error_set(&job->err, SP_EGAP, "the store holds the log up to %llu, the next entry follows %llu",
-		    (unsigned long long)applied, (unsigned long long)j->after);
+		return sp_error_set(&job->err, SP_EGAP,
+		    "the store holds the log up to %llu, the next entry follows %llu", (unsigned long long)applied,
+		    (unsigned long long)j->after);
 	switch (j->entry.kind) {
 	case ENTRY_FOUND:
 		j->code = run_found(&j->entry, txn, &j->err);
@@ -89,8 +90,9 @@ run_job(struct commit_job *job, struct store_txn *txn)
 		j->code = run_member(&j->entry, txn, &j->err);
 		break;
 	case ENTRY_BATCH:
-		store_txn_begin_epoch(txn, j->entry.term);
-		j->code = repl_batch_run(&j->entry.batch, txn, &j->seq, &j->err);
+		j->code = store_txn_begin_epoch(txn, j->entry.term, &j->err);
+		if (j->code == 0)
+			j->code = repl_batch_run(&j->entry.batch, txn, &j->seq, &j->err);
 		break;
 	}
 	if (store_txn_broken(txn) < 0) {
@@ -256,6 +258,11 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	j->job.run = run_job;
 	j->job.done = job_done;
 	j->job.must = true;
+	j->job.bytes = buf->len;
+	/* What is more than puts and deletes, such as a new epoch, goes straight to LMDB. */
+	j->job.alone = j->entry.kind != ENTRY_BATCH || j->entry.term > r->epoch;
+	if (j->entry.kind == ENTRY_BATCH && j->entry.term > r->epoch)
+		r->epoch = j->entry.term;
 	r->delivered = index;
 	FAULT_POINT("raft.committed");
 	pthread_mutex_lock(&r->lock);
@@ -344,7 +351,7 @@ fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n
 	(void)n_bufs;
 	if (!wait_applied(r, p->applied))
 		return RAFT_CANCELED;
-	if (store_sync(r->store, &err) < 0) {
+	if (store_flush(r->store, &err) < 0 || store_sync(r->store, &err) < 0) {
 		log_warn("the raft log cannot be cut", LOG_STR("error", err.text));
 		return RAFT_IOERR;
 	}

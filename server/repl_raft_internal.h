@@ -92,7 +92,8 @@ struct repl_raft {
 	int64_t change_deadline_ms; /* monotonic */
 	bool change_busy;           /* a step of it, or a promotion, is with libraft */
 	struct raft_change change_request;
-	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given */
+	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given, */
+	uint64_t epoch;     /* and the store's epoch then */
 	uint64_t cut_bytes, cut_entries; /* applied since the log was cut last, */
 	uint64_t kept_from;              /* which left entries after this one */
 	unsigned kept;                   /* so many are kept at the next cut */

@@ -82,6 +82,7 @@ read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *
 	buf_init(&note, 1u << 20);
 	pthread_mutex_lock(&r->lock);
 	r->applied = r->delivered = p.raft.applied;
+	r->epoch = p.epoch;
 	directory_release(&r->directory);
 	rc = store_note(r->store, DIRECTORY_NOTE, &note, err);
 	if (rc == 0)

@@ -255,8 +255,9 @@ make_parts(struct server *s, struct sp_error *err)
 	struct store_options store = { .dir = dir,
 		.map_size = c->server_map_size,
 		.sync_later = async,
-		/* In mode raft, libraft's log is the journal. */
-		.journal = !async && c->replication_mode == CONF_MODE_STATIC,
+		.log = async                                   ? STORE_LOG_NONE
+		       : c->replication_mode == CONF_MODE_RAFT ? STORE_LOG_CALLERS
+							       : STORE_LOG_JOURNAL,
 		.flushed = flushed,
 		.failed = flush_failed,
 		.arg = s };

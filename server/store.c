@@ -35,7 +35,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	memcpy(s->dir, o->dir, strlen(o->dir) + 1);
 	s->map_size = o->map_size;
 	s->sync_later = o->sync_later;
-	s->use_journal = o->journal;
+	s->log = o->log;
 	s->flushed = o->flushed;
 	s->failed = o->failed;
 	s->arg = o->arg;
@@ -299,7 +299,7 @@ settle_journal(struct store *s, struct sp_error *err)
 	}
 	if (rc == 0)
 		rc = journal_remove(s->dir, err);
-	if (rc == 0 && s->use_journal)
+	if (rc == 0 && s->log != STORE_LOG_NONE)
 		rc = store_flusher_start(s, err);
 	return rc;
 }

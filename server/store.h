@@ -11,10 +11,10 @@
  * key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
  * them without a search) and `meta` (the position, written in the same transaction as the data).
  *
- * With `journal`, a group of changes is on disk in the store's journal first (journal.h) and in memory (recent.h), and
- * LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only views of the present
- * (store_view_begin_present()) see those changes; all other views, cursors and pins see the store as it was flushed
- *last, which is a state that it had. store_flush() brings that up to now.
+ * With `log`, a group of changes is on disk elsewhere first, in the store's journal (journal.h) or in the caller's own
+ * log, and in memory (recent.h); LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only
+ *views of the present (store_view_begin_present()) see those changes; all other views, cursors and pins see the store
+ *as it was flushed last, which is a state that it had. store_flush() brings that up to now.
  *
  * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
  * be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
@@ -39,11 +39,19 @@ struct store;
 struct store_view;
 struct store_txn;
 
+/* Where a group's changes are on disk when they are committed. */
+enum store_log {
+	STORE_LOG_NONE,    /* in LMDB: a group is a transaction like any other */
+	STORE_LOG_JOURNAL, /* in the store's journal, which the next start reads. Not with sync_later */
+	STORE_LOG_CALLERS, /* in the caller's own log, which brings again, after a crash, whatever lies behind what
+			      store_txn_applied() says then; the store syncs nothing. Not with sync_later */
+};
+
 struct store_options {
-	const char *dir;   /* data_dir/store; copied */
-	uint64_t map_size; /* bytes of address space to begin with */
-	bool sync_later;   /* a commit is on disk only after store_sync(): see there */
-	bool journal;      /* store_txn_begin_group() uses the journal. Not with sync_later */
+	const char *dir;    /* data_dir/store; copied */
+	uint64_t map_size;  /* bytes of address space to begin with */
+	bool sync_later;    /* a commit is on disk only after store_sync(): see there */
+	enum store_log log; /* what store_txn_begin_group() uses */
 
 	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
 	void (*flushed)(uint64_t seq, void *arg);
@@ -134,14 +142,14 @@ int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);
 
 /*
- * A transaction of puts and deletes that take about so many bytes, for which the journal is enough; where there is
- * none, or it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on
- * disk just the same, but SP_EMAPFULL does not come from it.
+ * A transaction of puts and deletes that take about so many bytes, for which the log is enough; where there is none, or
+ * it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on disk by
+ * the log's terms, but SP_EMAPFULL does not come from it. It begins no epoch and writes no note.
  */
 int store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, struct sp_error *err);
 
-/* Bring views up to all that is committed now: at once, waiting for it; or soon. SP_ENOSPACE, SP_EIO. Any thread
- * without view or transaction. */
+/* Bring LMDB, and with it all views, up to what is committed now: at once, waiting for it while writes go on; or soon.
+ * SP_ENOSPACE, SP_EIO, SP_EAGAIN. Any thread without view or transaction. */
 int store_flush(struct store *s, struct sp_error *err);
 void store_flush_soon(struct store *s);
 
@@ -205,11 +213,12 @@ int store_txn_follow(struct store_txn *t, struct sp_error *err);
 /*
  * Mode raft: each entry of the log is applied in a transaction together with its index and term, so that the store
  * itself says which entries it holds (0: none). An epoch is the term that wrote: store_txn_begin_epoch() before the
- * first change of a term; not above the present epoch does nothing.
+ * first change of a term; not above the present epoch does nothing, and a new one spoils a transaction of
+ * store_txn_begin_group() with SP_EINTERNAL.
  */
 void store_txn_applied(const struct store_txn *t, uint64_t *index, uint64_t *term);
 void store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term);
-void store_txn_begin_epoch(struct store_txn *t, uint64_t epoch);
+int store_txn_begin_epoch(struct store_txn *t, uint64_t epoch, struct sp_error *err);
 
 /* The store belongs to this cluster (UUID), whose log begins on a store at seq `base`. One that holds nothing yet takes
  * the id; one of another cluster or at another seq spoils the transaction with SP_EDIVERGED. */

@@ -1,7 +1,7 @@
 /*
- * Bringing LMDB up to the journal: the active table is frozen, its records are put into LMDB in one transaction, or in
+ * Bringing LMDB up to the log: the active table is frozen, its records are put into LMDB in one transaction, or in
  * several where that would take too much memory, and synced. A record that is replaced within the transaction is left
- * out, and pages that many records change are written once; that is what the journal is for.
+ * out, and pages that many records change are written once; that is what the log is for.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,16 +21,25 @@ store_freeze(struct store *s)
 	bool frozen = false;
 
 	pthread_mutex_lock(&s->recent_lock);
-	if (s->frozen == NULL && s->active != NULL && recent_count(s->active) > 0) {
+	if (s->frozen == NULL && s->active != NULL &&
+	    (recent_count(s->active) > 0 || s->latest.applied_index > s->flushed_applied)) {
 		s->frozen = s->active;
 		s->frozen_meta = s->latest;
 		s->active = NULL;
-		journal_switch(s->journal);
+		if (s->journal != NULL)
+			journal_switch(s->journal);
 		frozen = true;
 	}
 	pthread_mutex_unlock(&s->recent_lock);
 	return frozen;
 }
+
+/* How far the frozen table has come. */
+struct piece {
+	const struct recent_entry *next; /* of the next transaction; NULL: none is left */
+	struct meta done;                /* LMDB after the last one */
+	struct meta end;                 /* and as it is to be when the table is done */
+};
 
 /* The last record of the next transaction: where a group ends. */
 static const struct recent_entry *
@@ -69,52 +78,77 @@ put_records(
 	}
 	/* The last one may have been left out. */
 	t->meta.seq = last->seq;
-	t->changed = true;
+	t->meta.applied_index = last->applied_index;
+	t->meta.applied_term = last->applied_term;
 	return rc;
 }
 
-/* One transaction, from `first` on; *last is where it ended. */
+/* Put the next records, from p->next on, into a transaction, and move p on to the ones after them. */
 static int
-flush_piece(struct store *s, const struct recent_entry *first, const struct recent_entry **last, struct sp_error *err)
+put_piece(struct store_txn *t, struct piece *p, struct sp_error *err)
+{
+	const struct recent_entry *first = p->next, *last;
+	int rc;
+
+	if (first == NULL)
+		return 0;
+	if (t->meta.seq + 1 != first->seq)
+		return sp_error_set(err, SP_EINTERNAL, "flush the log: it goes on at %llu, the store ends with %llu",
+		    (unsigned long long)first->seq, (unsigned long long)t->meta.seq);
+	last = piece_end(first, records_at_once(t->store, t->txn));
+	rc = put_records(t, first, last, err);
+	p->next = last->next;
+	return rc;
+}
+
+/* The table's end: before it is published, LMDB and the log must have come to the same. */
+static int
+end_table(struct store_txn *t, const struct meta *end, struct sp_error *err)
+{
+	if (t->meta.seq != end->seq || t->meta.keys != end->keys || !digest_equal(t->meta.digest, end->digest))
+		return sp_error_set(err, SP_EDIGEST, "flush the log: its changes lead to another digest");
+	/* Entries of the log that changed nothing may have followed the last change. */
+	t->meta.applied_index = end->applied_index;
+	t->meta.applied_term = end->applied_term;
+	return 0;
+}
+
+/* One transaction, from p->next on. */
+static int
+flush_piece(struct store *s, struct piece *p, struct sp_error *err)
 {
 	struct store_txn t = { .store = s };
 	int rc;
 
 	rc = mdb_txn_begin(s->env, NULL, 0, &t.txn);
 	if (rc != 0)
-		return store_error(err, rc, "flush the journal");
+		return store_error(err, rc, "flush the log");
 	rc = meta_get(s, t.txn, &t.meta, err);
-	if (rc == 0 && t.meta.seq + 1 != first->seq)
-		rc = sp_error_set(err, SP_EINTERNAL, "flush the journal: it goes on at %llu, the store ends with %llu",
-		    (unsigned long long)first->seq, (unsigned long long)t.meta.seq);
-	if (rc == 0) {
-		*last = piece_end(first, records_at_once(s, t.txn));
-		rc = put_records(&t, first, *last, err);
-	}
-	/* Before anything is published: LMDB and the journal must have come to the same. */
-	if (rc == 0 && (*last)->next == NULL &&
-	    (t.meta.keys != s->frozen_meta.keys || !digest_equal(t.meta.digest, s->frozen_meta.digest)))
-		rc = sp_error_set(err, SP_EDIGEST, "flush the journal: its changes lead to another digest");
+	if (rc == 0)
+		rc = put_piece(&t, p, err);
+	if (rc == 0 && p->next == NULL)
+		rc = end_table(&t, &p->end, err);
 	if (rc != 0) {
 		mdb_txn_abort(t.txn);
 		return rc;
 	}
+	p->done = t.meta;
 	return store_commit_lmdb(&t, err);
 }
 
 static int
-flush_piece_growing(
-    struct store *s, const struct recent_entry *first, const struct recent_entry **last, struct sp_error *err)
+flush_piece_growing(struct store *s, struct piece *p, struct sp_error *err)
 {
+	const struct recent_entry *first = p->next;
 	int rc;
 
 	for (;;) {
 		pthread_rwlock_rdlock(&s->env_lock);
-		rc = s->env != NULL ? flush_piece(s, first, last, err)
-				    : sp_error_set(err, SP_EAGAIN, "the store is released");
+		rc = s->env != NULL ? flush_piece(s, p, err) : sp_error_set(err, SP_EAGAIN, "the store is released");
 		pthread_rwlock_unlock(&s->env_lock);
 		if (rc != SP_EMAPFULL)
 			return rc;
+		p->next = first;
 		rc = store_grow(s, err);
 		if (rc < 0)
 			return rc;
@@ -127,6 +161,7 @@ store_flushed(struct store *s, const struct meta *m)
 {
 	pthread_mutex_lock(&s->recent_lock);
 	s->flushed_seq = m->seq;
+	s->flushed_applied = m->applied_index;
 	pthread_mutex_unlock(&s->recent_lock);
 	if (s->flushed != NULL && m->consistent)
 		s->flushed(m->seq, s->arg);
@@ -149,28 +184,26 @@ plan_next(struct store *s)
 static int
 flush_frozen(struct store *s, struct sp_error *err)
 {
-	const struct recent_entry *e, *last = NULL;
 	struct recent *table;
-	struct meta m;
+	struct piece p = { 0 };
 	int rc;
 
 	pthread_mutex_lock(&s->recent_lock);
 	table = s->frozen;
-	m = s->frozen_meta;
+	p.end = s->frozen_meta;
 	pthread_mutex_unlock(&s->recent_lock);
 	if (table == NULL)
 		return 0;
 	FAULT_POINT("flush.frozen");
 	/* One that failed half way goes on where it came to. */
-	for (e = recent_first(table); e != NULL && e->seq <= s->flushed_seq;)
-		e = e->next;
-	for (; e != NULL; e = last->next) {
-		rc = flush_piece_growing(s, e, &last, err);
+	for (p.next = recent_first(table); p.next != NULL && p.next->seq <= s->flushed_seq;)
+		p.next = p.next->next;
+	do {
+		rc = flush_piece_growing(s, &p, err);
 		if (rc != 0)
 			return rc;
-		m.seq = last->seq;
-		store_flushed(s, &m);
-	}
+		store_flushed(s, &p.done);
+	} while (p.next != NULL);
 	FAULT_POINT("flush.done");
 	pthread_mutex_lock(&s->recent_lock);
 	s->frozen = NULL;
@@ -203,14 +236,37 @@ store_flush_locked(struct store *s, struct sp_error *err)
 	return rc;
 }
 
+/* Whether LMDB holds all up to this state. */
+static bool
+holds(struct store *s, const struct meta *m)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->recent_lock);
+	is = s->flushed_seq >= m->seq && s->flushed_applied >= m->applied_index;
+	pthread_mutex_unlock(&s->recent_lock);
+	return is;
+}
+
 int
 store_flush(struct store *s, struct sp_error *err)
 {
-	int rc;
+	struct meta now = { 0 };
+	int rc = 0;
 
 	pthread_mutex_lock(&s->write_lock);
-	rc = store_flush_locked(s, err);
+	pthread_mutex_lock(&s->recent_lock);
+	if (s->active != NULL || s->frozen != NULL)
+		now = s->latest;
+	pthread_mutex_unlock(&s->recent_lock);
 	pthread_mutex_unlock(&s->write_lock);
+	/* Twice, where a table was frozen already. */
+	while (rc == 0 && !holds(s, &now)) {
+		pthread_mutex_lock(&s->write_lock);
+		store_freeze(s);
+		pthread_mutex_unlock(&s->write_lock);
+		rc = store_flush_frozen(s, err);
+	}
 	return rc;
 }
 

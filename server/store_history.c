@@ -172,13 +172,20 @@ store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term)
 	t->changed = true;
 }
 
-void
-store_txn_begin_epoch(struct store_txn *t, uint64_t epoch)
+int
+store_txn_begin_epoch(struct store_txn *t, uint64_t epoch, struct sp_error *err)
 {
-	if (epoch > t->meta.epoch) {
-		begin_epoch(&t->meta, epoch);
-		t->changed = true;
+	if (epoch <= t->meta.epoch)
+		return 0;
+	/* The table has changes alone. */
+	if (t->txn == NULL) {
+		t->broken =
+		    sp_error_set(err, SP_EINTERNAL, "epoch %llu begins within a group", (unsigned long long)epoch);
+		return t->broken;
 	}
+	begin_epoch(&t->meta, epoch);
+	t->changed = true;
+	return 0;
 }
 
 int

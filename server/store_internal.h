@@ -66,7 +66,7 @@ struct store {
 	char dir[4096];
 	uint64_t map_size;
 	bool sync_later;
-	bool use_journal;
+	enum store_log log;
 	void (*flushed)(uint64_t seq, void *arg);
 	void (*failed)(const struct sp_error *err, void *arg);
 	void *arg;
@@ -81,12 +81,12 @@ struct store {
 
 	/* One writer: from store_txn_begin() to its end. Taken before env_lock. */
 	pthread_mutex_t write_lock;
-	struct journal *journal; /* NULL until the first group; under write_lock */
+	struct journal *journal; /* NULL until the first group, and without one; under write_lock */
 
 	/* One flush at a time. Taken after write_lock, before env_lock. */
 	pthread_mutex_t flush_lock;
 
-	/* What is in the journal and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either
+	/* What is in the log and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either
 	 * may be NULL. The pointers, and what follows, under recent_lock, taken last. Changed under write_lock, but for
 	 * frozen, which the flush takes away. */
 	pthread_mutex_t recent_lock;
@@ -94,7 +94,8 @@ struct store {
 	struct recent *active, *frozen;
 	struct meta latest;        /* of the last group; valid while there is an active or a frozen table */
 	struct meta frozen_meta;   /* of the last group in frozen */
-	uint64_t flushed_seq;      /* of the last change that LMDB has on disk */
+	uint64_t flushed_seq;      /* of the last change that LMDB has on disk, */
+	uint64_t flushed_applied;  /* and of the last entry of the caller's log */
 	uint64_t flush_wanted_seq; /* somebody waits for this change to be flushed */
 	int64_t flush_at_ms;       /* monotonic; 0: nothing to flush */
 	atomic_bool flush_failed;  /* the last one */
@@ -115,17 +116,17 @@ struct store {
 
 struct store_txn {
 	struct store *store;
-	MDB_txn *txn; /* NULL where the changes go to the journal */
+	MDB_txn *txn; /* NULL where the changes go to the log */
 	struct meta meta;
 	bool changed; /* meta is to be written */
 	int broken;   /* 0, or the code that spoilt the transaction */
 
-	/* A transaction for the journal. */
+	/* A transaction for the log. */
 	struct meta before;
 	struct recent *active, *frozen;
 	struct recent_entry *last; /* of active, before the first change */
 	struct store_view *view;   /* of LMDB, for the records that are in neither table */
-	struct buf ops;
+	struct buf ops;            /* for the journal */
 };
 
 /* LMDB's return code (or errno) as one of ours, with «what: reason». */
@@ -168,9 +169,9 @@ int store_commit_lmdb(struct store_txn *t, struct sp_error *err);
 /* Sum up the change of a key in meta: take its old record (NULL: none) out, count the new one in. */
 void meta_count(struct meta *m, uint64_t seq, const struct record_header *old, const struct record_header *new_record);
 
-/* --- The journal's side of a store (store_recent.c, store_flush.c) --- */
+/* --- The log's side of a store (store_recent.c, store_flush.c) --- */
 
-/* The record of a key as a transaction for the journal finds it: 1, 0, or an error. */
+/* The record of a key as a transaction for the log finds it: 1, 0, or an error. */
 int recent_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);
 
 /* Take a change up: into the table, where nobody sees it yet, and the group. */
@@ -187,7 +188,7 @@ int store_recent_load(struct store *s, struct sp_error *err);
 int store_flush_locked(struct store *s, struct sp_error *err);
 
 /* Make the active table the frozen one, and go over to the journal's other area. False where one is frozen already, or
- * there is nothing. With write_lock held. */
+ * there is nothing to flush. With write_lock held. */
 bool store_freeze(struct store *s);
 
 /* Flush the frozen table, if there is one. With write_lock held, or without. */

@@ -1,4 +1,5 @@
-/* Transactions whose changes go to the journal and into memory, and reading back what an earlier process left. */
+/* Transactions whose changes go to a log and into memory, and reading back what an earlier process left in the journal.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,19 +27,19 @@ store_has_recent(struct store *s)
 
 /* --- A transaction --- */
 
-/* Whether the next group may go to the journal. With write_lock held. */
+/* Whether the next group may go to the log alone. With write_lock held. */
 static bool
-may_journal(struct store *s, size_t bytes)
+may_wait(struct store *s, size_t bytes)
 {
 	uint64_t room;
 
-	if (!s->use_journal || bytes > JOURNAL_GROUP_BYTES / 2)
+	if (s->log == STORE_LOG_NONE || bytes > JOURNAL_GROUP_BYTES / 2)
 		return false;
 	/* The volume may be full in a way that cannot be seen (a quota): who writes is to be told. */
 	if (atomic_load(&s->flush_failed))
 		return false;
 	/* What a journal of an earlier process left could not be flushed yet, and it stands in both areas. */
-	if (s->journal == NULL && store_has_recent(s))
+	if (s->log == STORE_LOG_JOURNAL && s->journal == NULL && store_has_recent(s))
 		return false;
 	return file_free_bytes(s->dir, &room, NULL) < 0 || room >= VOLUME_ROOM;
 }
@@ -47,14 +48,14 @@ static bool
 is_due(const struct store *s)
 {
 	return recent_bytes(s->active) >= TABLE_BYTES_SOFT || recent_count(s->active) >= TABLE_COUNT_SOFT ||
-	       journal_room(s->journal) < AREA_ROOM_SOFT;
+	       (s->journal != NULL && journal_room(s->journal) < AREA_ROOM_SOFT);
 }
 
 static bool
 is_overdue(const struct store *s)
 {
 	return recent_bytes(s->active) >= TABLE_BYTES_HARD ||
-	       journal_room(s->journal) < journal_group_size(JOURNAL_GROUP_BYTES);
+	       (s->journal != NULL && journal_room(s->journal) < journal_group_size(JOURNAL_GROUP_BYTES));
 }
 
 /* Have the active table flushed before it grows too large, and wait for that only where it must be. */
@@ -63,7 +64,7 @@ make_way(struct store *s, struct sp_error *err)
 {
 	int rc;
 
-	if (s->active == NULL || s->journal == NULL || !is_due(s))
+	if (s->active == NULL || !is_due(s))
 		return 0;
 	if (!store_freeze(s) && is_overdue(s)) {
 		rc = store_flush_frozen(s, err);
@@ -139,7 +140,7 @@ store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, str
 
 	pthread_mutex_lock(&s->write_lock);
 	/* Without an environment, the usual way has the words for it. */
-	if (s->env == NULL || !may_journal(s, bytes)) {
+	if (s->env == NULL || !may_wait(s, bytes)) {
 		pthread_mutex_unlock(&s->write_lock);
 		return store_txn_begin(s, out, err);
 	}
@@ -190,9 +191,10 @@ recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_
 		.value = value,
 		.value_len = value_len };
 	struct recent_entry *e;
-	int rc;
+	int rc = 0;
 
-	rc = journal_add_op(&t->ops, &op);
+	if (t->store->log == STORE_LOG_JOURNAL)
+		rc = journal_add_op(&t->ops, &op);
 	e = rc == 0 ? recent_add(t->active, h->seq, key->mv_data, key->mv_size, value, value_len) : NULL;
 	if (e == NULL) {
 		t->broken = sp_error_set(err, rc < 0 ? rc : SP_ENOMEM, "write to the journal");
@@ -203,6 +205,7 @@ recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_
 	return 0;
 }
 
+/* What was changed is on disk when this returns 0; the caller's log has it already. */
 static int
 append(struct store_txn *t, struct sp_error *err)
 {
@@ -215,8 +218,10 @@ append(struct store_txn *t, struct sp_error *err)
 		.keys = t->meta.keys };
 	int rc = 0;
 
+	if (s->log == STORE_LOG_CALLERS)
+		return 0;
 	memcpy(g.cluster, t->meta.cluster, sizeof(g.cluster));
-	/* One of an earlier process, that could not be flushed at the start, has been since: see may_journal(). */
+	/* One of an earlier process, that could not be flushed at the start, has been since: see may_wait(). */
 	if (s->journal == NULL)
 		rc = journal_remove(s->dir, err);
 	if (rc == 0 && s->journal == NULL)
@@ -228,6 +233,7 @@ int
 recent_txn_commit(struct store_txn *t, struct sp_error *err)
 {
 	struct store *s = t->store;
+	struct recent_entry *last;
 	bool first;
 	int rc;
 
@@ -241,7 +247,13 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 		recent_txn_abort(t);
 		return rc;
 	}
-	recent_last(t->active)->ends_group = true;
+	/* A group without a change leads to the state that the one before it led to. */
+	last = recent_last(t->active);
+	if (last != NULL) {
+		last->ends_group = true;
+		last->applied_index = t->meta.applied_index;
+		last->applied_term = t->meta.applied_term;
+	}
 	pthread_mutex_lock(&s->recent_lock);
 	s->latest = t->meta;
 	first = s->flush_at_ms == 0;
@@ -331,6 +343,7 @@ load(struct store *s, struct loading *l, struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	s->flushed_seq = l->meta.seq;
+	s->flushed_applied = l->meta.applied_index;
 	rc = journal_read(s->dir, load_group, l, err);
 	if (rc < 0)
 		return rc == SP_ENOTFOUND ? 0 : rc;

@@ -100,6 +100,16 @@ store_commit_lmdb(struct store_txn *t, struct sp_error *err)
 	return rc == 0 ? 0 : store_error(err, rc, "commit");
 }
 
+/* LMDB is where all is, and the groups to come follow this. */
+static void
+note_commit(struct store *s, const struct meta *m)
+{
+	pthread_mutex_lock(&s->recent_lock);
+	s->latest = *m;
+	pthread_mutex_unlock(&s->recent_lock);
+	store_flushed(s, m);
+}
+
 int
 store_txn_commit(struct store_txn *t, struct sp_error *err)
 {
@@ -113,7 +123,7 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 		return recent_txn_commit(t, err);
 	rc = store_commit_lmdb(t, err);
 	if (rc == 0)
-		store_flushed(t->store, &t->meta);
+		note_commit(t->store, &t->meta);
 	txn_end(t);
 	return rc;
 }

@@ -20,7 +20,9 @@ static struct sp_error err;
 static struct store *
 open_store(const char *folder, enum store_attach how)
 {
-	struct store_options o = { .dir = tempdir_path(folder, "store"), .map_size = 64u << 20, .journal = true };
+	struct store_options o = {
+		.dir = tempdir_path(folder, "store"), .map_size = 64u << 20, .log = STORE_LOG_JOURNAL
+	};
 	struct store *s = store_new(&o, &err);
 
 	ck_assert_msg(s != NULL, "%s", err.text);
@@ -372,7 +374,7 @@ END_TEST
 
 START_TEST(store_attach__a_journal_of_another_state_is_refused)
 {
-	struct store_options o = { .map_size = 64u << 20, .journal = true };
+	struct store_options o = { .map_size = 64u << 20, .log = STORE_LOG_JOURNAL };
 	char theirs[TEMPDIR_MAX], place[TEMPDIR_MAX + 16];
 	struct store *after;
 
