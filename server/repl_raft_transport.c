@@ -86,6 +86,9 @@ connected(struct raft_uv_connect *tcp, struct uv_stream_s *stream, int status)
 {
 	struct raft_transport_connect *c = tcp->data;
 
+	/* A small message must not wait until the one before it was acknowledged. */
+	if (status == 0)
+		uv_tcp_nodelay((uv_tcp_t *)stream, 1);
 	c->cb(c->request, stream, status);
 	free(c);
 }

@@ -351,6 +351,30 @@ START_TEST(store_attach__after_a_crash_all_that_was_committed_is_there)
 }
 END_TEST
 
+/* A group that was given up leaves its table; what then changed without the journal is what the next group follows. */
+START_TEST(store_attach__after_a_crash_groups_of_a_new_epoch_are_there)
+{
+	struct position before;
+	struct store_txn *t;
+	struct store *s;
+	bool began;
+
+	ck_assert_int_eq(store_txn_begin_group(store, 100, &t, &err), 0);
+	store_txn_abort(t);
+	ck_assert_int_eq(store_txn_begin(store, &t, &err), 0);
+	ck_assert_int_eq(store_txn_follow(t, &err), 0);
+	ck_assert_int_eq(store_txn_lead(t, &began, &err), 0);
+	ck_assert_int_eq(store_txn_commit(t, &err), 0);
+	change("a", "1");
+	before = test_store_position(store);
+	crash();
+	s = open_store(other, STORE_EXISTING);
+	same_position(&before, &(struct position){ .seq = 1, .keys = 1, .epoch = 2, .digest = before.digest });
+	ck_assert_str_eq(look(s, "a", true), "1");
+	store_free(s);
+}
+END_TEST
+
 START_TEST(store_attach__a_group_that_was_cut_is_not_there_and_all_before_it_are)
 {
 	struct position p;
@@ -452,6 +476,7 @@ cases(void)
 	tcase_add_test(all, store_group__many_go_round_the_areas);
 	tcase_add_test(all, store_detach__leaves_no_journal);
 	tcase_add_loop_test(all, store_attach__after_a_crash_all_that_was_committed_is_there, 0, 2);
+	tcase_add_test(all, store_attach__after_a_crash_groups_of_a_new_epoch_are_there);
 	tcase_add_test(all, store_attach__a_group_that_was_cut_is_not_there_and_all_before_it_are);
 	tcase_add_test(all, store_attach__a_journal_of_another_state_is_refused);
 	tcase_add_test(all, store_attach__without_the_option_the_journal_is_read_all_the_same);
