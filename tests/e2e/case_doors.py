@@ -2,8 +2,10 @@
 
 import re
 
+from case_manifests import production_by_hand
+from case_raft import Raft
 from doors import Doors, Untouched, lines_for, sections
-from kube import check, is_ready, say
+from kube import DEFAULT_IMAGE, IMAGE, MANIFESTS, STORAGE_CLASS, check, is_ready, say
 from suite import FULL, SMOKE, case
 
 BATCH = '{"op":"put","key":"doors","value":"v"}\n'
@@ -15,9 +17,9 @@ def closed(doors, curl, what):
     check(code in (35, 52, 56, 58, 60) and not answer, f"{what}: curl exited {code}: {answer!r}")
 
 
-def check_roles(doors):
+def check_roles(doors, leader="seedpod-0"):
     """Every role against what it may and may not do; prints the table."""
-    pod, url = "seedpod-0.seedpod-headless", doors.client.url
+    pod, url = f"{leader}.seedpod-headless", doors.client.url
     doors.client.put("doors", "v")
     asked = {
         "GET /status": [url(pod, "/status")],
@@ -162,3 +164,60 @@ def doors_renewed(suite):
     # And a new pod is seeded by what is in force now.
     suite.scale(4)
     suite.equal_digests(suite.names(4))
+
+
+def production(suite):
+    """examples/production as text, with what this cluster has not: its storage class, a processor a pod, its registry."""
+    code, text, _ = suite.kube.try_run("kustomize", str(MANIFESTS / "examples" / "production"), quiet=True)
+    if code != 0:
+        text = production_by_hand(suite)
+    if not suite.serves("policy/v1"):
+        text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
+    text = text.replace("registry.example.com/" + DEFAULT_IMAGE.partition("/")[2], IMAGE)
+    text = re.sub(r"\n *storageClassName: fast-local", "\\g<0>" if STORAGE_CLASS == "fast-local" else "", text)
+    if STORAGE_CLASS and STORAGE_CLASS != "fast-local":
+        text = re.sub(r"(\n *)accessModes:", rf"\1storageClassName: {STORAGE_CLASS}\g<0>", text)
+    return re.sub(r"cpu: (\"1\"|1)\n", "cpu: 100m\n", text)
+
+
+@case(FULL)
+def production_example(suite):
+    """examples/production, with its Secrets: three pods behind TLS and tokens; written, read, scaled."""
+    kube, client, doors = suite.kube, suite.client, Doors(suite)
+    doors.publish_certificate()
+    doors.publish_tokens()
+    kube.run("apply", "-f", "-", input=production(suite))
+    kube.wait_ready(3, timeout=300)
+    doors.open()
+    check_roles(doors)
+    suite.settle(client.put("doors", "once more"), suite.names(3))
+    check('"msg":"seeded"' in kube.logs("seedpod-1", "init"), "seedpod-1 was not seeded")
+    untouched = Untouched(suite)
+    suite.scale(4)
+    suite.equal_digests(suite.names(4))
+    check(set(untouched.before.items()) <= set(untouched.look(suite).items()), "a pod was restarted")
+
+
+@case(FULL)
+def raft_doors(suite):
+    """Mode raft behind TLS and tokens: founds, joins, elects, renews, scales 3 -> 4 -> 3; nothing acknowledged is lost."""
+    kube, doors = suite.kube, Doors(suite)
+    doors.publish_certificate()
+    doors.publish_tokens()
+    doors.open()
+    raft = Raft(suite, ["raft", "raft-leave", "tls", "auth"], sections("raft") + lines_for("tls") + lines_for("auth"))
+    closed(doors, [f"http://{suite.client.host('seedpod')}:9876/status"], "plain HTTP")
+    check_roles(doors, raft.leader())
+    lost = raft.leader()
+    raft.during(f"kubectl delete pod {lost} --grace-period=0 --force (the leader)",
+                lambda: raft.delete(lost, "--grace-period=0", "--force"))
+    raft.wait_voters(3)
+    raft.during("certificate renewed", lambda: doors.wait_served(doors.publish_certificate(), raft.names()))
+
+    def scale(count):
+        suite.scale(count)
+        raft.count = count
+        raft.wait_voters(count)
+    raft.during("scale 3 -> 4, until all vote", lambda: scale(4))
+    raft.during("scale 4 -> 3, until it has left", lambda: scale(3))
+    raft.check_all()

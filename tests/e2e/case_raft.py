@@ -11,10 +11,10 @@ TRY_SECONDS = 1  # a writer's patience with one try: a pod that is gone does not
 class Raft:
     """The set in mode raft, and everything that was acknowledged to its writers."""
 
-    def __init__(self, suite, components=("raft",)):
+    def __init__(self, suite, components=("raft",), ini=None):
         self.suite, self.kube, self.client = suite, suite.kube, suite.client
         self.written = []  # (prefix, acknowledged)
-        suite.deploy(replicas=None, components=components)
+        suite.deploy(replicas=None, components=components, ini=ini)
         self.count = 3
         self.wait_voters(3)
 
