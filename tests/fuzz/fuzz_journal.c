@@ -7,13 +7,14 @@
  * another and tell the truth, but for those that a second byte of theirs says to spoil. Where nothing is spoilt, the
  * store must open at exactly the state that the target computes.
  *
- * The areas are made small, as each is read whole: this file's functions stand in for those of the archive.
+ * The areas are made small, as each is read whole: these files' functions stand in for those of the archive.
  */
 #include "server/journal.h"
 
 #undef JOURNAL_AREA_BYTES
 #define JOURNAL_AREA_BYTES (16 * JOURNAL_PAGE)
 #include "server/journal.c"
+#include "server/journal_read.c"
 
 #include <sys/stat.h>
 #include <uuid.h>
@@ -125,10 +126,10 @@ put_group(int fd, struct model *m, off_t at, const uint8_t *ops, size_t len, uin
 	/* A number of the head, or a byte of the changes. */
 	if (spoilt != 0 && spoilt < 0x80)
 		page[4 + spoilt % 100] ^= spoilt;
-	memcpy(page + HEAD_BYTES, ops, len);
-	digest_to_bytes(digest_of(page, HEAD_BYTES + len), page + HEAD_CHECKSUM);
+	memcpy(page + JOURNAL_HEAD_BYTES, ops, len);
+	digest_to_bytes(digest_of(page, JOURNAL_HEAD_BYTES + len), page + JOURNAL_CHECKSUM_AT);
 	if (spoilt >= 0x80)
-		page[(HEAD_BYTES + len) * (spoilt - 0x80) / 0x80] ^= 1;
+		page[(JOURNAL_HEAD_BYTES + len) * (spoilt - 0x80) / 0x80] ^= 1;
 	FUZZ_REQUIRE(pwrite(fd, page, size, at) == (ssize_t)size);
 }
 
@@ -136,7 +137,7 @@ put_group(int fd, struct model *m, off_t at, const uint8_t *ops, size_t len, uin
 static bool
 write_pieces(int fd, struct model *m, const uint8_t *data, size_t size)
 {
-	size_t used[AREAS] = { 0 };
+	size_t used[JOURNAL_AREAS] = { 0 };
 	bool honest = true;
 	int current = -1;
 
@@ -150,8 +151,9 @@ write_pieces(int fd, struct model *m, const uint8_t *data, size_t size)
 		len = len < size ? len : size;
 		if (where & RAW) {
 			honest = false;
-			FUZZ_REQUIRE(pwrite(fd, data, len,
-					 area_offset((unsigned)area) + (where & PLACE) * JOURNAL_PAGE) == (ssize_t)len);
+			FUZZ_REQUIRE(
+			    pwrite(fd, data, len,
+				journal_area_offset((unsigned)area) + (where & PLACE) * JOURNAL_PAGE) == (ssize_t)len);
 		} else if ((area == current || used[area] == 0) &&
 			   used[area] + journal_group_size(len) <= JOURNAL_AREA_BYTES) {
 			/* Areas take turns; one that was left is not written again here. */
@@ -161,7 +163,7 @@ write_pieces(int fd, struct model *m, const uint8_t *data, size_t size)
 			}
 			current = area;
 			honest &= follow(m, data, len) && spoilt == 0;
-			put_group(fd, m, area_offset((unsigned)area) + (off_t)used[area], data, len, spoilt);
+			put_group(fd, m, journal_area_offset((unsigned)area) + (off_t)used[area], data, len, spoilt);
 			used[area] += journal_group_size(len);
 		}
 		data += len;
@@ -174,13 +176,13 @@ static bool
 write_file(struct model *m, const uint8_t *data, size_t size)
 {
 	int fd = open(tempdir_path(fuzz_folder(), "store/" JOURNAL_NAME), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	uint8_t head[FILE_HEAD_BYTES] = { 0 };
+	uint8_t head[JOURNAL_FILE_HEAD_BYTES] = { 0 };
 	bool honest;
 
 	FUZZ_REQUIRE(fd >= 0);
-	memcpy(head, file_magic, sizeof(file_magic));
-	put_le(head + 8, FORMAT, 4);
-	memcpy(head + SALT_AT, salt, sizeof(salt));
+	memcpy(head, JOURNAL_FILE_MAGIC, strlen(JOURNAL_FILE_MAGIC));
+	journal_put_le(head + 8, JOURNAL_FORMAT, 4);
+	memcpy(head + JOURNAL_SALT_AT, salt, sizeof(salt));
 	if ((data[0] & NO_HEAD) == 0)
 		FUZZ_REQUIRE(pwrite(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head));
 	honest = write_pieces(fd, m, data + 1, size - 1);

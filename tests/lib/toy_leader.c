@@ -1,5 +1,6 @@
 #include "tests/lib/toy_leader.h"
 
+#include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/feed.h"
+#include "lib/http.h"
 
 #define TICK_MS 5
 
@@ -162,6 +164,17 @@ toy_leader_start(struct toy_leader *l, unsigned port)
 	snprintf(l->url, sizeof(l->url), "http://%s:%u", host, l->port);
 	if (pthread_create(&l->ticker, NULL, tick, l) != 0)
 		abort();
+}
+
+void
+toy_pair_start(struct toy_leader *l, struct toy_store *follower, struct toy_driver *d)
+{
+	memset(l, 0, sizeof(*l));
+	ck_assert_int_eq(http_setup(NULL), 0);
+	toy_init(&l->store, ROLE_LEADER);
+	toy_leader_start(l, 0);
+	toy_init(follower, ROLE_FOLLOWER);
+	toy_driver_init(d, follower);
 }
 
 void

@@ -50,6 +50,9 @@ struct toy_leader {
  */
 void toy_leader_start(struct toy_leader *l, unsigned port);
 
+/* A leader on any port, an empty follower, and the driver that reaches it. */
+void toy_pair_start(struct toy_leader *l, struct toy_store *follower, struct toy_driver *d);
+
 /* No longer answers, and lets go of the port; the store stays. */
 void toy_leader_stop(struct toy_leader *l);
 

@@ -91,13 +91,8 @@ begin(const char *more)
 static void
 setup(void)
 {
-	memset(&leader, 0, sizeof(leader));
 	atomic_store(&reseed_began, false);
-	ck_assert_int_eq(http_setup(NULL), 0);
-	toy_init(&leader.store, ROLE_LEADER);
-	toy_leader_start(&leader, 0);
-	toy_init(&store, ROLE_FOLLOWER);
-	toy_driver_init(&driver, &store);
+	toy_pair_start(&leader, &store, &driver);
 	toy_driver_init(&watch_driver, &store);
 	snprintf(seed_path, sizeof(seed_path), "/tmp/seedpod-test-seed-%d.json", (int)getpid());
 }

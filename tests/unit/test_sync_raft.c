@@ -116,13 +116,8 @@ begin(const char *more)
 static void
 setup(void)
 {
-	memset(&leader, 0, sizeof(leader));
 	memset(&reseeds, 0, sizeof(reseeds));
-	ck_assert_int_eq(http_setup(NULL), 0);
-	toy_init(&leader.store, ROLE_LEADER);
-	toy_leader_start(&leader, 0);
-	toy_init(&store, ROLE_FOLLOWER);
-	toy_driver_init(&driver, &store);
+	toy_pair_start(&leader, &store, &driver);
 	leader_applied(100);
 	member(RAFT_ROLE_FOLLOWER, 100);
 }

@@ -1,0 +1,53 @@
+/* The journal's bytes, for those that write and read them (journal.c, journal_read.c). */
+#ifndef SERVER_JOURNAL_LAYOUT_H_
+#define SERVER_JOURNAL_LAYOUT_H_
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "server/journal.h"
+
+#define JOURNAL_FORMAT 1
+#define JOURNAL_AREAS  2
+
+/*
+ * The file's first page: magic[8] format:u32 salt[16] (random). A group's head, all numbers little-endian, digests
+ * big-endian: magic[4] len:u32 generation:u64 index:u64 base_seq:u64 seq:u64 epoch:u64 keys:u64 cluster[16]
+ * base_digest[16] digest[16] checksum[16]; the checksum is XXH3-128 of the head, with the salt in the checksum's place,
+ * and the changes. Changes follow, and zeros up to the page's end. `generation` grows by one with each switch of areas,
+ * `index` with each group from 0. The salt sees to it that no value that somebody stores can look like a group.
+ */
+#define JOURNAL_FILE_MAGIC      "spjournl"
+#define JOURNAL_FILE_HEAD_BYTES 28
+#define JOURNAL_SALT_AT         12
+#define JOURNAL_GROUP_MAGIC     "spjg"
+#define JOURNAL_CHECKSUM_AT     104
+#define JOURNAL_HEAD_BYTES      120
+/* A change: kind:u8 key_len:u16 value_len:u32, key, value. */
+#define JOURNAL_OP_HEAD_BYTES 7
+
+static inline void
+journal_put_le(unsigned char *out, uint64_t value, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		out[i] = (unsigned char)(value >> (8 * i));
+}
+
+static inline uint64_t
+journal_get_le(const unsigned char *in, size_t bytes)
+{
+	uint64_t value = 0;
+
+	for (size_t i = bytes; i > 0; i--)
+		value = value << 8 | in[i - 1];
+	return value;
+}
+
+static inline off_t
+journal_area_offset(unsigned area)
+{
+	return JOURNAL_PAGE + (off_t)area * JOURNAL_AREA_BYTES;
+}
+
+#endif
