@@ -135,7 +135,7 @@ coverage: ## run the tests in a build that counts, and say which lines of lib co
 	@$(MAKE) --no-print-directory BUILD=build-coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic' all faults \
 		$(UNIT_TESTS:$(BUILD)/%=build-coverage/%)
 	@find build-coverage -name '*.gcda' -delete
-	@BUILD=$(abspath build-coverage) SEEDPOD_TEST_SLOW=2 TESTS='$(TESTS)' tests/run all || true
+	@BUILD=$(abspath build-coverage) SEEDPOD_TEST_SLOW=2 SEEDPOD_TEST_COUNTING=1 TESTS='$(TESTS)' tests/run all || true
 	@tests/coverage build-coverage
 
 torture: all faults ## faults of all kinds under load for MINUTES=30, against a model (SEED=N repeats, PODS=4)

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """The mehdb API, word for word as its users know it, through curl as they would."""
 
+import itertools
 import json
 import random
+import string
 import subprocess
 import unittest
 
@@ -78,6 +80,15 @@ class Mehdb(support.SharedPods):
         keys = json.loads(reply.body)
         self.assertEqual(keys, sorted(keys))
         self.assertLessEqual({"zulu", "alpha", "mike"}, set(keys))
+
+    def test_keys_that_take_more_than_one_piece_are_all_there_and_sorted(self):
+        names = {"long" + "".join(letters) * 3 for letters in itertools.product(string.ascii_lowercase, repeat=3)}
+        self.leader.load((name, "x") for name in names)
+        self.pods.wait_equal()
+        for pod in self.pods:
+            keys = json.loads(pod.get("/keys").body)
+            self.assertEqual(keys, sorted(keys))
+            self.assertEqual({key for key in keys if key.startswith("long")}, names)
 
     def test_status_is_the_role(self):
         self.assertEqual(curl(f"{self.leader.ip}:9876/status"), b"leader")
