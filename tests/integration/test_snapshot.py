@@ -165,6 +165,23 @@ class Snapshot(support.SharedPods):
         self.assertLess(grown, 32 << 10, "KiB of its own memory")
 
 
+class Receiver(support.PodTest):
+    def test_init_seeds_a_snapshot_that_is_larger_than_its_memory_may_be(self):
+        if support.SANITIZE:
+            self.skipTest("sanitizers take memory of their own")
+        pods = self.pod_set(0)
+        leader, follower = pods.add(), pods.add()
+        leader.start_serving()
+        leader.load(((f"bulk-{n:05d}", "x" * 60000) for n in range(1500)), batch=100)
+        # What init may have of its own, threads' stacks with it: a fiftieth of the snapshot does not do, half of it does.
+        for mib, exits in ((2, False), (44, True)):
+            follower.init.wrap = ["prlimit", f"--data={mib << 20}"]
+            code, log = follower.run_init()
+            self.assertEqual(code == 0, exits, log)
+        self.assertGreater((follower.store_dir / "data.mdb").stat().st_size, (85 << 20))
+        self.assertEqual(follower.offline_position()["digest"], leader.position()["digest"])
+
+
 def rss_anonymous_kib(pid):
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
