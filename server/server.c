@@ -298,12 +298,8 @@ listen_all(struct server *s, struct sp_error *err)
 {
 	int rc;
 
-	rc = make_control_dir(s, err);
-	if (rc < 0)
-		return rc;
-	s->control = http_serve_control(&s->api, s->conf.server_control_socket, err);
-	if (s->control == NULL)
-		return err->code;
+	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves clients.
+	 */
 	s->network = http_serve(&s->api, s->conf.server_listen, s->conf.server_threads, err);
 	if (s->network == NULL)
 		return err->code;
@@ -313,6 +309,12 @@ listen_all(struct server *s, struct sp_error *err)
 		if (s->peers == NULL)
 			return err->code;
 	}
+	rc = make_control_dir(s, err);
+	if (rc < 0)
+		return rc;
+	s->control = http_serve_control(&s->api, s->conf.server_control_socket, err);
+	if (s->control == NULL)
+		return err->code;
 	log_info("serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
 	    LOG_BOOL("tls", s->doors.serving != NULL), LOG_BOOL("auth", s->doors.tokens != NULL));
 	doors_warn(&s->doors);

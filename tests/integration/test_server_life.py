@@ -2,11 +2,31 @@
 """The server under stress: a full volume, a map that must grow, SIGTERM under load, many clients."""
 
 import http.client
+import socket
 import threading
 import time
 
 import support
 from support import wait_until
+
+
+class Start(support.PodTest):
+    def test_who_finds_the_control_socket_finds_the_port_too(self):
+        # The sidecar calls the pod ready by what the control socket answers.
+        pods = self.pod_set(1)
+        pod = pods.leader
+        for _ in range(10):
+            pod.server.stop()
+            pod.server.start()
+            deadline = time.monotonic() + 20 * support.SLOW
+            while True:  # without a pause: the moment is short
+                try:
+                    with socket.socket(socket.AF_UNIX) as control:
+                        control.connect(str(pod.control_socket))
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    self.assertLess(time.monotonic(), deadline, pods.log_tails())
+            socket.create_connection((pod.ip, support.podset.API_PORT)).close()
 
 
 class FullVolume(support.PodTest):

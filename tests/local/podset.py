@@ -465,8 +465,16 @@ class Pod:
             return client.ask(method, path, body)
 
     def ask_control(self, method, path, body=None, headers=None):
-        with Client("", 0, unix=self.control_socket) as client:
-            return client.ask(method, path, body, headers)
+        """Ask through the control socket. It is the last that a server opens when it starts: that is waited for."""
+        deadline = time.monotonic() + 5 * SLOW
+        while True:
+            with Client("", 0, unix=self.control_socket) as client:
+                try:
+                    return client.ask(method, path, body, headers)
+                except (FileNotFoundError, ConnectionRefusedError):
+                    if not self.server.running or time.monotonic() > deadline:
+                        raise
+            time.sleep(0.01)
 
     def position(self):
         reply = self.get("/v1/position")
