@@ -95,6 +95,7 @@ class Damage(support.PodTest):
         leaf = self.whole.index(b"key-01500") // PAGE * PAGE
         lower = int.from_bytes(self.whole[leaf + 12:leaf + 14], "little")
         self.put(self.changed(leaf + 16, b"\xf8\xff" * ((lower - 16) // 2)))
+        self.pod.environment = support.quiet_sanitizers()
         code, text = self.verify()
         self.assertEqual(code, 65)
         self.assertIn(f"page {leaf // PAGE} is damaged", text)
@@ -121,6 +122,7 @@ class Damage(support.PodTest):
         """A file that is cut while the server runs: reading it through memory is SIGBUS."""
         self.put(self.whole)
         self.pods.edit_config({"log.format": "json"})
+        self.pod.environment = support.quiet_sanitizers()
         self.pod.server.start()
         wait_until(self.pod.position, 20, "it serves", self.pods)
         with open(self.data, "r+b") as out:

@@ -53,6 +53,12 @@ def need_root(why):
         raise unittest.SkipTest(f"needs root: {why}")
 
 
+def quiet_sanitizers():
+    """Variables for a program that is to end by SIGBUS or SIGSEGV: no sanitizer has to report that."""
+    return {name: os.environ.get(name, "") + ":handle_sigbus=0:handle_segv=0"
+            for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")}
+
+
 def seeded_random(name):
     """Random numbers that a failure's message lets one repeat: SEEDPOD_TEST_SEED=… sets them."""
     seed = int(os.environ.get("SEEDPOD_TEST_SEED", random.SystemRandom().randrange(1 << 32)))

@@ -9,7 +9,8 @@ from support import need, wait_until
 
 
 class Session(support.PodTest):
-    """Members are processes; 127.0.<octet>.1 is their machine, the ports are those of the session."""
+    """Members are processes; 127.0.<octet>.1 is their machine, the ports are like those of the session,
+    but below those that the kernel gives to connections: member 4 would lose 42380 to one now and then."""
 
     def setUp(self):
         super().setUp()
@@ -27,14 +28,14 @@ class Session(support.PodTest):
             process.wait()
 
     def urls(self, members):
-        return ",".join(f"http://{self.host}:{n}2379" for n in range(1, members + 1))
+        return ",".join(f"http://{self.host}:1{n}379" for n in range(1, members + 1))
 
     def start(self, number, members=3, *more):
         log = open(f"{self.folder.name}/{number}.log", "ab")
         self.addCleanup(log.close)
         self.processes[number] = subprocess.Popen(
             [str(support.BUILD / "seedpod-server"), "--id", str(number), "--cluster", self.urls(members), "--port",
-             f"{number}2380", *more], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+             f"1{number}380", *more], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def curl(self, *arguments):
         """(status, body) of one curl."""
@@ -44,10 +45,10 @@ class Session(support.PodTest):
         return int(status or 0), body
 
     def put(self, number, key, value):
-        return self.curl("-L", "-XPUT", "-d", value, f"http://{self.host}:{number}2380/{key}")[0]
+        return self.curl("-L", "-XPUT", "-d", value, f"http://{self.host}:1{number}380/{key}")[0]
 
     def get(self, number, key):
-        return self.curl("-L", f"http://{self.host}:{number}2380/{key}")
+        return self.curl("-L", f"http://{self.host}:1{number}380/{key}")
 
     def logs(self):
         return "".join(open(f"{self.folder.name}/{n}.log").read()[-3000:] for n in self.processes)
@@ -59,7 +60,7 @@ class Session(support.PodTest):
             raise AssertionError(f"{problem}\n{self.logs()}") from None
 
     def voters(self, number):
-        status, body = self.curl(f"http://{self.host}:{number}2380/v1/members")
+        status, body = self.curl(f"http://{self.host}:1{number}380/v1/members")
         return body.count('"role":"voter"') if status == 200 else 0
 
     def test_three_members_one_stops_and_returns_a_fourth_comes_the_third_goes(self):
@@ -79,18 +80,18 @@ class Session(support.PodTest):
         self.start(2)
         self.wait(lambda: self.get(2, "my-key") == (200, "foo"), "the second caught up")
         # Add a fourth with POST, then start it.
-        self.wait(lambda: self.curl("-L", "-XPOST", "-d", f"http://{self.host}:42379",
-                                    f"http://{self.host}:12380/4")[0] == 204, "the fourth is announced")
+        self.wait(lambda: self.curl("-L", "-XPOST", "-d", f"http://{self.host}:14379",
+                                    f"http://{self.host}:11380/4")[0] == 204, "the fourth is announced")
         self.start(4, 4, "--join")
         self.wait(lambda: self.voters(1) == 4, "four vote")
         self.wait(lambda: self.get(4, "my-key") == (200, "foo"), "the fourth has it")
         self.assertEqual(self.put(4, "from-four", "bar"), 204)
         # Remove the third with DELETE: it shuts itself down.
-        self.wait(lambda: self.curl("-L", "-XDELETE", f"http://{self.host}:12380/3")[0] in (204, 404), "it is removed")
+        self.wait(lambda: self.curl("-L", "-XDELETE", f"http://{self.host}:11380/3")[0] in (204, 404), "it is removed")
         self.assertEqual(self.processes[3].wait(20 * support.SLOW), 0)
         self.wait(lambda: self.voters(1) == 3, "three vote again")
         self.assertEqual(self.put(2, "my-key", "baz"), 204)
-        status, headers = self.curl("-i", "-XPATCH", f"http://{self.host}:12380/my-key")
+        status, headers = self.curl("-i", "-XPATCH", f"http://{self.host}:11380/my-key")
         self.assertEqual(status, 405)
         self.assertRegex(headers, r"(?m)^Allow: PUT, GET, HEAD, POST, DELETE\r?$")
 
