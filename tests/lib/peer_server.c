@@ -256,6 +256,6 @@ peer_refused_url(char *out, size_t size)
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&address, &len) < 0)
 		give_up("peer_refused_url: bind");
+	/* Bound and not listening, until the test's process ends: so nobody else can be given the port meanwhile. */
 	snprintf(out, size, "http://127.0.0.1:%u", ntohs(address.sin_port));
-	close(fd);
 }

@@ -41,15 +41,20 @@ reply_feed(struct toy_leader *l, struct request *rq, uint64_t since)
 	buf_release(&feed);
 }
 
-/* Lay it aside until there is news, or until_ms. */
-static void
+/* Lay it aside until there is news, or until_ms. False, and not laid aside, where nobody will look at it again: a request
+ * that stays suspended would be the end of us when the listener is freed. */
+static bool
 lay_aside(struct toy_leader *l, struct request *rq, uint64_t since, int64_t until_ms)
 {
 	size_t i = 0;
 
+	pthread_mutex_lock(&l->mutex);
+	if (l->closed) {
+		pthread_mutex_unlock(&l->mutex);
+		return false;
+	}
 	request_set_state(rq, l);
 	request_suspend(rq);
-	pthread_mutex_lock(&l->mutex);
 	while (i < TOY_PENDING_MAX && l->pending[i].rq != NULL)
 		i++;
 	if (i == TOY_PENDING_MAX)
@@ -58,6 +63,7 @@ lay_aside(struct toy_leader *l, struct request *rq, uint64_t since, int64_t unti
 	l->pending[i].until_ms = until_ms;
 	l->pending[i].since = since;
 	pthread_mutex_unlock(&l->mutex);
+	return true;
 }
 
 static long long
@@ -86,9 +92,8 @@ changes(struct toy_leader *l, struct request *rq)
 	}
 	if (mood == TOY_HORIZON || mood == TOY_STRANGE)
 		request_reply(rq, mood == TOY_HORIZON ? 410 : 409, "text/plain", "no\n", 3);
-	else if (wait_ms > 0 && request_state(rq) == NULL && toy_position(&l->store).seq <= since)
-		lay_aside(l, rq, since, clock_mono_ms() + wait_ms);
-	else
+	else if (wait_ms <= 0 || request_state(rq) != NULL || toy_position(&l->store).seq > since ||
+	    !lay_aside(l, rq, since, clock_mono_ms() + wait_ms))
 		reply_feed(l, rq, since);
 }
 
@@ -100,9 +105,9 @@ handle(struct request *rq, void *arg)
 
 	if (is_position && request_state(rq) == NULL)
 		atomic_fetch_add(&l->positions, 1);
-	if (atomic_load(&l->mood) == TOY_SILENT && !atomic_load(&l->stopping))
-		lay_aside(l, rq, UINT64_MAX, INT64_MAX);
-	else if (atomic_load(&l->mood) == TOY_DOWN)
+	if (atomic_load(&l->mood) == TOY_SILENT && lay_aside(l, rq, UINT64_MAX, INT64_MAX))
+		return;
+	if (atomic_load(&l->mood) == TOY_DOWN)
 		request_reply(rq, 503, "text/plain", "down\n", 5);
 	else if (is_position)
 		reply_position(l, rq);
@@ -114,12 +119,11 @@ static void *
 tick(void *arg)
 {
 	struct toy_leader *l = arg;
-	bool stopping, left;
+	bool stopping;
 	uint64_t seq;
 
 	do {
 		stopping = atomic_load(&l->stopping);
-		left = false;
 		seq = toy_position(&l->store).seq;
 		pthread_mutex_lock(&l->mutex);
 		for (size_t i = 0; i < TOY_PENDING_MAX; i++) {
@@ -127,15 +131,15 @@ tick(void *arg)
 
 			if (rq == NULL)
 				continue;
-			left = true;
 			if (!stopping && seq <= l->pending[i].since && clock_mono_ms() < l->pending[i].until_ms)
 				continue;
 			l->pending[i].rq = NULL;
 			request_resume(rq);
 		}
+		l->closed = stopping;
 		pthread_mutex_unlock(&l->mutex);
 		clock_sleep_ms(TICK_MS);
-	} while (!stopping || left);
+	} while (!stopping);
 	return NULL;
 }
 
@@ -154,6 +158,7 @@ toy_leader_start(struct toy_leader *l, unsigned port)
 	if (atomic_load(&l->batch) == 0)
 		atomic_store(&l->batch, TOY_RECORDS_MAX);
 	memset(l->pending, 0, sizeof(l->pending));
+	l->closed = false;
 	pthread_mutex_init(&l->mutex, NULL);
 	l->listener = listener_new(&o, &err);
 	if (l->listener == NULL) {

@@ -11,7 +11,7 @@
 #include "lib/listener.h"
 #include "tests/lib/toy_store.h"
 
-#define TOY_PENDING_MAX 16
+#define TOY_PENDING_MAX 128
 
 enum toy_mood {
 	TOY_WELL,
@@ -37,6 +37,7 @@ struct toy_leader {
 	atomic_bool stopping;
 
 	pthread_mutex_t mutex; /* guards what follows */
+	bool closed;           /* nothing can be laid aside any more */
 	struct {
 		struct request *rq;
 		int64_t until_ms;
