@@ -9,6 +9,7 @@
 #   PODS=N           how many pods `make up` starts       (3)
 #   MODE=static|raft who leads them, in `make up` and `make soak`   (static)
 #   TESTS=PATTERN    which integration tests run          (all)
+#   STRESS=N         so many workers of stress-ng keep the processors busy beside the tests   (none)
 #   MINUTES=N        how long `make torture` runs         (30); SEED=N repeats its choices
 #   BENCH='AREA …'   what `make bench` measures           (all: seeding followers compression writes reads lag catchup
 #                    small growth raft failover; on demand: large)
@@ -145,13 +146,16 @@ deps: ## install what is missing from Debian (as root, or through sudo)
 	@tests/deps
 
 test: all faults $(UNIT_TESTS) ## unit and integration tests; the last line counts them
-	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run all
+	@$(if $(STRESS),tests/deps stress-ng)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' STRESS='$(STRESS)' tests/run all
 
 test-unit: $(UNIT_TESTS) ## the unit tests alone
-	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' tests/run unit
+	@$(if $(STRESS),tests/deps stress-ng)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' STRESS='$(STRESS)' tests/run unit
 
 test-integration: all faults ## the integration tests alone (TESTS=PATTERN picks some)
-	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' tests/run integration
+	@$(if $(STRESS),tests/deps stress-ng)
+	@BUILD=$(abspath $(BUILD)) SANITIZE='$(SANITIZE)' TESTS='$(TESTS)' STRESS='$(STRESS)' tests/run integration
 
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,lag load measure)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/client.o

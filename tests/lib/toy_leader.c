@@ -41,8 +41,8 @@ reply_feed(struct toy_leader *l, struct request *rq, uint64_t since)
 	buf_release(&feed);
 }
 
-/* Lay it aside until there is news, or until_ms. False, and not laid aside, where nobody will look at it again: a request
- * that stays suspended would be the end of us when the listener is freed. */
+/* Lay it aside until there is news, or until_ms. False, and not laid aside, where nobody will look at it again: a
+ * request that stays suspended would be the end of us when the listener is freed. */
 static bool
 lay_aside(struct toy_leader *l, struct request *rq, uint64_t since, int64_t until_ms)
 {
@@ -93,7 +93,7 @@ changes(struct toy_leader *l, struct request *rq)
 	if (mood == TOY_HORIZON || mood == TOY_STRANGE)
 		request_reply(rq, mood == TOY_HORIZON ? 410 : 409, "text/plain", "no\n", 3);
 	else if (wait_ms <= 0 || request_state(rq) != NULL || toy_position(&l->store).seq > since ||
-	    !lay_aside(l, rq, since, clock_mono_ms() + wait_ms))
+		 !lay_aside(l, rq, since, clock_mono_ms() + wait_ms))
 		reply_feed(l, rq, since);
 }
 

@@ -15,8 +15,8 @@
 #include "tests/lib/toy_leader.h"
 #include "tests/lib/toy_store.h"
 
-/* How long anything may take on a machine that does other things too, and what says that nobody waited for a long poll's
- * end (5 s) instead of for what the test is about. */
+/* How long anything may take on a machine that does other things too, and what says that nobody waited for a long
+ * poll's end (5 s) instead of for what the test is about. */
 #define DEADLINE_MS 10000
 #define SOON_MS     4000
 
