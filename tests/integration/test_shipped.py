@@ -53,6 +53,13 @@ class Manifests(unittest.TestCase):
         self.check_doors(self.overlay("tls", "auth", "native-sidecar", "raft"), True)
         self.check_doors(self.overlay("native-sidecar", "network-policy", "auth", "tls"), True)
 
+    def test_where_a_certificate_is_required_the_pod_probes_itself(self):
+        text = self.overlay("tls", "auth", "tls-require")
+        self.check_doors(text, False)
+        self.assertEqual(text.count("https://127.0.0.1:9876/status\n"), 2)
+        self.assertEqual(text.count("https://127.0.0.1:9876/status?level=full\n"), 1)
+        self.assertNotIn("httpGet:\n            path: /status\n            port: api", text)
+
     def test_production_has_its_doors_shut(self):
         self.check_doors(render(MANIFESTS / "examples" / "production"), True)
 
