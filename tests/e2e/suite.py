@@ -88,7 +88,7 @@ class Suite:
 
     def forget_set(self):
         """Delete the set, its volumes and all that belongs to it."""
-        self.kube.run("delete", "sts,svc,cm,pdb,pods,pvc", "-l", "app.kubernetes.io/name=seedpod", "--wait=false",
+        self.kube.run("delete", "sts,svc,cm,pdb,netpol,pods,pvc", "-l", "app.kubernetes.io/name=seedpod", "--wait=false",
                       "--ignore-not-found", show=False)
         self.kube.wait_gone("sts,pods,pvc", "-l", "app.kubernetes.io/name=seedpod")
 
