@@ -48,6 +48,11 @@ MATRIX = {
         ("init.checked", OLD), ("file.renamed", NEW), ("volume.committed", NEW), ("file.renamed:2", NEW),
         ("volume.put_aside", NEW), ("file.renamed:3", NEW), ("volume.swapped", NEW), ("init.swapped", NEW),
         ("file.written", NEW), ("file.removed", NEW), ("file.removed:2", NEW), ("init.cleaned", NEW)),
+    # With on_divergence = reseed; until the new store is ready, the old one stays, and is what a start without peers serves.
+    "replace a diverged follower's store": (
+        ("init.planned", OLD), ("init.connected", OLD), ("init.incoming_made", OLD), ("init.piece_taken", OLD),
+        ("init.piece_taken:3", OLD), ("init.downloaded", OLD), ("init.verified", OLD), ("init.checked", OLD),
+        ("volume.committed", NEW), ("volume.put_aside", NEW), ("volume.swapped", NEW), ("file.removed", NEW)),
     "finish a swap that was killed": (
         ("init.locked", NEW), ("volume.committed", NEW), ("file.renamed", NEW), ("volume.put_aside", NEW),
         ("file.renamed:2", NEW), ("volume.swapped", NEW), ("volume.incoming_removed", NEW), ("file.removed", NEW),
@@ -254,8 +259,8 @@ class Crash(support.PodTest):
 class Init(Crash):
     """A leader that runs all the time, a follower whose init is killed."""
 
-    def setting(self, replicas=2):
-        self.pods = self.pod_set(0, build=FAULTS)
+    def setting(self, config=None):
+        self.pods = self.pod_set(0, config, build=FAULTS)
         self.leader, self.follower = self.pods.add(), self.pods.add()
         self.leader.start_serving()
         self.victims = [self.follower]
@@ -304,6 +309,26 @@ class Init(Crash):
             left = self.init_killed(self.follower, point, "--reseed")
             return self.found(self.follower, self.old), f"left {left}"
         self.each("replace a follower's store", run)
+
+    def test_replace_diverged(self):
+        self.setting({"sync.on_divergence": "reseed"})
+        self.put_volume(self.follower, self.old_volume)
+        self.serving(self.follower)
+        self.assertEqual(self.follower.ask_control("POST", "/role", b'{"role":"leader"}').status, 200)
+        self.follower.load((f"own-{n}", "its own " * 50) for n in range(200))
+        own = content(self.follower)
+        self.assertIn("own-7", own)
+        self.follower.server.stop()
+        volume = self.keep_volume(self.follower, "diverged-volume")
+
+        def run(point):
+            self.put_volume(self.follower, volume)
+            left = self.init_killed(self.follower, point)
+            if not (self.follower.store_dir / "data.mdb").exists():
+                self.assertIn("store.ready", left)  # in the midst of the swap: the new one is whole, the old one aside
+                self.assertIn("store.old", left)
+            return self.found(self.follower, own), f"left {left}"
+        self.each("replace a diverged follower's store", run)
 
     def test_finish(self):
         self.setting()
