@@ -64,8 +64,7 @@ MATRIX = {
         ("init.origin_left", OLD), ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.cleaned", NEW)),
     "begin the restored leader's epoch": (
         ("open.locked", NEW), ("open.attached", NEW), ("open.settled", NEW), ("commit.ready", NEW), ("commit.done", NEW),
-        ("open.left_history", NEW), ("commit.ready:2", NEW), ("commit.done:2", NEW), ("open.in_role", NEW),
-        ("file.renamed", NEW), ("open.done", NEW)),
+        ("open.left_history", NEW), ("open.in_role", NEW), ("file.renamed", NEW), ("open.done", NEW)),
     "create a leader's first store": (
         ("open.locked", OLD), ("create.directories", OLD), ("create.filled", OLD), ("create.written", OLD),
         ("create.renamed", NEW), ("file.removed", NEW), ("open.attached", NEW), ("open.settled", NEW),
