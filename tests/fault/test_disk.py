@@ -224,6 +224,22 @@ class ServerWrites(BadDisk):
             wait_until(lambda: self.leader.put("key", b"value").status == 204, 20, "it takes writes", self.pods)
             self.leader.stop()
 
+    def test_a_volume_that_cannot_be_marked_serves_all_the_same(self):
+        """data_dir/cluster only tells a store that vanished from one that never was: what is stored does not hang on it."""
+        self.start({})
+        self.assertTrue((self.leader.data_dir / "cluster").exists())
+        for call, what in (("open", "ENOSPC"), ("write", "EIO"), ("rename", "EIO")):
+            with self.subTest(call=call, what=what):
+                self.leader.stop()
+                (self.leader.data_dir / "cluster").unlink(missing_ok=True)
+                self.disk(f"{call} /cluster {what}")
+                self.leader.start_serving()
+                wait_until(lambda: self.leader.put("key", b"value").status == 204, 20, "it takes writes", self.pods)
+                self.assertGreater(self.failed(), 0)
+                self.assertIn("cannot be marked", self.leader.server.log)
+                self.assertFalse((self.leader.data_dir / "cluster").exists())
+                self.disk()
+
     def test_a_first_store_on_a_bad_disk(self):
         pods = self.pod_set(0, {"bootstrap.peer_grace": "0s"})
         leader = pods.add()
