@@ -20,18 +20,18 @@
 
 /* Strings are copied. */
 struct repl_raft_options {
-	struct store *store;         /* these two outlive the repl */
+	struct store *store; /* these two outlive the repl */
 	struct committer *committer;
-	const char *dir;             /* data_dir/raft */
-	unsigned number;             /* from 1 */
-	const char *name;            /* the pod's */
-	const char *url;             /* of this member's server */
-	const char *address;         /* of this member's raft port, as the others reach it; host:port */
-	const char *listen;          /* where to bind it; an IPv4 address and the same port */
-	const char *const *peers;    /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
-	bool founder;                /* begins the cluster where raft never wrote to its store and it has no log */
-	bool makes_store;            /* makes an empty store where there is none, and has the log fill it; a founder does
-	                                so anyway, others wait for seedpod-init */
+	const char *dir;          /* data_dir/raft */
+	unsigned number;          /* from 1 */
+	const char *name;         /* the pod's */
+	const char *url;          /* of this member's server */
+	const char *address;      /* of this member's raft port, as the others reach it; host:port */
+	const char *listen;       /* where to bind it; an IPv4 address and the same port */
+	const char *const *peers; /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
+	bool founder;             /* begins the cluster where raft never wrote to its store and it has no log */
+	bool makes_store;         /* makes an empty store where there is none, and has the log fill it; a founder does
+				     so anyway, others wait for seedpod-init */
 
 	unsigned election_timeout_ms, heartbeat_ms;
 	unsigned max_voters;
