@@ -162,6 +162,17 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	out->warn = !p->consistent;
 }
 
+/* A peer that is there, and may hold what this volume lost, but from which no position could be had: it lets nobody in,
+ * or what it says cannot be read. */
+static bool
+may_have_data(const struct peer_fact *peer)
+{
+	const struct peer_answer *a = &peer->answer;
+
+	return !a->has_store &&
+	       (a->err.code == SP_EPERM || (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
+}
+
 static void
 leader_with_empty_volume(const struct facts *f, struct plan *out)
 {
@@ -169,7 +180,7 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	size_t with_store = 0;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
-		if (!f->peers[i].answer.has_store && f->peers[i].answer.err.code == SP_EPERM)
+		if (may_have_data(&f->peers[i]))
 			closed = &f->peers[i];
 		if (!f->peers[i].answer.has_store)
 			continue;
@@ -184,11 +195,10 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 		out->grace = true;
 		out->code = SP_EAGAIN;
 	} else if (closed != NULL) {
-		/* It is there, and may hold what this volume lost. */
 		plan_decide(out, PLAN_WAIT,
 		    "this pod leads, its volume is empty, and %s may have data but cannot be asked (%.400s)",
 		    closed->name, closed->answer.err.text);
-		out->code = SP_EPERM;
+		out->code = closed->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
 		    f->peer_count);

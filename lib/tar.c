@@ -1,5 +1,6 @@
 #include "lib/tar.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ tar_write_header(struct buf *out, const char *name, uint64_t size_bytes, int64_t
 	archive_write_set_bytes_per_block(a, 0); /* each block comes out as it is made */
 	if (archive_write_open(a, &c, NULL, collect, NULL) != ARCHIVE_OK ||
 	    archive_write_header(a, entry) != ARCHIVE_OK) {
-		rc = sp_error_set(err, SP_EINTERNAL, "write the tar header of %s: %s", name, archive_error_string(a));
+		rc = sp_error_set(err, archive_errno(a) == ENOMEM ? SP_ENOMEM : SP_EINTERNAL,
+		    "write the tar header of %s: %s", name, archive_error_string(a));
 		goto out;
 	}
 	if ((rc = buf_add(out, c.header.data, c.header.len)) < 0)
@@ -169,7 +171,8 @@ fail(struct tar_reader *r, const char *doing, struct sp_error *err)
 	if (r->source_ended)
 		return sp_error_set(
 		    err, SP_ETRUNCATED, "%s: the archive is cut short after %" PRIu64 " bytes", doing, r->delivered);
-	return sp_error_set(err, SP_EBADDATA, "%s: %s", doing, text != NULL ? text : "damaged archive");
+	return sp_error_set(err, archive_errno(r->archive) == ENOMEM ? SP_ENOMEM : SP_EBADDATA, "%s: %s", doing,
+	    text != NULL ? text : "damaged archive");
 }
 
 static const char *

@@ -100,6 +100,23 @@ START_TEST(plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in)
 }
 END_TEST
 
+START_TEST(plan_leader__empty_creates_nothing_while_a_peer_says_what_cannot_be_read)
+{
+	static const int codes[] = { SP_EBADDATA, SP_ENOMEM };
+
+	for (size_t i = 0; i < 2; i++) {
+		pods(0);
+		peer(3)->answer.reached = true;
+		sp_error_set(&peer(3)->answer.err, codes[i], "position: not a JSON object");
+		expect_end(PLAN_WAIT, 75);
+		ck_assert_ptr_nonnull(strstr(plan.why, "store-3 may have data"));
+	}
+	/* This pod's own want of memory says nothing of a peer that is not there. */
+	peer(3)->answer.reached = false;
+	expect(PLAN_CREATE);
+}
+END_TEST
+
 START_TEST(plan_follower__empty_and_not_let_in_waits_for_permission)
 {
 	pods(1);
@@ -433,6 +450,7 @@ main(void)
 		plan_leader__empty_waits_out_the_grace_then_creates,
 		plan_leader__alone_in_the_world_creates_at_once,
 		plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in,
+		plan_leader__empty_creates_nothing_while_a_peer_says_what_cannot_be_read,
 		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
 		plan_leader__waits_while_a_promoted_pod_leads,
