@@ -10,7 +10,7 @@
 #define ID_SIZE 21 /* 20 digits, and NUL: a text, because not every JSON reader has numbers of 64 bits */
 
 static const char *const names[] = { "none", "stopped", "joining", "standby", "follower", "candidate", "leader",
-	"needs_snapshot", "removed" };
+	"needs_snapshot", "no_room", "removed" };
 
 const char *
 raft_role_name(enum raft_role r)

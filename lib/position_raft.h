@@ -21,6 +21,7 @@ enum raft_role {
 	RAFT_ROLE_CANDIDATE, /* a voter that hears no leader */
 	RAFT_ROLE_LEADER,
 	RAFT_ROLE_NEEDS_SNAPSHOT, /* the log does not reach back to its store: it waits to be seeded again */
+	RAFT_ROLE_NO_ROOM,        /* its log cannot be written for want of room: it takes no part until there is some */
 	RAFT_ROLE_REMOVED,        /* taken out of the configuration: it stops */
 };
 
@@ -37,7 +38,8 @@ struct position_raft {
 	unsigned voters;  /* of these */
 };
 
-/* «none», «stopped», «joining», «standby», «follower», «candidate», «leader», «needs_snapshot», «removed». */
+/* «none», «stopped», «joining», «standby», «follower», «candidate», «leader», «needs_snapshot», «no_room»,
+ * «removed». */
 const char *raft_role_name(enum raft_role r);
 
 /* The object, a new reference; NULL where the role is RAFT_ROLE_NONE, and when out of memory. */

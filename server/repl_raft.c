@@ -195,6 +195,8 @@ raft_metrics(struct repl *repl, struct buf *out)
 		    atomic_load(&r->log_entries) },
 		{ "seedpod_raft_log_cuts_total", "counter", "How often the log was cut behind a pointer.",
 		    atomic_load(&r->cuts) },
+		{ "seedpod_raft_log_failures_total", "counter", "How often the log could not be written.",
+		    atomic_load(&r->log_failures) },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

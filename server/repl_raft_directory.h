@@ -1,6 +1,7 @@
 /*
  * The directory of a cluster: where each member is reached. libraft's configuration knows ids, addresses and roles;
- * this is the rest, one contact a member, replicated as entries of the log and kept in the store as the note «members». Pure.
+ * this is the rest, one contact a member, replicated as entries of the log and kept in the store as the note «members».
+ * Pure.
  */
 #ifndef SERVER_REPL_RAFT_DIRECTORY_H_
 #define SERVER_REPL_RAFT_DIRECTORY_H_
@@ -31,7 +32,7 @@ struct directory {
 };
 
 #define MEMBER_ID(incarnation, number) ((uint64_t)(incarnation) << 16 | (number))
-#define MEMBER_NUMBER(id)              ((unsigned)((id) & 0xffff))
+#define MEMBER_NUMBER(id)              ((unsigned)((id)&0xffff))
 
 void directory_release(struct directory *d);
 

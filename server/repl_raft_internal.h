@@ -75,6 +75,13 @@ struct repl_raft {
 	unsigned rounds;          /* calls of raft_apply() under way */
 	int seen_state;           /* libraft's, after the last turn */
 	uint64_t seen_term;
+
+	/* The log's disk (repl_raft_log.c): libraft's own append(), and whether one has failed in this run. */
+	int (*append)(
+	    struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned, raft_io_append_cb);
+	bool log_failed;
+	struct sp_error log_error;
+
 	bool closing;           /* libraft was told to end, */
 	bool closed;            /* and has */
 	struct read_list reads; /* for the barrier under way */
@@ -101,6 +108,7 @@ struct repl_raft {
 
 	atomic_int role;                                                        /* enum role */
 	atomic_uint_fast64_t elections, barriers, log_entries, in_flight, cuts; /* for metrics */
+	atomic_uint_fast64_t log_failures;
 	atomic_bool halted; /* an entry could not be applied: none after it may be */
 
 	/* Under lock. */
@@ -181,6 +189,21 @@ void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *te
 
 /* Fail what was proposed under the indexes first to last and has not come back. */
 void raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
+
+/* --- The log's disk (repl_raft_log.c). On the loop's thread; has_room: any. --- */
+
+/* Have each append of libraft's pass through here: after raft_uv_init() and before anything is appended. */
+void raft_log_watch(struct repl_raft *r);
+
+/* The log could not be written: libraft's code. The turn that is under way deals with it. */
+void raft_log_note_failure(struct repl_raft *r, int code);
+
+/* After each turn: where the log could not be written for want of room, libraft ends, and the joiner begins it anew
+ * when there is some (RAFT_ROLE_NO_ROOM until then); where it is the disk, the process ends. */
+void raft_log_settle(struct repl_raft *r);
+
+/* Whether the volume has room for more of the log. */
+bool raft_log_has_room(const struct repl_raft *r);
 
 /* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
  * give up. raft_members_json(): any thread. --- */

@@ -36,7 +36,9 @@ look(struct repl_raft *r)
 	struct look l;
 
 	pthread_mutex_lock(&r->lock);
-	l = (struct look){ .role = r->status.role, .leader_known = r->status.leader_known, .was_member = r->was_member,
+	l = (struct look){ .role = r->status.role,
+		.leader_known = r->status.leader_known,
+		.was_member = r->was_member,
 		.self = r->self };
 	/* A spare was announced before it ran; now it does. */
 	for (size_t i = 0; i < r->member_count; i++)
@@ -169,7 +171,8 @@ lists(const json_t *answer, uint64_t id)
 
 /* --- Acting --- */
 
-/* This member as JSON, with the cluster that its store belongs to, so that a stranger is refused. malloc'ed, or NULL. */
+/* This member as JSON, with the cluster that its store belongs to, so that a stranger is refused. malloc'ed, or NULL.
+ */
 static char *
 application(struct repl_raft *r, const struct contact *self)
 {
@@ -190,7 +193,9 @@ join(struct repl_raft *r, const struct look *l, const char *leader)
 {
 	char url[POSITION_URL_MAX + 16];
 	const char *const headers[] = { "Content-Type: application/json", NULL };
-	struct http_request_out rq = { .method = "POST", .url = url, .headers = headers, .timeout_ms = JOIN_TIMEOUT_MS };
+	struct http_request_out rq = {
+		.method = "POST", .url = url, .headers = headers, .timeout_ms = JOIN_TIMEOUT_MS
+	};
 	struct http_reply reply;
 	struct sp_error err = { 0 };
 	char *body = application(r, &l->self);
@@ -229,6 +234,21 @@ begin_anew(struct repl_raft *r)
 		raft_fail_stop(&err);
 }
 
+/* The log could not be written for want of room. What was committed is applied first, so that libraft begins on a store
+ * that stands still. */
+static void
+come_back(struct repl_raft *r)
+{
+	struct sp_error err = { 0 };
+
+	if (!raft_log_has_room(r) || !raft_wait_idle(r, 0))
+		return;
+	log_info("there is room for the raft log again: this member goes on");
+	raft_loop_stop(r);
+	if (raft_loop_start(r, &err) < 0)
+		raft_fail_stop(&err);
+}
+
 /* One look around. The pause until the next one, in milliseconds. */
 static int64_t
 look_around(struct repl_raft *r, unsigned *missed)
@@ -238,7 +258,9 @@ look_around(struct repl_raft *r, unsigned *missed)
 	json_t *answer;
 	bool listed;
 
-	if (l.role == RAFT_ROLE_NEEDS_SNAPSHOT || l.role == RAFT_ROLE_LEADER ||
+	if (l.role == RAFT_ROLE_NO_ROOM)
+		come_back(r);
+	if (l.role == RAFT_ROLE_NO_ROOM || l.role == RAFT_ROLE_NEEDS_SNAPSHOT || l.role == RAFT_ROLE_LEADER ||
 	    (l.role != RAFT_ROLE_JOINING && l.leader_known)) {
 		*missed = 0;
 		return EVERY_MS;
@@ -283,7 +305,8 @@ joiner(void *arg)
 		if (r->stop_joining)
 			break;
 		pause += clock_mono_ms();
-		until = (struct timespec){ .tv_sec = (time_t)(pause / 1000), .tv_nsec = (long)(pause % 1000) * 1000000 };
+		until =
+		    (struct timespec){ .tv_sec = (time_t)(pause / 1000), .tv_nsec = (long)(pause % 1000) * 1000000 };
 		pthread_cond_timedwait(&r->join_cond, &r->lock, &until);
 	}
 	pthread_mutex_unlock(&r->lock);

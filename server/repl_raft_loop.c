@@ -54,6 +54,8 @@ role_of(struct repl_raft *r)
 
 	if (r->needs > 0)
 		return RAFT_ROLE_NEEDS_SNAPSHOT;
+	if (r->log_failed)
+		return RAFT_ROLE_NO_ROOM;
 	if (r->closing)
 		return RAFT_ROLE_FOLLOWER;
 	if (raft_state(&r->raft) == RAFT_LEADER)
@@ -216,6 +218,8 @@ turned(uv_check_t *check)
 			    "this member's log begins beyond its store: it must be seeded", LOG_U64("needs", r->needs));
 		if (stop || r->needs > 0)
 			raft_begin_end(r);
+		else
+			raft_log_settle(r);
 	}
 	if (r->closed && stop && !uv_is_closing((uv_handle_t *)&r->wake)) {
 		uv_close((uv_handle_t *)&r->wake, NULL);

@@ -3,12 +3,10 @@
 #include <string.h>
 
 #include "lib/fault.h"
-#include "lib/file.h"
 #include "server/repl_raft_internal.h"
 
-#define ROOM_BYTES  (16u << 20) /* of the volume; with less left, writes are refused */
-#define ROUND_MOST  1024        /* entries in one raft_apply() */
-#define ROUNDS_MOST 2           /* of them under way: the next one gathers what comes meanwhile */
+#define ROUND_MOST  1024 /* entries in one raft_apply() */
+#define ROUNDS_MOST 2    /* of them under way: the next one gathers what comes meanwhile */
 
 struct round {
 	struct raft_apply request;
@@ -40,10 +38,12 @@ round_over(struct raft_apply *request, int status, void *result)
 
 	(void)result;
 	r->rounds--;
-	if (status == RAFT_IOERR || status == RAFT_NOSPACE || status == RAFT_CORRUPT) {
+	if (status == RAFT_CORRUPT) {
 		raft_error(&err, status, r->raft.errmsg, "write the raft log");
 		raft_fail_stop(&err);
 	}
+	if (status == RAFT_IOERR || status == RAFT_NOSPACE)
+		raft_log_note_failure(r, status);
 	if (status != 0)
 		raft_proposed_fail(r, round->first, round->last, SP_EUNKNOWN,
 		    "this pod lost the lead while the write was on its way: it may have been made or not");
@@ -107,10 +107,9 @@ static bool
 is_full(struct repl_raft *r)
 {
 	struct committer_stats stats;
-	uint64_t room;
 
 	committer_stats(r->committer, &stats);
-	return stats.full || (file_free_bytes(r->dir, &room, NULL) == 0 && room < ROOM_BYTES);
+	return stats.full || !raft_log_has_room(r);
 }
 
 void

@@ -121,6 +121,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 		return raft_error(err, rc, r->raft.errmsg, r->dir);
 	}
 	r->raft.data = r;
+	raft_log_watch(r);
 	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
 	raft_uv_set_snapshot_compression(&r->io, false);
@@ -170,6 +171,7 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	pthread_mutex_unlock(&r->lock);
 	r->closing = r->closed = false;
 	r->needs = base_needed;
+	r->log_failed = false;
 	r->cut_bytes = r->cut_entries = 0;
 	r->kept = r->trailing;
 	r->kept_from = 0;

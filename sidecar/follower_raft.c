@@ -101,6 +101,7 @@ follower_raft(struct follower *f)
 	switch (f->own.raft.role) {
 	case RAFT_ROLE_NEEDS_SNAPSHOT:
 		return follower_reseed(f, true, "raft's log does not reach back to this store");
+	case RAFT_ROLE_NO_ROOM:
 	case RAFT_ROLE_REMOVED:
 		return look_again_in(f, LOOK_MS);
 	case RAFT_ROLE_LEADER:

@@ -152,6 +152,9 @@ check_membership(const struct readiness_facts *f, struct readiness *r)
 		    "member needs a snapshot at index %" PRIu64 " of the log or after, its store is at %" PRIu64,
 		    m->needs, m->applied);
 		return false;
+	case RAFT_ROLE_NO_ROOM:
+		check(r, "member", READINESS_BAD, "member takes no part: its volume has no room for the log");
+		return false;
 	case RAFT_ROLE_JOINING:
 		check(r, "member", READINESS_BAD, "member is joining: it is not in the configuration yet");
 		return false;

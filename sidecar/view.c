@@ -133,7 +133,7 @@ phase_of(const struct state *s, const struct view *v)
 	if (!v->server_ok)
 		return s->own_known || s->counters.reseeds > 0 ? "no server" : "starting";
 	if (s->own.raft.role == RAFT_ROLE_JOINING || s->own.raft.role == RAFT_ROLE_REMOVED ||
-	    s->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT)
+	    s->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT || s->own.raft.role == RAFT_ROLE_NO_ROOM)
 		return raft_role_name(s->own.raft.role);
 	if (v->role == ROLE_LEADER)
 		return "leading";

@@ -35,7 +35,7 @@ struct view {
 	struct conf conf;
 	enum role role;    /* the server's; as configured where it has not said yet */
 	const char *phase; /* starting, no server, seeding, leading, diverged, stale, in sync, syncing;
-			    * in mode raft also joining, needs_snapshot, removed, no leader */
+			    * in mode raft also joining, needs_snapshot, no_room, removed, no leader */
 	int64_t uptime_ms;
 	bool server_ok;
 	bool own_known;
