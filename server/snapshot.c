@@ -342,7 +342,9 @@ find_shared(struct snapshots *l)
 
 		if (s->dropped)
 			continue;
-		if (held->seq == p.seq && held->epoch == p.epoch && held->consistent == p.consistent)
+		/* In mode raft an entry may bring a store on in the log and change nothing in it. */
+		if (held->seq == p.seq && held->epoch == p.epoch && held->consistent == p.consistent &&
+		    held->raft.applied == p.raft.applied)
 			return s;
 		if (s->refs > 0 && (now - s->created_ms < SHARE_MS || l->count >= HELD_MAX))
 			return s;

@@ -159,6 +159,21 @@ class ThreeMembers(RaftTest):
         second = self.leader(pods)
         self.assertEqual(second.put("after", b"value").status, 204)
 
+    def test_a_snapshot_is_of_the_present_log_also_where_no_key_changed(self):
+        """Whoever needs index N must not be given for ever what was made before it, because seq is the same."""
+        pods = self.cluster(1)
+        pod = self.leader(pods)
+        self.assertEqual(pod.put("key", b"value").status, 204)
+        first = pod.get("/v1/snapshot").headers["Seedpod-Snapshot-Id"]
+        self.assertEqual(pod.get("/v1/snapshot").headers["Seedpod-Snapshot-Id"], first)
+        before = pod.position()
+        # An entry of the log, and no change of the store's seq.
+        self.assertEqual(pod.ask("POST", "/7", b"http://127.0.0.1:9").status, 204)
+        after = wait_until(lambda: pod.position()["raft"]["applied"] > before["raft"]["applied"] and pod.position(), 10,
+                           "it is applied", pods)
+        self.assertEqual(after["seq"], before["seq"])
+        self.assertNotEqual(pod.get("/v1/snapshot").headers["Seedpod-Snapshot-Id"], first)
+
     def test_the_log_is_cut_and_a_restart_goes_on_from_the_pointer(self):
         pods = self.cluster(1, config={"raft.trailing": "16", "raft.snapshot_every": "64"})
         pod = self.leader(pods)
