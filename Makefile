@@ -130,6 +130,7 @@ faults: $(FAULT_BINARIES) $(patsubst %,$(BUILD)/faults/%.so,badio badmalloc slow
 
 crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
+	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix_raft.py
 
 coverage: ## run the tests in a build that counts, and say which lines of lib conf server init sidecar they reach
 	@tests/deps gcovr

@@ -12,6 +12,7 @@
 #include <gnutls/x509.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/file_stamp.h"
 #include "lib/log.h"
@@ -320,12 +321,14 @@ tls_look(struct tls *t)
 	if (!changed)
 		return;
 	rc = load(t, &fresh, &err);
+	FAULT_POINT("tls.read");
 	if (rc == 0)
 		accept(t, fresh);
 	else if (rc == SP_EAGAIN)
 		memset(t->seen, 0, sizeof(t->seen)); /* so that the next look reads them */
 	else
 		refuse(t, &err);
+	FAULT_POINT("tls.taken");
 }
 
 void

@@ -355,6 +355,7 @@ fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n
 		log_warn("the raft log cannot be cut", LOG_STR("error", err.text));
 		return RAFT_IOERR;
 	}
+	FAULT_POINT("raft.pointer_ready");
 	text = write_pointer(r, p->applied);
 	len = text != NULL ? (strlen(text) + 8) / 8 * 8 : 0;
 	copy = len > 0 ? raft_calloc(1, len) : NULL;
@@ -378,6 +379,7 @@ fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned
 	raft_free(*bufs);
 	*bufs = NULL;
 	*n_bufs = 0;
+	FAULT_POINT("raft.pointer_written");
 	return 0;
 }
 
@@ -398,6 +400,7 @@ fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 		r->needs = (uint64_t)json_integer_value(applied);
 	json_decref(root);
 	raft_free(buf->base);
+	FAULT_POINT("raft.restored");
 	return 0;
 }
 

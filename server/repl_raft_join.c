@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
@@ -206,11 +207,13 @@ join(struct repl_raft *r, const struct look *l, const char *leader)
 	rq.body = body;
 	rq.body_len = strlen(body);
 	http_reply_init(&reply, ANSWER_MAX);
+	FAULT_POINT("raft.join_asking");
 	if (http_call(r->http, &rq, &reply, &err) < 0)
 		log_info("cannot ask to join yet", LOG_STR("leader", leader), LOG_STR("error", err.text));
-	else if (reply.status == 204)
+	else if (reply.status == 204) {
+		FAULT_POINT("raft.joined");
 		log_info("taken into the cluster", LOG_STR("leader", leader), LOG_U64("number", l->self.number));
-	else
+	} else
 		log_warn("not taken into the cluster", LOG_STR("leader", leader), LOG_I64("status", reply.status),
 		    LOG_STR("answer", reply.body.data));
 	http_reply_release(&reply);
@@ -228,6 +231,7 @@ begin_anew(struct repl_raft *r)
 	log_warn("this member was taken out of the cluster while it was away; it joins as a new one");
 	raft_loop_stop(r);
 	rc = file_remove_tree(r->dir, &err);
+	FAULT_POINT("raft.log_removed");
 	if (rc == 0)
 		rc = raft_loop_start(r, &err);
 	if (rc < 0)

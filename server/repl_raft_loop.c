@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
@@ -213,9 +214,11 @@ turned(uv_check_t *check)
 		raft_read_turn(r);
 		raft_members_turn(r);
 		raft_members_publish(r);
-		if (r->needs > 0)
+		if (r->needs > 0) {
+			FAULT_POINT("raft.needs");
 			log_warn(
 			    "this member's log begins beyond its store: it must be seeded", LOG_U64("needs", r->needs));
+		}
 		if (stop || r->needs > 0)
 			raft_begin_end(r);
 		else

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
@@ -66,6 +67,7 @@ step_over(struct raft_change *request, int status)
 	struct repl_raft *r = request->data;
 
 	r->change_busy = false;
+	FAULT_POINT("raft.member_stepped");
 	if (status != 0)
 		log_warn("a change of members did not come about", LOG_STR("error", raft_strerror(status)));
 	/* The next turn looks at what is left to do. */
@@ -84,6 +86,7 @@ take_step(struct repl_raft *r, enum plan_step step, uint64_t id, const char *add
 
 	r->change_request.data = r;
 	r->change_busy = true;
+	FAULT_POINT("raft.member_step");
 	if (step == PLAN_REMOVE)
 		rc = raft_remove(&r->raft, &r->change_request, id, step_over);
 	else if (step == PLAN_ADD)
@@ -147,6 +150,7 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 		if (text != NULL)
 			raft_propose_text(r, ENTRY_MEMBER, text);
 		free(text);
+		FAULT_POINT("raft.member_noted");
 		r->change_noted = true;
 		return;
 	case PLAN_REMOVE:

@@ -5,6 +5,7 @@
 
 #include <uuid.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "server/repl_raft_internal.h"
 
@@ -58,6 +59,7 @@ read_identity(struct repl_raft *r, struct sp_error *err)
 		rc = buf_printf(&text, "number %u\nid %" PRIu64 "\n", r->self.number, r->self.id);
 		if (rc == 0)
 			rc = file_write_atomic(path, text.data, text.len, 0600, err);
+		FAULT_POINT("raft.identity");
 	}
 	buf_release(&text);
 	return rc;
@@ -193,8 +195,10 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	}
 	raft_turns_begin(r);
 	rc = r->founder && fresh ? bootstrap(r) : 0;
+	FAULT_POINT("raft.bootstrapped");
 	if (rc == 0)
 		rc = raft_start(&r->raft);
+	FAULT_POINT("raft.started");
 	if (rc != 0)
 		raft_error(err, rc, r->raft.errmsg, r->dir);
 	if (rc == 0) {

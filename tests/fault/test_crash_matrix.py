@@ -83,6 +83,23 @@ MATRIX = {
     # What a majority has in its log is there, whether or not it was applied and answered.
     "put a key, mode raft": (
         ("raft.proposed", OLD), ("raft.committed", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("raft.told:2", NEW)),
+    # In test_crash_matrix_raft.py. What is new is there as soon as it is in the log of a majority.
+    "found a cluster": (("raft.identity", NEW), ("raft.bootstrapped", NEW), ("raft.started", NEW)),
+    "take a member in, in the leader": (
+        ("raft.member_noted", NEW), ("raft.member_step", NEW), ("raft.member_stepped", NEW), ("raft.member_step:2", NEW),
+        ("raft.member_stepped:2", NEW), ("raft.member_step:3", NEW), ("raft.member_stepped:3", NEW)),
+    "join a cluster, in the member": (
+        ("raft.identity", NEW), ("raft.started", NEW), ("raft.join_asking", NEW), ("raft.joined", NEW)),
+    "take a member out, in the leader": (("raft.member_step", OLD), ("raft.member_stepped", NEW)),
+    "come back after having been taken out": (("raft.log_removed", NEW), ("raft.identity", NEW), ("raft.joined", NEW)),
+    "cut the log": (
+        ("raft.pointer_ready", NEW), ("raft.pointer_written", NEW), ("raft.pointer_ready:2", NEW),
+        ("raft.pointer_written:2", NEW)),
+    "be seeded again as a member": (
+        ("raft.restored", NEW), ("raft.needs", NEW), ("close.begun", NEW), ("close.done", NEW), ("reseed.released", NEW),
+        ("init.piece_taken:2", NEW), ("volume.committed", NEW), ("volume.put_aside", NEW), ("volume.swapped", NEW),
+        ("reseed.seeded", NEW), ("open.attached:2", NEW), ("open.done:2", NEW)),
+    "take new certificates": (("tls.read", NEW), ("tls.taken", NEW)),
     "open a store with a journal": (
         ("open.locked", NEW), ("journal.loaded", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW),
         ("flush.done", NEW), ("journal.removed", NEW), ("open.attached", NEW), ("open.done", NEW)),
