@@ -195,6 +195,9 @@ raft_metrics(struct repl *repl, struct buf *out)
 		    atomic_load(&r->log_entries) },
 		{ "seedpod_raft_log_cuts_total", "counter", "How often the log was cut behind a pointer.",
 		    atomic_load(&r->cuts) },
+		{ "seedpod_raft_log_let_go_total", "counter",
+		    "How often the log was not kept any longer for a member that was being seeded.",
+		    atomic_load(&r->let_go) },
 		{ "seedpod_raft_log_failures_total", "counter", "How often the log could not be written.",
 		    atomic_load(&r->log_failures) },
 	};

@@ -14,6 +14,8 @@
 #include "server/repl_batch.h"
 #include "server/repl_raft_internal.h"
 
+#define NEVER (1u << 31) /* entries: the log is not cut */
+
 void
 raft_fail_stop(const struct sp_error *err)
 {
@@ -216,10 +218,15 @@ copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
  * are kept.
  */
 static void
-bound_log(struct repl_raft *r, size_t bytes)
+bound_log(struct repl_raft *r, uint64_t index, size_t bytes)
 {
 	r->cut_bytes += bytes;
 	r->cut_entries++;
+	if (raft_hold_is_on(r, index, bytes)) {
+		raft_set_snapshot_threshold(&r->raft, NEVER);
+		return;
+	}
+	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 	if (r->cut_bytes >= r->log_bytes_max / 2) {
 		/* At the mean size of these entries, so many fit. */
 		r->kept = r->cut_entries < r->trailing ? (unsigned)r->cut_entries : r->trailing;
@@ -247,7 +254,7 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	struct raft_job *j;
 
 	*result = NULL;
-	bound_log(r, buf->len);
+	bound_log(r, index, buf->len);
 	j = take_proposal(r, index, entry_term(buf->base, buf->len));
 	if (index <= r->delivered && j == NULL)
 		return 0;

@@ -80,6 +80,13 @@ struct repl_raft {
 	int (*append)(
 	    struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned, raft_io_append_cb);
 	bool log_failed;
+
+	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
+	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
+	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);
+	uint64_t held_index, held_bytes;
+	int64_t held_until_ms;
+
 	struct sp_error log_error;
 
 	bool closing;           /* libraft was told to end, */
@@ -108,7 +115,7 @@ struct repl_raft {
 
 	atomic_int role;                                                        /* enum role */
 	atomic_uint_fast64_t elections, barriers, log_entries, in_flight, cuts; /* for metrics */
-	atomic_uint_fast64_t log_failures;
+	atomic_uint_fast64_t log_failures, let_go;
 	atomic_bool halted; /* an entry could not be applied: none after it may be */
 
 	/* Under lock. */
@@ -204,6 +211,15 @@ void raft_log_settle(struct repl_raft *r);
 
 /* Whether the volume has room for more of the log. */
 bool raft_log_has_room(const struct repl_raft *r);
+
+/* --- What is kept of the log for a member that is being seeded (repl_raft_hold.c). On the loop's thread. --- */
+
+/* Note each pointer that is sent: after raft_uv_init(). */
+void raft_hold_watch(struct repl_raft *r);
+
+/* Whether the log is not to be cut, when the entry `index` of so many bytes is applied. No longer than ten minutes, nor
+ * for more than log_bytes_max of entries; both are counted and logged. */
+bool raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes);
 
 /* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
  * give up. raft_members_json(): any thread. --- */

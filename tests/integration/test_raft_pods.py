@@ -3,6 +3,7 @@
 that the log does not reach back to, pods that leave."""
 
 import re
+import threading
 
 import support
 from support import wait_until
@@ -144,6 +145,44 @@ class Volumes(RaftPods):
         away.restart()
         pods.wait_ready()
         pods.wait_equal()
+
+
+    def test_a_log_that_lasts_for_less_than_a_seeding_takes(self):
+        """Under load, with sixteen entries of log: who is being seeded finds the rest of the log, and is ready."""
+        pods = self.cluster(3, {"raft.trailing": "16", "raft.snapshot_every": "16", "bootstrap.rate_limit": "2MiB"})
+        pods.leader.load((f"large-{n}", "x" * 1000) for n in range(2000))
+        away = next(pod for pod in pods if pod is not pods.leader)
+        away.stop()
+        leader, end, failures = pods.leader, threading.Event(), []
+
+        def load():
+            with leader.client() as client:
+                n = 0
+                while not end.is_set():
+                    status = client.ask("PUT", f"/v1/kv/key-{n % 100}", b"value").status
+                    if status != 204:
+                        failures.append(status)
+                    n += 1
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            before = leader.position()["seq"]
+            wait_until(lambda: leader.position()["seq"] > before + 200, 20, "the log is cut", pods)
+            away.start()
+            wait_until(lambda: away.readyz() == 200, 40, "it is ready while the others write", pods)
+            self.assertEqual(away.status()["reseeds"], 1)
+        finally:
+            end.set()
+            thread.join()
+        self.assertEqual(failures, [])
+        pods.wait_equal()
+        self.assertEqual(leader.server_metrics()["seedpod_raft_log_let_go_total"], 0)
+        # Then it is no longer kept.
+        with leader.client() as client:
+            for n in range(100):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n}", b"value").status, 204)
+        wait_until(lambda: leader.server_metrics()["seedpod_raft_log_entries"] <= 64, 20, "the log is short again", pods)
 
 
 class Leaving(RaftPods):
