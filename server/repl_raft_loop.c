@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/fault.h"
 #include "lib/log.h"
@@ -197,6 +198,26 @@ raft_begin_end(struct repl_raft *r)
 	raft_close(&r->raft, raft_closed);
 }
 
+/* In a pod the sidecar sees to it. A cluster on the command line has nobody who seeds, but whoever reads this. */
+static void
+say_needs(struct repl_raft *r)
+{
+	char donor[POSITION_URL_MAX], command[2 * POSITION_URL_MAX + 2 * sizeof(r->dir)];
+	int parent = (int)(strrchr(r->dir, '/') - r->dir);
+
+	if (!r->makes_store) {
+		log_warn("this member's log begins beyond its store: it must be seeded", LOG_U64("needs", r->needs));
+		return;
+	}
+	r->repl.ops->leader(&r->repl, donor, sizeof(donor));
+	snprintf(command, sizeof(command), "rm -r %.*s/store && curl -sf %s/v1/snapshot | tar -x -C %.*s", parent,
+	    r->dir, donor[0] != '\0' ? donor : "http://MEMBER", parent, r->dir);
+	log_error(
+	    "this member's log begins beyond its store, and nobody seeds a cluster on the command line: stop it, give "
+	    "it another member's store, and start it again",
+	    LOG_U64("needs", r->needs), LOG_STR("command", command));
+}
+
 static void
 turned(uv_check_t *check)
 {
@@ -216,8 +237,7 @@ turned(uv_check_t *check)
 		raft_members_publish(r);
 		if (r->needs > 0) {
 			FAULT_POINT("raft.needs");
-			log_warn(
-			    "this member's log begins beyond its store: it must be seeded", LOG_U64("needs", r->needs));
+			say_needs(r);
 		}
 		if (stop || r->needs > 0)
 			raft_begin_end(r);

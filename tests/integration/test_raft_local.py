@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """A cluster on the command line: the session that users of the Raft key-value store know, with curl."""
 
+import os
+import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -62,6 +65,33 @@ class Session(support.PodTest):
     def voters(self, number):
         status, body = self.curl(f"http://{self.host}:1{number}380/v1/members")
         return body.count('"role":"voter"') if status == 200 else 0
+
+    def test_a_member_beyond_the_log_says_what_to_do_and_that_helps(self):
+        os.environ.update({"SEEDPOD_RAFT_TRAILING": "16", "SEEDPOD_RAFT_SNAPSHOT_EVERY": "16"})
+        self.addCleanup(lambda: [os.environ.pop(f"SEEDPOD_RAFT_{name}") for name in ("TRAILING", "SNAPSHOT_EVERY")])
+        for number in (1, 2, 3):
+            self.start(number)
+        self.wait(lambda: self.voters(1) == 3, "three vote")
+        self.assertEqual(self.put(1, "first", "value"), 204)
+        self.processes[3].terminate()
+        self.assertEqual(self.processes[3].wait(20), 0)
+        self.wait(lambda: self.put(1, "second", "value") == 204, "two go on")
+        for n in range(100):
+            self.assertEqual(self.put(1, f"key-{n}", "value"), 204)
+        self.start(3)
+        self.wait(lambda: '"role":"needs_snapshot"' in self.curl(f"http://{self.host}:32380/v1/position")[1],
+                  "it says that it needs a snapshot")
+        log = pathlib.Path(f"{self.folder.name}/3.log")
+        self.wait(lambda: "nobody seeds a cluster on the command line" in log.read_text(), "the log says what to do")
+        command = re.search(r'command="([^"]+)"', log.read_text()).group(1)
+        self.assertIn("/v1/snapshot", command)
+        self.processes[3].terminate()
+        self.assertEqual(self.processes[3].wait(20), 0)
+        subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, cwd="/", timeout=30)
+        self.start(3)
+        self.wait(lambda: self.get(3, "key-99?consistency=linearizable") == (200, "value"), "the third has it all")
+        self.assertEqual(self.put(3, "after", "value"), 204)
+        self.wait(lambda: self.get(3, "after") == (200, "value"), "and goes on by the log")
 
     def test_three_members_one_stops_and_returns_a_fourth_comes_the_third_goes(self):
         for number in (1, 2, 3):
