@@ -96,6 +96,31 @@ read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *
 	return rc;
 }
 
+/* What greetings are judged by: whoever has applied nothing yet and founds nothing has no cluster of its own. */
+static void
+own_cluster(void *arg, char out[POSITION_CLUSTER_SIZE])
+{
+	struct repl_raft *r = arg;
+	struct position p;
+
+	if (store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0))
+		snprintf(out, POSITION_CLUSTER_SIZE, "%s", p.cluster);
+	else
+		out[0] = '\0';
+}
+
+static bool
+is_member(void *arg, raft_id id)
+{
+	const struct repl_raft *r = arg;
+	const struct raft_configuration *c = &r->raft.configuration;
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->servers[i].id == id)
+			return true;
+	return c->n == 0;
+}
+
 /* libraft on the loop, not yet started. */
 static int
 set_up(struct repl_raft *r, struct sp_error *err)
@@ -105,6 +130,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
 	if (rc != 0)
 		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
+	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster, .is_member = is_member, .arg = r };
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);

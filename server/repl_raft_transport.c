@@ -7,6 +7,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/clock.h"
+#include "lib/log.h"
+
 #define HOST_SIZE    256
 #define PORT_SIZE    8
 #define ADDRESS_SIZE 64 /* «255.255.255.255:65535», amply */
@@ -14,6 +17,8 @@
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
 #define SILENCE_MS  5000
 #define SYN_RETRIES 1 /* of connecting: given up 3 s after it began */
+
+#define SAY_EVERY_MS 60000 /* that strangers are refused */
 
 struct raft_transport_connect {
 	struct raft_transport *transport;
@@ -36,19 +41,75 @@ static int
 init(struct raft_uv_transport *base, raft_id id, const char *address)
 {
 	struct raft_transport *t = transport_of(base);
-	int rc = t->tcp.init(&t->tcp, id, address);
+	int rc;
 
+	t->address = address;
+	snprintf(t->hello, sizeof(t->hello), "%s", address);
+	rc = t->tcp.init(&t->tcp, id, t->hello);
 	if (rc != 0)
 		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
 	return rc;
 }
 
+/* --- Greetings --- */
+
+/* A member learns its cluster when it joins; from then on its greetings tell. */
 static void
-accepted(struct raft_uv_transport *tcp, raft_id id, const char *address, struct uv_stream_s *stream)
+write_hello(struct raft_transport *t)
+{
+	char cluster[POSITION_CLUSTER_SIZE] = "";
+
+	if (t->peers.cluster != NULL)
+		t->peers.cluster(t->peers.arg, cluster);
+	snprintf(t->hello, sizeof(t->hello), "%s%s%s", t->address, cluster[0] != '\0' ? " " : "", cluster);
+}
+
+/* Whoever has no cluster yet is one that the leader took in, and known by its id. */
+static bool
+is_one_of_us(struct raft_transport *t, raft_id id, const char *theirs)
+{
+	char ours[POSITION_CLUSTER_SIZE] = "";
+
+	if (t->peers.cluster == NULL)
+		return true;
+	t->peers.cluster(t->peers.arg, ours);
+	if (ours[0] == '\0')
+		return true;
+	return theirs[0] != '\0' ? strcmp(ours, theirs) == 0 : t->peers.is_member(t->peers.arg, id);
+}
+
+static void
+refused_closed(uv_handle_t *stream)
+{
+	raft_free(stream);
+}
+
+static void
+refuse(struct raft_transport *t, const char *address, const char *cluster, uv_stream_t *stream)
+{
+	int64_t now = clock_mono_ms();
+
+	if (t->refused++ == 0 || now - t->refused_said_ms >= SAY_EVERY_MS) {
+		log_warn("a stranger at the raft port is refused", LOG_STR("address", address),
+		    LOG_STR("cluster", cluster), LOG_U64("so_far", t->refused));
+		t->refused_said_ms = now;
+	}
+	uv_close((uv_handle_t *)stream, refused_closed);
+}
+
+static void
+accepted(struct raft_uv_transport *tcp, raft_id id, const char *hello, struct uv_stream_s *stream)
 {
 	struct raft_transport *t = tcp->data;
+	size_t len = strcspn(hello, " ");
+	const char *cluster = hello[len] == ' ' ? hello + len + 1 : hello + len;
+	char address[RAFT_HELLO_MAX];
 
-	t->accepted(&t->base, id, address, stream);
+	snprintf(address, sizeof(address), "%.*s", (int)(len < sizeof(address) ? len : 0), hello);
+	if (is_one_of_us(t, id, cluster))
+		t->accepted(&t->base, id, address, stream);
+	else
+		refuse(t, address, cluster, stream);
 }
 
 static int
@@ -100,6 +161,7 @@ connect_to(struct raft_transport_connect *c, const char *address)
 	int rc;
 
 	c->tcp.data = c;
+	write_hello(t);
 	rc = t->tcp.connect(&t->tcp, &c->tcp, c->id, address, connected);
 	if (rc == 0)
 		uv_walk(t->loop, bound_patience, NULL);

@@ -2,6 +2,8 @@
 """Mode raft behind doors: members that ask one another with mutual TLS and tokens, and what the raft port takes."""
 
 import pathlib
+import socket
+import struct
 import sys
 import urllib.parse
 
@@ -107,6 +109,34 @@ class Doors(PodTest):
         for pod in pods:
             for token in (*TOKENS.values(), ALL):
                 self.assertNotIn(token, pod.server.log + pod.sidecar.log + pod.init.log)
+
+    def greet(self, pod, member_id, hello):
+        """Connect to the raft port as a member of that id; whether one is let in."""
+        with socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=2) as s:
+            s.sendall(struct.pack("<QQQ", 1, member_id, len(hello) + 1) + hello.encode() + b"\0")
+            s.settimeout(1.5)
+            try:
+                return s.recv(1) != b""
+            except TimeoutError:
+                return True
+            except ConnectionResetError:
+                return False
+
+    def test_members_of_another_cluster_are_refused_at_the_raft_port(self):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        pod.start_serving()
+        wait_until(lambda: pod.put("key", b"v").status == 204, 20, "it leads", pods)
+        position = pod.position()
+        ours, number = position["cluster"], int(position["raft"]["id"])
+        stranger, at = 7 << 16 | 9, f"{pod.ip}:9"
+        self.assertFalse(self.greet(pod, stranger, f"{at} 00000000-0000-4000-8000-000000000000"))
+        self.assertFalse(self.greet(pod, stranger, at))
+        self.assertFalse(self.greet(pod, number, f"{at} 00000000-0000-4000-8000-000000000000"))
+        self.assertTrue(self.greet(pod, stranger, f"{at} {ours}"))
+        self.assertTrue(self.greet(pod, number, at))
+        self.assertIn("a stranger at the raft port is refused", pod.server.log)
+        self.assertEqual(pod.put("key", b"w").status, 204)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ static char address[64], listen_at[64];
 static unsigned accepts, connects, closes;
 static raft_id accepted_id;
 static int connect_status;
-static struct uv_stream_s *streams[4];
+static struct uv_stream_s *streams[8];
 static size_t stream_count;
 
 /* A port of this moment that nobody listens on. */
@@ -126,6 +126,57 @@ START_TEST(raft_transport__connects_to_a_name)
 }
 END_TEST
 
+static void
+give_cluster(void *arg, char out[POSITION_CLUSTER_SIZE])
+{
+	snprintf(out, POSITION_CLUSTER_SIZE, "%s", (const char *)arg);
+}
+
+static bool
+knows_member(void *arg, raft_id id)
+{
+	(void)arg;
+	return id == MEMBER_ID;
+}
+
+static struct raft_transport_peers
+peers_of(const char *cluster)
+{
+	return (struct raft_transport_peers){
+		.cluster = give_cluster, .is_member = knows_member, .arg = (void *)(uintptr_t)cluster
+	};
+}
+
+START_TEST(raft_transport__greeting_of_another_cluster_is_refused)
+{
+	static const char ours[] = "11111111-1111-4111-8111-111111111111",
+			  theirs[] = "22222222-2222-4222-8222-222222222222";
+	/* Whose greeting says what, and whether it is let in. */
+	const struct {
+		const char *here, *there;
+		raft_id id;
+		bool in;
+	} rows[] = { { ours, ours, 9, true }, { ours, theirs, MEMBER_ID, false }, { "", theirs, 9, true },
+		{ ours, "", MEMBER_ID, true } };
+	struct raft_uv_connect request;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned before = accepts, dialled = connects;
+		uint64_t refused = here.refused;
+
+		here.peers = peers_of(rows[i].here);
+		there.peers = peers_of(rows[i].there);
+		there.base.init(&there.base, rows[i].id, "store-1.service:9875");
+		ck_assert_int_eq(dial(&request, listen_at), 0);
+		turn_until(&connects, dialled + 1);
+		while (accepts == before && here.refused == refused)
+			uv_run(&loop, UV_RUN_ONCE);
+		ck_assert_msg((accepts > before) == rows[i].in, "row %zu", i);
+	}
+	close_both();
+}
+END_TEST
+
 START_TEST(raft_transport__connects_to_a_number_without_looking_it_up)
 {
 	struct raft_uv_connect request;
@@ -198,6 +249,7 @@ int
 main(void)
 {
 	const TTest *tests[] = {
+		raft_transport__greeting_of_another_cluster_is_refused,
 		raft_transport__connects_to_a_name,
 		raft_transport__connects_to_a_number_without_looking_it_up,
 		raft_transport__silent_peer_is_given_up_in_seconds,
