@@ -97,7 +97,7 @@ MATRIX = {
         ("raft.pointer_written:2", NEW)),
     "be seeded again as a member": (
         ("raft.restored", NEW), ("raft.needs", NEW), ("close.begun", NEW), ("close.done", NEW), ("reseed.released", NEW),
-        ("init.piece_taken:2", NEW), ("volume.committed", NEW), ("volume.put_aside", NEW), ("volume.swapped", NEW),
+        ("init.piece_taken", NEW), ("volume.committed", NEW), ("volume.put_aside", NEW), ("volume.swapped", NEW),
         ("reseed.seeded", NEW), ("open.attached:2", NEW), ("open.done:2", NEW)),
     "take new certificates": (("tls.read", NEW), ("tls.taken", NEW)),
     "open a store with a journal": (
