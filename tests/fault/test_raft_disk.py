@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Mode raft on disks that fail: a log that cannot be written is said, costs nothing that was answered, and is mended."""
 
+import errno
 import http.client
-import os
 import pathlib
 import sys
 import unittest
@@ -41,6 +41,16 @@ class RaftDisk(support.PodTest):
         for n in range(first, first + count):
             self.assertEqual(leader.put(f"key-{n % 40}", VALUE + str(n).encode()).status, 204)
 
+    def fill(self, path):
+        """All of the volume's room, whatever else is written to it meanwhile."""
+        with open(path, "wb", buffering=0) as f:
+            try:
+                while f.write(bytes(65536)):
+                    pass
+            except OSError as problem:
+                self.assertEqual(problem.errno, errno.ENOSPC)
+        return path
+
     def assert_same(self, pods, last):
         pods.wait_ready()
         position = pods.wait_equal()
@@ -54,9 +64,7 @@ class RaftDisk(support.PodTest):
         full = self.follower(pods)
         self.write(pods, 10)
         pods.wait_equal()
-        filler = full.data_dir / "filler"
-        space = os.statvfs(full.data_dir)
-        filler.write_bytes(bytes(space.f_bavail * space.f_frsize - 65536))
+        filler = self.fill(full.data_dir / "filler")
         pid, last = full.server.pid, 99
         self.write(pods, 90, 10)
         wait_until(lambda: full.position()["raft"]["role"] == "no_room", 20, "it says that it has no room", pods)
