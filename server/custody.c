@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/store_mark.h"
+#include "server/repl_raft.h"
 #include "server/stumble.h"
 #include "server/unsynced.h"
 
@@ -177,7 +178,8 @@ leads_already(struct custody *c)
 
 /*
  * A member's volume of mode raft in mode static: what is written from here on is not in raft's log, which must never be
- * gone on with. The log goes first; the store forgets its place in it when it enters its role.
+ * gone on with. The log goes first; the store forgets its place in it when it enters its role. But a member that was
+ * killed may have in its log alone what was answered.
  */
 static int
 leave_raft(struct custody *c, struct sp_error *err)
@@ -187,6 +189,11 @@ leave_raft(struct custody *c, struct sp_error *err)
 
 	if (c->conf->replication_mode != CONF_MODE_STATIC || !data_exists(c, "raft"))
 		return 0;
+	if (data_exists(c, "raft/" RAFT_RUNNING_MARK))
+		return sp_error_set(err, SP_EVOLUME,
+		    "%s/raft was not closed in order, and may hold writes that the store lacks: start it in mode raft, "
+		    "and stop it by SIGTERM, before the mode is changed",
+		    c->conf->server_data_dir);
 	log_warn("this volume was a member's of mode raft: its log is removed, the store stays",
 	    LOG_STR("data_dir", c->conf->server_data_dir));
 	rc = data_path(c, "raft", path, err);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <uuid.h>
 
@@ -177,6 +178,27 @@ bootstrap(struct repl_raft *r)
 	return rc == RAFT_CANTBOOTSTRAP ? 0 : rc;
 }
 
+static int
+mark_running(struct repl_raft *r, struct sp_error *err)
+{
+	char path[sizeof(r->dir) + 16];
+	int rc = file_join(path, sizeof(path), r->dir, RAFT_RUNNING_MARK, err);
+
+	return rc == 0 ? file_write_atomic(path, "", 0, 0600, err) : rc;
+}
+
+/* What was applied may be in memory alone, and in the log. */
+static void
+unmark_running(struct repl_raft *r)
+{
+	char path[sizeof(r->dir) + 16];
+	struct sp_error err;
+
+	if (store_flush(r->store, &err) == 0 && store_sync(r->store, &err) == 0 &&
+	    file_join(path, sizeof(path), r->dir, RAFT_RUNNING_MARK, NULL) == 0)
+		unlink(path);
+}
+
 int
 raft_loop_start(struct repl_raft *r, struct sp_error *err)
 {
@@ -192,6 +214,8 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	pthread_mutex_lock(&r->lock);
 	if (rc == 0)
 		rc = read_identity(r, err);
+	if (rc == 0)
+		rc = mark_running(r, err);
 	pthread_mutex_unlock(&r->lock);
 	if (rc < 0)
 		return rc;
@@ -261,5 +285,6 @@ raft_loop_stop(struct repl_raft *r)
 	}
 	pthread_join(r->thread, NULL);
 	uv_loop_close(&r->loop);
-	(void)raft_wait_idle(r, IDLE_WAIT_MS);
+	if (raft_wait_idle(r, IDLE_WAIT_MS) && !atomic_load(&r->halted))
+		unmark_running(r);
 }
