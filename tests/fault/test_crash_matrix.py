@@ -37,7 +37,7 @@ MATRIX = {
     "seed an empty follower": (
         ("init.locked", OLD), ("volume.incoming_removed", OLD), ("init.facts", OLD), ("init.planned", OLD),
         ("init.connected", OLD), ("init.incoming_made", OLD), ("init.file_made", OLD), ("init.piece_taken", OLD),
-        ("init.piece_taken:5", OLD), ("init.piece_taken:10", OLD), ("init.piece_written", OLD), ("init.downloaded", OLD),
+        ("init.piece_taken:5", OLD), ("init.piece_written", OLD), ("init.downloaded", OLD),
         ("init.verified", OLD), ("init.file_synced", OLD), ("init.checked", OLD), ("init.origin_left", OLD),
         ("file.renamed", NEW), ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.swapped", NEW),
         ("file.written", NEW), ("file.renamed:3", NEW), ("init.recorded", NEW), ("volume.incoming_removed:2", NEW),
