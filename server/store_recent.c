@@ -229,11 +229,23 @@ append(struct store_txn *t, struct sp_error *err)
 	return rc == 0 ? journal_append(s->journal, &g, t->ops.data, t->ops.len, err) : rc;
 }
 
+/* With its last change the store is at this state. A group without a change leads to the one that was there. */
+static void
+end_group(struct recent *table, const struct meta *m)
+{
+	struct recent_entry *last = recent_last(table);
+
+	if (last == NULL)
+		return;
+	last->ends_group = true;
+	last->applied_index = m->applied_index;
+	last->applied_term = m->applied_term;
+}
+
 int
 recent_txn_commit(struct store_txn *t, struct sp_error *err)
 {
 	struct store *s = t->store;
-	struct recent_entry *last;
 	bool first;
 	int rc;
 
@@ -247,13 +259,7 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 		recent_txn_abort(t);
 		return rc;
 	}
-	/* A group without a change leads to the state that the one before it led to. */
-	last = recent_last(t->active);
-	if (last != NULL) {
-		last->ends_group = true;
-		last->applied_index = t->meta.applied_index;
-		last->applied_term = t->meta.applied_term;
-	}
+	end_group(t->active, &t->meta);
 	pthread_mutex_lock(&s->recent_lock);
 	s->latest = t->meta;
 	first = s->flush_at_ms == 0;
@@ -330,7 +336,7 @@ load_group(const struct journal_group *g, const void *ops, size_t len, void *arg
 	if (more < 0 || l->meta.seq != g->seq || l->meta.keys != g->keys || !digest_equal(l->meta.digest, g->digest))
 		return sp_error_set(err, SP_EBADDATA, "its changes up to %llu do not lead to the state that it says",
 		    (unsigned long long)g->seq);
-	recent_last(l->table)->ends_group = true;
+	end_group(l->table, &l->meta);
 	return 0;
 }
 
