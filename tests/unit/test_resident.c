@@ -57,6 +57,7 @@ START_TEST(resident_trim__changes_nothing_that_the_program_sees)
 	static char variable[] = "in one that is written";
 	struct digest before = digest_of(constant, sizeof(constant)), after;
 	char *heap = malloc(1 << 20);
+	size_t same = 0;
 
 	ck_assert_ptr_nonnull(heap);
 	memset(heap, 'h', 1 << 20);
@@ -66,8 +67,9 @@ START_TEST(resident_trim__changes_nothing_that_the_program_sees)
 	after = digest_of(constant, sizeof(constant));
 	ck_assert(digest_equal(before, after));
 	ck_assert_str_eq(variable, "In one that is written");
-	for (size_t i = 0; i < 1 << 20; i++)
-		ck_assert_int_eq(heap[i], 'h');
+	while (same < 1 << 20 && heap[same] == 'h')
+		same++;
+	ck_assert_uint_eq(same, 1 << 20);
 	free(heap);
 }
 END_TEST
