@@ -115,7 +115,7 @@ parse(struct set *s, unsigned role, const char *path, const struct buf *text, st
 		size_t whole = newline != NULL ? (size_t)(newline - line) : (size_t)(end - line), len = whole;
 
 		number++;
-		while (len > 0 && memchr(" \t\r", line[len - 1], 3) != NULL)
+		while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r'))
 			len--;
 		if (len > 0 && line[0] != '#' && add_line(s, role, line, len, &what) < 0)
 			return sp_error_set(err, SP_ECONF, "[auth] tokens: %s:%d: %s", path, number, what);

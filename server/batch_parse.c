@@ -115,7 +115,7 @@ parse_line(struct parser *p, const char *text, size_t len)
 	else if (p->batch.count == BATCH_OPS_MAX)
 		rc = sp_error_set(p->err, SP_EUSAGE, "line %u: more than %d changes", p->line, BATCH_OPS_MAX);
 	else if ((op = make_room(p)) == NULL)
-		rc = sp_error_set(p->err, SP_ENOMEM, "out of memory");
+		rc = sp_error_set(p->err, SP_ENOMEM, "line %u: out of memory", p->line);
 	else if ((rc = parse_op(p, line, op)) == 0)
 		p->batch.count++;
 	json_decref(line);

@@ -75,7 +75,7 @@ write_file_head(struct journal *j, struct sp_error *err)
 
 	if (getrandom(j->salt, sizeof(j->salt), 0) != (ssize_t)sizeof(j->salt))
 		return sp_error_errno(err, errno, "random numbers");
-	memcpy(page, JOURNAL_FILE_MAGIC, strlen(JOURNAL_FILE_MAGIC));
+	memcpy(page, journal_file_magic, sizeof(journal_file_magic));
 	journal_put_le(page + 8, JOURNAL_FORMAT, 4);
 	memcpy(page + JOURNAL_SALT_AT, j->salt, sizeof(j->salt));
 	if (write_at(j->fd, page, sizeof(page), 0, err) < 0)
@@ -177,7 +177,7 @@ prepare(struct journal *j, size_t end, struct sp_error *err)
 static void
 pack_head(const struct journal *j, const struct journal_group *g, size_t len, unsigned char *p)
 {
-	memcpy(p, JOURNAL_GROUP_MAGIC, strlen(JOURNAL_GROUP_MAGIC));
+	memcpy(p, journal_group_magic, sizeof(journal_group_magic));
 	journal_put_le(p + 4, len, 4);
 	journal_put_le(p + 8, j->generation, 8);
 	journal_put_le(p + 16, j->index, 8);

@@ -18,14 +18,15 @@
  * and the changes. Changes follow, and zeros up to the page's end. `generation` grows by one with each switch of areas,
  * `index` with each group from 0. The salt sees to it that no value that somebody stores can look like a group.
  */
-#define JOURNAL_FILE_MAGIC      "spjournl"
 #define JOURNAL_FILE_HEAD_BYTES 28
 #define JOURNAL_SALT_AT         12
-#define JOURNAL_GROUP_MAGIC     "spjg"
 #define JOURNAL_CHECKSUM_AT     104
 #define JOURNAL_HEAD_BYTES      120
 /* A change: kind:u8 key_len:u16 value_len:u32, key, value. */
 #define JOURNAL_OP_HEAD_BYTES 7
+
+static const unsigned char journal_file_magic[8] = { 's', 'p', 'j', 'o', 'u', 'r', 'n', 'l' };
+static const unsigned char journal_group_magic[4] = { 's', 'p', 'j', 'g' };
 
 static inline void
 journal_put_le(unsigned char *out, uint64_t value, size_t bytes)

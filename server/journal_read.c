@@ -46,7 +46,7 @@ group_at(const struct area *a, size_t at, uint64_t *generation, uint64_t *index)
 	size_t len;
 	bool ok;
 
-	if (a->len - at < JOURNAL_HEAD_BYTES || memcmp(p, JOURNAL_GROUP_MAGIC, strlen(JOURNAL_GROUP_MAGIC)) != 0)
+	if (a->len - at < JOURNAL_HEAD_BYTES || memcmp(p, journal_group_magic, sizeof(journal_group_magic)) != 0)
 		return -1;
 	len = (size_t)journal_get_le(p + 4, 4);
 	if (len > JOURNAL_GROUP_BYTES || len > a->len - at - JOURNAL_HEAD_BYTES)
@@ -155,7 +155,7 @@ read_file_head(int fd, unsigned char head[JOURNAL_FILE_HEAD_BYTES], struct sp_er
 		return sp_error_errno(err, errno, "read it");
 	if (n == 0 || (n == JOURNAL_FILE_HEAD_BYTES && memcmp(head, zeros, sizeof(zeros)) == 0))
 		return 0;
-	if (n < JOURNAL_FILE_HEAD_BYTES || memcmp(head, JOURNAL_FILE_MAGIC, strlen(JOURNAL_FILE_MAGIC)) != 0)
+	if (n < JOURNAL_FILE_HEAD_BYTES || memcmp(head, journal_file_magic, sizeof(journal_file_magic)) != 0)
 		return sp_error_set(err, SP_EBADDATA, "not a journal");
 	if (journal_get_le(head + 8, 4) != JOURNAL_FORMAT)
 		return sp_error_set(err, SP_EBADDATA, "a journal of format %u; this program knows format %d",

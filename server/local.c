@@ -38,7 +38,7 @@ split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 	for (const char *p = list; rc == 0 && *p != '\0'; p += len + (p[len] == ',')) {
 		len = strcspn(p, ",");
 		if (n == MEMBERS_MAX)
-			rc = SP_EUSAGE;
+			rc = SP_EUSAGE; /* NOLINT(bugprone-branch-clone): the order counts */
 		else if ((urls[n] = strndup(p, len)) == NULL)
 			rc = SP_ENOMEM;
 		else if (strncmp(urls[n++], "http://", 7) != 0 ||

@@ -180,7 +180,7 @@ write_file(struct model *m, const uint8_t *data, size_t size)
 	bool honest;
 
 	FUZZ_REQUIRE(fd >= 0);
-	memcpy(head, JOURNAL_FILE_MAGIC, strlen(JOURNAL_FILE_MAGIC));
+	memcpy(head, journal_file_magic, sizeof(journal_file_magic));
 	journal_put_le(head + 8, JOURNAL_FORMAT, 4);
 	memcpy(head + JOURNAL_SALT_AT, salt, sizeof(salt));
 	if ((data[0] & NO_HEAD) == 0)
