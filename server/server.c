@@ -298,7 +298,8 @@ listen_all(struct server *s, struct sp_error *err)
 {
 	int rc;
 
-	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves clients.
+	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves
+	 * clients.
 	 */
 	s->network = http_serve(&s->api, s->conf.server_listen, s->conf.server_threads, err);
 	if (s->network == NULL)

@@ -58,6 +58,16 @@ class Keys(support.SharedPods):
         self.put("cached", b"two")
         self.assertEqual(self.leader.get(self.path("cached"), {"If-None-Match": tag}).body, b"two")
 
+    def test_conditions_that_a_write_does_not_take_are_refused(self):
+        self.problem(self.put("conditions", b"x", If_None_Match='"5"'), 400)
+        self.problem(self.put("conditions", b"x", If_None_Match="*", If_Match="*"), 400)
+        self.problem(self.put("conditions", b"x", If_Match="*"), 412)
+        self.assertEqual(self.put("conditions", b"x").status, 204)
+        self.assertEqual(self.put("conditions", b"y", If_Match="*").status, 204)
+        for tag in ("5", '"', '"5', '"x"'):
+            self.problem(self.put("conditions", b"z", If_Match=tag), 412)
+        self.assertEqual(self.leader.get(self.path("conditions")).body, b"y")
+
     def test_if_match_stores_only_over_the_version_named(self):
         tag = self.put("matched", b"one").headers["ETag"]
         self.assertEqual(self.put("matched", b"two", If_Match=tag).status, 204)
