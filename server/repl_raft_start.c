@@ -110,16 +110,27 @@ own_cluster(void *arg, char out[POSITION_CLUSTER_SIZE])
 		out[0] = '\0';
 }
 
-static bool
-is_member(void *arg, raft_id id)
+bool
+raft_is_member(const struct repl_raft *r, raft_id id)
 {
-	const struct repl_raft *r = arg;
 	const struct raft_configuration *c = &r->raft.configuration;
 
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->servers[i].id == id)
 			return true;
 	return c->n == 0;
+}
+
+static bool
+is_member(void *arg, raft_id id)
+{
+	return raft_is_member(arg, id);
+}
+
+static bool
+has_left(void *arg, raft_id id)
+{
+	return raft_has_left(arg, id);
 }
 
 /* libraft on the loop, not yet started. */
@@ -131,7 +142,10 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
 	if (rc != 0)
 		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
-	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster, .is_member = is_member, .arg = r };
+	r->transport.peers = (struct raft_transport_peers){
+		.cluster = own_cluster, .is_member = is_member, .has_left = has_left, .arg = r
+	};
+	r->present.count = r->former.count = 0;
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);

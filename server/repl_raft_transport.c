@@ -142,14 +142,36 @@ bound_patience(uv_handle_t *handle, void *arg)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
 }
 
+/* Put `to` where `from` stands, in one place. */
+static void
+relink(struct raft_transport *t, raft_id from, raft_id to)
+{
+	for (size_t i = 0; i < RAFT_LINKS_MAX; i++)
+		if (t->links[i] == from) {
+			t->links[i] = to;
+			return;
+		}
+}
+
+bool
+raft_transport_is_connected(const struct raft_transport *t, raft_id id)
+{
+	for (size_t i = 0; i < RAFT_LINKS_MAX; i++)
+		if (t->links[i] == id)
+			return true;
+	return false;
+}
+
 static void
 connected(struct raft_uv_connect *tcp, struct uv_stream_s *stream, int status)
 {
 	struct raft_transport_connect *c = tcp->data;
 
 	/* A small message must not wait until the one before it was acknowledged. */
-	if (status == 0)
+	if (status == 0) {
 		uv_tcp_nodelay((uv_tcp_t *)stream, 1);
+		relink(c->transport, 0, c->id);
+	}
 	c->cb(c->request, stream, status);
 	free(c);
 }
@@ -253,11 +275,14 @@ start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request
 	if (c == NULL)
 		return RAFT_NOMEM;
 	c->transport = transport_of(base);
+	relink(c->transport, id, 0);
 	c->request = request;
 	c->cb = cb;
 	c->id = id;
 	request->cb = cb;
-	if (!split(address, host, c->port))
+	if (c->transport->peers.has_left != NULL && c->transport->peers.has_left(c->transport->peers.arg, id))
+		rc = RAFT_NOCONNECTION;
+	else if (!split(address, host, c->port))
 		rc = RAFT_INVALID;
 	else if (uv_inet_pton(AF_INET, host, &number) == 0)
 		rc = connect_to(c, address);

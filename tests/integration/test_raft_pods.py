@@ -2,6 +2,8 @@
 """Mode raft with whole pods: founding, the session that users of a Raft key-value store know, lost volumes, a member
 that the log does not reach back to, pods that leave."""
 
+import os
+import pathlib
 import re
 import threading
 
@@ -9,6 +11,7 @@ import support
 from support import wait_until
 
 CONFIG = {"replication.mode": "raft"}
+CLOSE_WAIT = "08"  # of /proc/net/tcp: the other side has closed it
 
 
 def members(pod):
@@ -126,6 +129,33 @@ class Volumes(RaftPods):
             self.assertNotEqual(members(pods.leader)[number]["id"], before[number]["id"])
             self.assertEqual(lost.get("/v1/kv/meanwhile").body, b"written")
         pods.wait_equal()
+
+    def test_lost_volumes_leave_no_connections(self):
+        """Each comes back as another member; what led to the former one is closed, by the leader and by the other."""
+        pods = self.cluster(3)
+        lost = next(pod for pod in pods if pod is not pods.leader)
+        others = [pod for pod in pods if pod is not lost]
+
+        def left_open(pod):
+            inodes = set()
+            for entry in pathlib.Path(f"/proc/{pod.server.pid}/fd").iterdir():
+                try:
+                    inodes.add(os.readlink(entry))
+                except FileNotFoundError:
+                    pass
+            rows = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+            return sum(f"socket:[{row[9]}]" in inodes and row[3] == CLOSE_WAIT for row in rows)
+
+        seen = 0
+        for _ in range(3):
+            lost.kill()
+            lost.delete_volume()
+            seen = max(seen, *(left_open(pod) for pod in others))
+            lost.start()
+            self.wait_voters(pods, [1, 2, 3])
+            pods.wait_ready()
+        self.assertGreater(seen, 0)
+        wait_until(lambda: not any(left_open(pod) for pod in others), 15, "former members' connections are closed", pods)
 
     def test_a_member_beyond_the_log_is_seeded_again_in_the_running_pod(self):
         pods = self.cluster(3, {"raft.trailing": "16", "raft.snapshot_every": "16"})
