@@ -79,7 +79,7 @@ class Session(support.PodTest):
         for n in range(100):
             self.assertEqual(self.put(1, f"key-{n}", "value"), 204)
         self.start(3)
-        self.wait(lambda: '"role":"needs_snapshot"' in self.curl(f"http://{self.host}:32380/v1/position")[1],
+        self.wait(lambda: '"role":"needs_snapshot"' in self.curl(f"http://{self.host}:13380/v1/position")[1],
                   "it says that it needs a snapshot")
         log = pathlib.Path(f"{self.folder.name}/3.log")
         self.wait(lambda: "nobody seeds a cluster on the command line" in log.read_text(), "the log says what to do")
