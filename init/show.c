@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#include "lib/json_text.h"
+
 static const char *
 store_name(enum facts_store s)
 {
@@ -135,7 +137,7 @@ show_json(const struct facts *f, const struct plan *p, struct buf *out)
 	    f->store == STORE_PRESENT ? position_object(&f->own) : NULL, "peers", peers, "action",
 	    plan_action_name(p->action), "donor", p->donor != NULL ? p->donor->name : NULL, "why", p->why, "warning",
 	    (int)p->warn);
-	if (json == NULL || (text = json_dumps(json, JSON_COMPACT)) == NULL) {
+	if (json == NULL || (text = json_text(json, JSON_COMPACT)) == NULL) {
 		json_decref(json);
 		return SP_ENOMEM;
 	}

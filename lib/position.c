@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "lib/json_text.h"
+
 const char *
 relation_name(enum relation r)
 {
@@ -135,7 +137,7 @@ position_to_json(const struct position *p)
 		json_decref(root);
 		return NULL;
 	}
-	text = json_dumps(root, JSON_COMPACT);
+	text = json_text(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }

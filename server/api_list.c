@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "lib/json_bytes.h"
+#include "lib/json_text.h"
 #include "server/api.h"
 
 #define LIMIT_DEFAULT 100
@@ -142,7 +143,7 @@ api_kv_list(struct call *c)
 	/* A key that is no UTF-8 stands under next64; «next» is then of no use. */
 	if (json_object_get(root, "next64") != NULL)
 		json_object_del(root, "next");
-	text = rc == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+	text = rc == 0 ? json_text(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	if (rc < 0) {
 		api_error(c, &err);

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "lib/json_bytes.h"
+#include "lib/json_text.h"
 
 int
 changes_check(const struct position *here, const struct changes_query *q, struct sp_error *err)
@@ -49,7 +50,7 @@ write_ndjson_record(struct buf *out, const struct store_record *r)
 	if (rc == 0 && !r->is_delete)
 		rc = json_bytes_set(line, "value", r->value, r->value_len);
 	if (rc == 0)
-		text = json_dumps(line, JSON_COMPACT);
+		text = json_text(line, JSON_COMPACT);
 	rc = text != NULL ? buf_printf(out, "%s\n", text) : SP_ENOMEM;
 	free(text);
 	json_decref(line);

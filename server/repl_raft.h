@@ -15,8 +15,8 @@
 #include "server/committer.h"
 #include "server/repl.h"
 
-/* In the raft directory from the start until all that the log holds is in the store and on disk: without this file the log
- * may be left. */
+/* In the raft directory from the start until all that the log holds is in the store and on disk: without this file the
+ * log may be left. */
 #define RAFT_RUNNING_MARK "running"
 
 #define RAFT_NUMBER_MAX  10000 /* of members' numbers: ordinal 9999 */

@@ -10,6 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/fault.h"
+#include "lib/json_text.h"
 #include "lib/log.h"
 #include "server/repl_batch.h"
 #include "server/repl_raft_internal.h"
@@ -29,12 +30,13 @@ raft_fail_stop(const struct sp_error *err)
 static int
 run_found(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 {
-	char text[POSITION_CLUSTER_SIZE + 24], cluster[POSITION_CLUSTER_SIZE] = "";
-	uint64_t base = 0;
+	char text[POSITION_CLUSTER_SIZE + 24], *space;
 
 	snprintf(text, sizeof(text), "%.*s", (int)e->text_len, e->text);
-	(void)sscanf(text, "%36s %" SCNu64, cluster, &base);
-	return store_txn_found(txn, cluster, base, err);
+	space = strchr(text, ' ');
+	if (space != NULL)
+		*space = '\0';
+	return store_txn_found(txn, text, space != NULL ? strtoull(space + 1, NULL, 10) : 0, err);
 }
 
 /* A member goes into the directory. What is wrong with one was found before it was proposed. */
@@ -340,7 +342,7 @@ write_pointer(struct repl_raft *r, uint64_t applied)
 	digest_to_hex(p.digest, digest);
 	root = json_pack("{si sI ss ss sI sI ss}", "format", 1, "applied", (json_int_t)applied, "donor", r->self.url,
 	    "cluster", p.cluster, "epoch", (json_int_t)p.epoch, "seq", (json_int_t)p.seq, "digest", digest);
-	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	return text;
 }
@@ -367,7 +369,7 @@ fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n
 	len = text != NULL ? (strlen(text) + 8) / 8 * 8 : 0;
 	copy = len > 0 ? raft_calloc(1, len) : NULL;
 	if (copy != NULL)
-		memcpy(copy, text, strlen(text));
+		memcpy(copy, text, strlen(text) + 1);
 	free(text);
 	if (copy == NULL)
 		return RAFT_NOMEM;

@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "lib/json_text.h"
+
 void
 directory_release(struct directory *d)
 {
@@ -67,7 +69,7 @@ contact_json(const struct contact *m)
 static char *
 dump(json_t *root)
 {
-	char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+	char *text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
 
 	json_decref(root);
 	return text;

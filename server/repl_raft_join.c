@@ -14,6 +14,7 @@
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/file.h"
+#include "lib/json_text.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
@@ -184,7 +185,7 @@ application(struct repl_raft *r, const struct contact *self)
 	free(text);
 	if (root != NULL && store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0))
 		json_object_set_new(root, "cluster", json_string(p.cluster));
-	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	return text;
 }
@@ -272,7 +273,7 @@ look_around(struct repl_raft *r, unsigned *missed)
 	answer = ask_leader(r, &l, leader, sizeof(leader));
 	listed = lists(answer, l.self.id);
 	if (answer == NULL || (listed && l.role != RAFT_ROLE_JOINING))
-		*missed = 0;
+		*missed = 0; /* NOLINT(bugprone-branch-clone): the order counts */
 	else if (!same_cluster(r, answer))
 		log_warn("another cluster's leader answers; this member waits", LOG_STR("leader", leader));
 	else if (l.role == RAFT_ROLE_JOINING && !l.was_member)

@@ -9,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/fault.h"
+#include "lib/json_text.h"
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
@@ -278,7 +279,7 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 	    r->leader_id != 0 && leader != NULL ? leader->url : "", "term", (json_int_t)r->status.term, "members",
 	    list);
 	pthread_mutex_unlock(&r->lock);
-	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
 	rc = text != NULL ? buf_adds(out, text) : SP_ENOMEM;
 	free(text);
 	json_decref(root);

@@ -29,6 +29,21 @@ raft_error(struct sp_error *err, int code, const char *reason, const char *what)
 	    err, ours, "%s: %s", what, reason != NULL && reason[0] != '\0' ? reason : raft_strerror(code));
 }
 
+/* «number N», «id N», a line each. */
+static bool
+parse_identity(const char *text, unsigned *number, uint64_t *id)
+{
+	char *end;
+
+	if (strncmp(text, "number ", 7) != 0)
+		return false;
+	*number = (unsigned)strtoul(text + 7, &end, 10);
+	if (strncmp(end, "\nid ", 4) != 0)
+		return false;
+	*id = strtoull(end + 4, &end, 10);
+	return strcmp(end, "\n") == 0;
+}
+
 /* This member's id: drawn once for a raft directory. */
 static int
 read_identity(struct repl_raft *r, struct sp_error *err)
@@ -46,8 +61,7 @@ read_identity(struct repl_raft *r, struct sp_error *err)
 	buf_init(&text, MEMBER_FILE_MAX);
 	rc = file_read_all(path, &text, err);
 	if (rc == 0) {
-		if (sscanf(text.data, "number %u\nid %" SCNu64 "\n", &number, &r->self.id) != 2 ||
-		    MEMBER_NUMBER(r->self.id) != number)
+		if (!parse_identity(text.data, &number, &r->self.id) || MEMBER_NUMBER(r->self.id) != number)
 			rc = sp_error_set(err, SP_EBADDATA, "%s: not a member's file", path);
 		else if (number != r->self.number)
 			rc = sp_error_set(err, SP_EBADDATA, "%s: this volume is member %u's, this is %u", path, number,

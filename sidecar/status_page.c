@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/json_text.h"
 #include "lib/version.h"
 
 static json_t *
@@ -131,7 +132,7 @@ char *
 status_page(const struct view *v, const struct reload_status *conf, const char *seed_json)
 {
 	json_t *o = status_object(v, conf, seed_json);
-	char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	char *text = json_text(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 
 	json_decref(o);
 	return text;
