@@ -180,6 +180,7 @@ class Members(Rows):
         self.wanted = {1: "voter", 2: "standby"}
         self.setting({"raft.max_voters": "1"})
         self.join()
+        wait_until(lambda: self.other.position()["raft"]["role"] == "standby", 20, "its own log says that it is in", self.pods)
         self.other.kill()
         before = self.keep_volume(self.other, "before")
         self.serving(self.other)
