@@ -56,7 +56,8 @@ raft_hold_watch(struct repl_raft *r)
 	r->held_index = 0;
 }
 
-/* Whether nobody needs more of the log than is kept for everybody. */
+/* Whether nobody needs more of the log than is kept for everybody. Who is being seeded has acknowledged the pointer,
+ * and nothing beyond it. */
 static bool
 all_are_near(const struct repl_raft *r, uint64_t index)
 {
@@ -66,7 +67,8 @@ all_are_near(const struct repl_raft *r, uint64_t index)
 		return true;
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->servers[i].role != RAFT_SPARE && c->servers[i].id != r->self.id &&
-		    r->raft.leader_state.progress[i].match_index + r->kept < index)
+		    (r->raft.leader_state.progress[i].match_index + r->kept < index ||
+			r->raft.leader_state.progress[i].match_index <= r->held_index))
 			return false;
 	return true;
 }
