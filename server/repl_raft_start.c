@@ -10,10 +10,11 @@
 #include "lib/file.h"
 #include "server/repl_raft_internal.h"
 
-#define SEGMENT_BYTES   (4u << 20) /* of the log on disk; two or three are allocated ahead */
-#define IDLE_WAIT_MS    3000
-#define MEMBER_FILE     "member"
-#define MEMBER_FILE_MAX 128
+#define POINTER_TIMEOUT_MS 2000       /* a pointer is 200 bytes; libraft counts on whole snapshots, 30 s */
+#define SEGMENT_BYTES      (4u << 20) /* of the log on disk; two or three are allocated ahead */
+#define IDLE_WAIT_MS       3000
+#define MEMBER_FILE        "member"
+#define MEMBER_FILE_MAX    128
 
 int
 raft_error(struct sp_error *err, int code, const char *reason, const char *what)
@@ -185,6 +186,8 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	raft_uv_set_snapshot_compression(&r->io, false);
 	raft_set_election_timeout(&r->raft, r->election_timeout_ms);
 	raft_set_heartbeat_timeout(&r->raft, r->heartbeat_ms);
+	/* libraft waits so long for who was sent a pointer, and sends it nothing else: it may have been lost. */
+	raft_set_install_snapshot_timeout(&r->raft, POINTER_TIMEOUT_MS);
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 	raft_set_snapshot_trailing(&r->raft, r->trailing);
 	raft_set_pre_vote(&r->raft, true);
