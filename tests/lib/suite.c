@@ -12,16 +12,23 @@ int
 suite_run_fixture(
     const char *name, const TTest *const *tests, size_t count, double timeout_s, SFun setup, SFun teardown)
 {
-	Suite *suite = suite_create(name);
 	TCase *all = tcase_create(name);
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(all, timeout_s);
 	if (setup != NULL)
 		tcase_add_checked_fixture(all, setup, teardown);
 	for (size_t i = 0; i < count; i++)
 		tcase_add_test(all, tests[i]);
+	return suite_run_case(name, all);
+}
+
+int
+suite_run_case(const char *name, TCase *all)
+{
+	Suite *suite = suite_create(name);
+	SRunner *runner;
+	int failed;
+
 	suite_add_tcase(suite, all);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -22,4 +22,7 @@ int suite_run(const char *name, const TTest *const *tests, size_t count, double 
 int suite_run_fixture(
     const char *name, const TTest *const *tests, size_t count, double timeout_s, SFun setup, SFun teardown);
 
+/* The same of a case that the caller has made, which may have loops in it. Takes it over. */
+int suite_run_case(const char *name, TCase *all);
+
 #endif

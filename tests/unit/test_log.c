@@ -216,10 +216,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("log");
 	TCase *all = tcase_create("log");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(all, log_write__before_the_setup_it_is_seedpod);
 	tcase_add_test(all, log_write__logfmt_quotes_where_it_must);
@@ -229,10 +226,5 @@ main(void)
 	tcase_add_loop_test(all, log_write__bytes_that_are_no_text_are_replaced, 0, 8);
 	tcase_add_loop_test(all, log_write__a_long_line_is_cut_and_still_a_line, 0, 4 * 8);
 	tcase_add_test(all, log_write__lines_of_threads_do_not_mix);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("log", all);
 }

@@ -417,10 +417,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("position");
 	TCase *all = tcase_create("position");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(all, position_relate__equal_is_same);
 	tcase_add_test(all, position_relate__equal_seq_and_another_digest_diverged);
@@ -443,10 +440,5 @@ main(void)
 	tcase_add_loop_test(
 	    all, position_from_json__a_mistake_is_named, 0, (int)(sizeof(mistakes) / sizeof(mistakes[0])));
 	tcase_add_test(all, position_from_json__a_history_too_long_is_refused);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("position", all);
 }

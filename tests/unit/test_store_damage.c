@@ -706,10 +706,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("store_damage");
 	TCase *all = tcase_create("store_damage");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(all, setup, teardown);
 	tcase_set_timeout(all, 30);
@@ -734,10 +731,5 @@ main(void)
 	tcase_add_test(all, store_txn__a_damaged_deletion_time_is_damage);
 	tcase_add_loop_test(all, store_create__goes_on_where_it_was_killed, 0, 4);
 	tcase_add_test(all, store_attach__an_environment_without_databases_is_no_store);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("store_damage", all);
 }

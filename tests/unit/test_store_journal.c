@@ -486,14 +486,5 @@ cases(void)
 int
 main(void)
 {
-	Suite *suite = suite_create("store_journal");
-	SRunner *runner;
-	int failed;
-
-	suite_add_tcase(suite, cases());
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("store_journal", cases());
 }

@@ -187,32 +187,16 @@ START_TEST(store_detach__flushes)
 }
 END_TEST
 
-static TCase *
-cases(void)
-{
-	TCase *all = tcase_create("store_logged");
-
-	tcase_add_checked_fixture(all, setup, teardown);
-	tcase_set_timeout(all, 60);
-	tcase_add_test(all, store_group__in_the_callers_log_is_in_lmdb_after_the_flush);
-	tcase_add_test(all, store_flush__takes_entries_along_that_changed_nothing);
-	tcase_add_test(all, store_flush__in_several_transactions_fits_the_log_after_each);
-	tcase_add_test(all, store_txn_begin_epoch__is_no_part_of_a_group);
-	tcase_add_test(all, store_detach__flushes);
-	return all;
-}
-
 int
 main(void)
 {
-	Suite *suite = suite_create("store_logged");
-	SRunner *runner;
-	int failed;
+	const TTest *tests[] = {
+		store_group__in_the_callers_log_is_in_lmdb_after_the_flush,
+		store_flush__takes_entries_along_that_changed_nothing,
+		store_flush__in_several_transactions_fits_the_log_after_each,
+		store_txn_begin_epoch__is_no_part_of_a_group,
+		store_detach__flushes,
+	};
 
-	suite_add_tcase(suite, cases());
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_fixture("store_logged", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
 }

@@ -342,18 +342,10 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("store_model");
 	TCase *all = tcase_create("store_model");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(all, 60);
 	tcase_add_loop_test(all, store__is_its_model_after_thousands_of_changes, 0, 3);
 	tcase_add_loop_test(all, store__a_follower_is_its_leader_at_every_cut, 0, 2);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("store_model", all);
 }
