@@ -19,7 +19,7 @@ make_line(const struct seed_report *report, const struct sp_error *err, int exit
 	json_t *json = json_pack("{ss+ ss sI ss ss ss si}", "phase", report->phase != NULL ? report->phase : "facts",
 	    "", "donor", report->donor, "bytes", (json_int_t)report->bytes, "expected", report->expected, "found",
 	    report->found, "error", err->text, "exit_code", exit_code);
-	char *line = json != NULL ? json_text(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	char *line = json_text(json, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 	json_decref(json);
 	return line;

@@ -59,7 +59,7 @@ static int
 add_key(struct key_list *l, const struct store_record *r)
 {
 	json_t *name = json_stringn(r->key, r->key_len);
-	char *text = name != NULL ? json_text(name, JSON_ENCODE_ANY) : NULL;
+	char *text = json_text(name, JSON_ENCODE_ANY);
 	int rc = 0;
 
 	/* A JSON array of texts cannot hold a key that is no UTF-8; GET /v1/kv lists those too. */

@@ -342,7 +342,7 @@ write_pointer(struct repl_raft *r, uint64_t applied)
 	digest_to_hex(p.digest, digest);
 	root = json_pack("{si sI ss ss sI sI ss}", "format", 1, "applied", (json_int_t)applied, "donor", r->self.url,
 	    "cluster", p.cluster, "epoch", (json_int_t)p.epoch, "seq", (json_int_t)p.seq, "digest", digest);
-	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
+	text = json_text(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }

@@ -69,7 +69,7 @@ contact_json(const struct contact *m)
 static char *
 dump(json_t *root)
 {
-	char *text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
+	char *text = json_text(root, JSON_COMPACT);
 
 	json_decref(root);
 	return text;

@@ -185,7 +185,7 @@ application(struct repl_raft *r, const struct contact *self)
 	free(text);
 	if (root != NULL && store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0))
 		json_object_set_new(root, "cluster", json_string(p.cluster));
-	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
+	text = json_text(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }

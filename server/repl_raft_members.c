@@ -279,7 +279,7 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 	    r->leader_id != 0 && leader != NULL ? leader->url : "", "term", (json_int_t)r->status.term, "members",
 	    list);
 	pthread_mutex_unlock(&r->lock);
-	text = root != NULL ? json_text(root, JSON_COMPACT) : NULL;
+	text = json_text(root, JSON_COMPACT);
 	rc = text != NULL ? buf_adds(out, text) : SP_ENOMEM;
 	free(text);
 	json_decref(root);
