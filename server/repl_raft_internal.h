@@ -38,7 +38,7 @@ struct job_list {
 };
 
 /* Members by id and address; the oldest make room. */
-#define MEMBER_LIST_MAX 32
+#define MEMBER_LIST_MAX DIRECTORY_MAX
 struct member_list {
 	struct former {
 		raft_id id;
