@@ -1,6 +1,7 @@
 /*
  * The bytes of a donor's snapshot, as a source for lib/tar.h. Where the connection breaks or stalls midway and the
- *donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not notice.
+ * donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not
+ * notice.
  *
  *	download_init(&d, &options);
  *	download_open(&d, &err);

@@ -1,7 +1,7 @@
 /*
  * The facts from which init decides: what the volume holds, where this store and the peers stand, and what the
  * configuration wants. Gathering is here, deciding is in plan.h; the struct is plain data, so that tests can write it
- *down.
+ * down.
  *
  *	facts_init(&f, &conf, &err);
  *	facts_read_store(&f, &volume, driver, &err);

@@ -1,6 +1,6 @@
 /*
  * The volume: the directories in which a store lives, arrives and leaves, and the swap that a kill at any instant
- *cannot break.
+ * cannot break.
  *
  *	data_dir/lock			held (flock) by init for its whole run, and by a server that has the store open
  *	data_dir/store			the store in force
@@ -9,12 +9,11 @@
  *	data_dir/store.old		the former store, until the swap is done
  *	data_dir/raft			of mode raft: the server's log and vote, which a new store leaves as they are
  *	data_dir/seed.json		what the last seed cost, for the sidecar's metrics
- *	data_dir/seedpod.json		of a restored leader: has the server begin an epoch of its own, and is renamed
- *by it
+ *	data_dir/seedpod.json		of a restored leader: the server begins an epoch of its own, and renames it
  *
  * A swap is: rename incoming to ready (the commit), store to old, ready to store, delete old; each rename followed by
- *an fsync of data_dir. volume_recover() brings whatever an earlier life left to a state with at most `store`: forward
- *where ready exists, back where it does not.
+ * an fsync of data_dir. volume_recover() brings whatever an earlier life left to a state with at most `store`: forward
+ * where ready exists, back where it does not.
  *
  *	volume_init(&v, data_dir, &err);
  *	volume_lock(&v, &err);

@@ -1,6 +1,6 @@
 /*
  * Writes one large file from front to back, past the page cache (O_DIRECT) where the file system can, in a thread of
- *its own: the caller goes on receiving while the disk is busy. So a seeding takes no more of a node's memory than the
+ * its own: the caller goes on receiving while the disk is busy. So a seeding takes no more of a node's memory than the
  * buffers here, however large the store is, and spares the processor the page cache's work, which is more than that of
  * the copying itself.
  *

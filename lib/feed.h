@@ -5,12 +5,12 @@
  *	header  := "SPFEED1\n" cluster[16] epoch:u64 since:u64 horizon:u64 count:u16 (epoch:u64 since:u64){count}
  *	record  := 'P' key_len:u16 value_len:u32 seq:u64 key value	a key's newest value
  *	         | 'D' key_len:u16 seq:u64 key				its deletion
- *	cut     := 'C' seq:u64 digest[16] keys:u64			here the content is the leader's, with this
- *digest more    := 'M' seq:u64						ends short of a cut; the leader is at seq end :=
- *'E' records:u32 xxh3_128[16]				of every byte before the 'E'
+ *	cut     := 'C' seq:u64 digest[16] keys:u64		here the content is the leader's: its digest and keys
+ *	more    := 'M' seq:u64					ends short of a cut; the leader is at seq
+ *	end     := 'E' records:u32 xxh3_128[16]			of every byte before the 'E'
  *
  * Numbers are little-endian; digests big-endian, as they are printed. Each key stands once, at its newest seq; seqs
- *grow. A feed without its end, or with a wrong hash there, is never applied.
+ * grow. A feed without its end, or with a wrong hash there, is never applied.
  */
 #ifndef LIB_FEED_H_
 #define LIB_FEED_H_

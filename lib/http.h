@@ -17,8 +17,8 @@
  * Errors: SP_EUNAVAIL (name not found, refused, unreachable, no answer in time), SP_ESTALLED (next to nothing for
  * stall_timeout_ms), SP_ETRUNCATED (closed before the end), SP_ETOOBIG (answer or headers over their limit),
  * SP_ECANCELED, SP_EBADDATA (not HTTP), SP_EPERM (one side does not trust the other's certificate), SP_ENOMEM. The text
- * names the URL and says how many bytes had come. An HTTP
- *status that is not 2xx is not an error here: the caller looks at `status`.
+ * names the URL and says how many bytes had come. An HTTP status that is not 2xx is not an error here: the caller looks
+ * at `status`.
  */
 #ifndef LIB_HTTP_H_
 #define LIB_HTTP_H_

@@ -1,8 +1,8 @@
 /*
  * A cluster on the command line, without pods and without a file, as users of the Raft key-value store start it:
  *
- *	seedpod-server --id 1 --cluster http://127.0.0.1:12379,http://127.0.0.1:22379,http://127.0.0.1:32379 --port
- *12380
+ *	seedpod-server --id 1 --port 12380 \
+ *		--cluster http://127.0.0.1:12379,http://127.0.0.1:22379,http://127.0.0.1:32379
  *
  * Each member serves clients on --port, and its peers on its URL of the list; its raft port is the one below that.
  * Member 1 begins the cluster, the others join; with --join member 1 joins too.

@@ -8,9 +8,8 @@
 #include "lib/log.h"
 #include "server/repl_raft_internal.h"
 
-#define ROOM_BYTES                                                                                                     \
-	(16u << 20) /* of the volume; with less left, writes are refused and a failed one is want of room              \
-		     */
+/* Of the volume: with less left, writes are refused, and one that failed is want of room. */
+#define ROOM_BYTES (16u << 20)
 
 /* An append on its way, with whom it is for. */
 struct watched_append {

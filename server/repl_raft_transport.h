@@ -1,9 +1,9 @@
 /*
  * How members connect: libraft's TCP transport, and what it lacks. That one takes IPv4 addresses alone; ours looks
- *names up, each time anew, because a pod that comes back has another address. And it waits for a peer as long as the
- *kernel does, a quarter of an hour for one whose node is gone; ours gives up after a few seconds and connects again.
- *And it takes whoever connects; ours says in its greeting of which cluster it is, and refuses members of another: an
- *address may have been a member's of ours, and be theirs by now. And it does not connect to who has left.
+ * names up, each time anew, because a pod that comes back has another address. And it waits for a peer as long as the
+ * kernel does, a quarter of an hour for one whose node is gone; ours gives up after a few seconds and connects again.
+ * And it takes whoever connects; ours says in its greeting of which cluster it is, and refuses members of another: an
+ * address may have been a member's of ours, and be theirs by now. And it does not connect to who has left.
  *
  *	raft_transport_init(&t, &loop, "0.0.0.0:9875") … raft_uv_init(&io, &loop, dir, &t.base) …
  *	raft_transport_release(&t);	// after libraft has closed it

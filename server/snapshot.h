@@ -1,7 +1,7 @@
 /*
  * Snapshots as tar streams (docs/api.md has the format): made from a pinned version of the store, shared by the
- *followers that ask at the same time, resumable while they are held. A snapshot's bytes are a pure function of its pin,
- *so any part of it can be read again; memory does not depend on its size.
+ * followers that ask at the same time, resumable while they are held. A snapshot's bytes are a pure function of its
+ * pin, so any part of it can be read again; memory does not depend on its size.
  *
  *	snapshots_acquire(list, NULL, &snapshot, &err);			// or by id, to resume
  *	stream = snapshot_stream_new(snapshot, offset, zstd, &err);	// takes the reference over

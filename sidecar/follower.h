@@ -1,6 +1,6 @@
 /*
  * What a follower does to stay equal to its leader, one turn at a time: look at the local store, compare histories,
- *pull one feed, apply it. sync.h runs it in a thread; here is no waiting but that of the calls themselves.
+ * pull one feed, apply it. sync.h runs it in a thread; here is no waiting but that of the calls themselves.
  *
  *	struct follower *f = follower_new(&options, &err);
  *	for (;;)

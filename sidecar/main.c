@@ -35,8 +35,7 @@ static struct cli_option options[] = {
 	[OPTION_PROBE] = { .name = "probe",
 	    .argument = "URL",
 	    .help = "ask a page, print its first line, and exit: 0 where it said 200, else 1 (for exec probes); with "
-		    "https:// as [tls] "
-		    "says",
+		    "https:// as [tls] says",
 	    .offline = true },
 	[OPTION_LINGER] = { .name = "linger",
 	    .argument = "SECONDS",

@@ -5,7 +5,7 @@
  *	readiness_settle(&h, now_ms, &r);	// the hysteresis: r.ready is what is told to the world
  *
  * Ready is proven, not assumed: a follower is ready only after its content was shown to be the leader's (DESIGN,
- *promise 3).
+ * promise 3).
  */
 #ifndef SIDECAR_READINESS_H_
 #define SIDECAR_READINESS_H_

@@ -1,6 +1,6 @@
 /*
  * The watch of the local server: a thread that asks it where it stands about twice a second, so that no page ever has
- *to, and now and then for its metrics. It also steps readiness and guards the sync.
+ * to, and now and then for its metrics. It also steps readiness and guards the sync.
  *
  *	struct watch *w = watch_new(&options, &err);
  *	watch_stop(w, 1500) ? watch_free(w) : …;

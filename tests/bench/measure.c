@@ -4,7 +4,7 @@
  *	measure DESCRIPTOR COMMAND [ARGUMENT…]
  *
  * Prints a line of JSON on that descriptor: wall, user and system seconds, peak memory in KiB, exit code. A program of
- *its own because a process started from a large one (Python) inherits that one's peak.
+ * its own because a process started from a large one (Python) inherits that one's peak.
  */
 #include <errno.h>
 #include <signal.h>
