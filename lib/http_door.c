@@ -39,6 +39,8 @@ set_identity(CURL *easy, struct tls *tls)
 	if ((rc = set_blob(easy, CURLOPT_SSLCERT_BLOB, &identity->cert)) == 0 &&
 	    (rc = set_blob(easy, CURLOPT_SSLKEY_BLOB, &identity->key)) == 0)
 		rc = set_blob(easy, CURLOPT_CAINFO_BLOB, &identity->ca);
+	if (identity->ca.len > 0)
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* else the system's authorities are trusted beside ours */
 	tls_identity_put(identity);
 	return rc;
 }

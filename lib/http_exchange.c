@@ -366,8 +366,11 @@ set_up(struct http_exchange *x, const struct http_manner *manner, const struct h
 	if (manner->unix_socket != NULL &&
 	    curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, manner->unix_socket) != CURLE_OK)
 		return SP_ENOMEM;
-	if (manner->ca_file != NULL && curl_easy_setopt(easy, CURLOPT_CAINFO, manner->ca_file) != CURLE_OK)
-		return SP_ENOMEM;
+	if (manner->ca_file != NULL) {
+		if (curl_easy_setopt(easy, CURLOPT_CAINFO, manner->ca_file) != CURLE_OK)
+			return SP_ENOMEM;
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* nobody whom the system trusts beside it */
+	}
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->curl_text);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);

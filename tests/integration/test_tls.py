@@ -96,6 +96,28 @@ class Peers(TlsTest):
         log = self.refusing_follower(self.authority.issue("store-1.store.example") | {"ca.crt": other.crt.read_text()})
         self.assertIn("certificate", log)
 
+    def test_a_leader_that_the_system_trusts_is_refused(self):
+        """Where [tls] ca names authorities, those that libcurl finds on the machine are none beside them."""
+        support.need_root("puts an authority among the system's")
+        support.need("unshare", "mount")
+        if not pathlib.Path("/etc/ssl/certs").is_dir():
+            self.skipTest("this system has no /etc/ssl/certs")
+        pods = self.tls_set(1, **{"bootstrap.attempts": "1"})
+        name = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", str(self.authority.crt)], check=True,
+                              capture_output=True, text=True).stdout.strip()
+        system = self.dir / "system"
+        system.mkdir()
+        (system / f"{name}.0").write_text(self.authority.crt.read_text())
+        other = authority.Authority(self.dir / "other", "other")
+        self.secrets[1].write(self.authority.issue("store-1.store.example") | {"ca.crt": other.crt.read_text()})
+        init = pods.add().init
+        command = 'mount --bind "$0" /etc/ssl/certs && exec "$@"'
+        done = subprocess.run(["unshare", "-m", "sh", "-c", command, str(system), str(pods.build / "seedpod-init"),
+                               "--config", str(pods.config_path)], capture_output=True, text=True, timeout=60,
+                              env=init.environment())
+        self.assertEqual(done.returncode, 77, done.stderr)
+        self.assertIn("no TLS connection", done.stderr)
+
     def test_a_leader_of_another_name_is_refused(self):
         pods = self.tls_set(1, **{"bootstrap.attempts": "1"})
         self.secrets[0].write(self.authority.issue("store-7.store.example"))
