@@ -105,6 +105,21 @@ ask_watched(const char *const *urls, struct peer_answer *answers, size_t n, int6
 	return rc;
 }
 
+static void
+note_answer(struct peer_fact *peer, struct peer_answer *fresh, const char *url)
+{
+	/* A server that has a store without any history has nothing to give. */
+	if (fresh->has_store && fresh->position.cluster[0] == '\0') {
+		fresh->has_store = false;
+		sp_error_set(&fresh->err, SP_EAGAIN, "%s: nothing was ever stored there", url);
+	}
+	if (peer->had_data && !fresh->has_store)
+		fresh->position = peer->answer.position;
+	peer->had_data |= fresh->has_store;
+	peer->answer = *fresh;
+	peer->asked = true;
+}
+
 int
 facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err)
 {
@@ -126,15 +141,8 @@ facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_e
 	}
 	if ((rc = ask_watched(urls, answers, n, timeout_ms, err)) < 0)
 		goto out;
-	for (size_t i = 0; i < n; i++) {
-		asked[i]->answer = answers[i];
-		asked[i]->asked = true;
-		/* A server that has a store without any history has nothing to give. */
-		if (answers[i].has_store && answers[i].position.cluster[0] == '\0') {
-			asked[i]->answer.has_store = false;
-			sp_error_set(&asked[i]->answer.err, SP_EAGAIN, "%s: nothing was ever stored there", urls[i]);
-		}
-	}
+	for (size_t i = 0; i < n; i++)
+		note_answer(asked[i], &answers[i], urls[i]);
 	f->all_asked = whom == FACTS_ALL;
 out:
 	free(urls);

@@ -162,43 +162,59 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	out->warn = !p->consistent;
 }
 
-/* A peer that is there, and may hold what this volume lost, but from which no position could be had: it lets nobody in,
- * or what it says cannot be read. */
-static bool
-may_have_data(const struct peer_fact *peer)
+bool
+plan_may_have_data(const struct peer_fact *peer)
 {
 	const struct peer_answer *a = &peer->answer;
 
-	return !a->has_store &&
-	       (a->err.code == SP_EPERM || (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
+	return !a->has_store && (peer->had_data || a->err.code == SP_EPERM ||
+				    (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
+}
+
+void
+plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer)
+{
+	plan_decide(out, PLAN_WAIT, "%s, its volume is empty, and %s may have data but cannot be asked (%.400s)", pod,
+	    peer->name, peer->answer.err.text);
+	out->code = peer->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
+}
+
+/* One that may know more than `most`, the peer that knows most of those that answer (NULL: none does). */
+static const struct peer_fact *
+silent_peer(const struct facts *f, const struct peer_fact *most)
+{
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (plan_may_have_data(peer) &&
+		    (!peer->had_data || most == NULL || more_advanced(&peer->answer.position, &most->answer.position)))
+			return peer;
+	}
+	return NULL;
 }
 
 static void
 leader_with_empty_volume(const struct facts *f, struct plan *out)
 {
-	const struct peer_fact *most = NULL, *closed = NULL;
+	const struct peer_fact *most = NULL, *silent;
 	size_t with_store = 0;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
-		if (may_have_data(&f->peers[i]))
-			closed = &f->peers[i];
 		if (!f->peers[i].answer.has_store)
 			continue;
 		with_store++;
 		if (most == NULL || more_advanced(&f->peers[i].answer.position, &most->answer.position))
 			most = &f->peers[i];
 	}
+	silent = silent_peer(f, most);
 	if (!f->grace_over && with_store < f->peer_count) {
 		plan_decide(out, PLAN_WAIT,
 		    "this pod leads, its volume is empty, and %zu of %zu peers have not told a position yet",
 		    f->peer_count - with_store, f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
-	} else if (closed != NULL) {
-		plan_decide(out, PLAN_WAIT,
-		    "this pod leads, its volume is empty, and %s may have data but cannot be asked (%.400s)",
-		    closed->name, closed->answer.err.text);
-		out->code = closed->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
+	} else if (silent != NULL) {
+		plan_wait_for_data(out, "this pod leads", silent);
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
 		    f->peer_count);

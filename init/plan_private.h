@@ -7,6 +7,15 @@
 /* Set the action and the sentence that says why. */
 void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/*
+ * Whether a peer that tells no position now may hold what an empty volume lost: it lets nobody in, says what cannot be
+ * read, or told of its data earlier in this run.
+ */
+bool plan_may_have_data(const struct peer_fact *peer);
+
+/* Wait for such a peer. `pod` begins the sentence: what this pod is. */
+void plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer);
+
 /* The rows of mode raft. */
 void plan_raft(const struct facts *f, struct plan *out);
 

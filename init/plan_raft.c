@@ -153,9 +153,19 @@ with_store(const struct facts *f, struct plan *out)
 	}
 }
 
+static const struct peer_fact *
+silent_peer(const struct facts *f)
+{
+	for (size_t i = 0; i < f->peer_count; i++)
+		if (plan_may_have_data(&f->peers[i]))
+			return &f->peers[i];
+	return NULL;
+}
+
 static void
 with_empty_volume(const struct facts *f, struct plan *out)
 {
+	const struct peer_fact *silent = silent_peer(f);
 	struct strangers s = look_for_strangers(f);
 
 	if (s.other != NULL) {
@@ -183,6 +193,8 @@ with_empty_volume(const struct facts *f, struct plan *out)
 		    f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
+	} else if (silent != NULL) {
+		plan_wait_for_data(out, "this pod founds the cluster", silent);
 	} else {
 		plan_decide(
 		    out, PLAN_CREATE, "this pod founds the cluster, and none of %zu peers has data", f->peer_count);

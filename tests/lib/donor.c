@@ -68,6 +68,7 @@ note_snapshot(struct donor *d, struct donor_pod *pod, bool resume)
 	copy = *pod;
 	if (pod->cuts > 0)
 		pod->cuts--;
+	pod->absent = pod->vanishes;
 	if (resume)
 		pod->resumes++;
 	else

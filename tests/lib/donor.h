@@ -32,6 +32,7 @@ struct donor_pod {
 	unsigned snapshots;    /* out: requests for a whole snapshot */
 	unsigned resumes;      /* out: requests to go on */
 	bool broken_snapshots; /* 500 */
+	bool vanishes;         /* absent once a snapshot was asked for */
 };
 
 struct donor {

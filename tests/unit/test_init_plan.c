@@ -117,6 +117,20 @@ START_TEST(plan_leader__empty_creates_nothing_while_a_peer_says_what_cannot_be_r
 }
 END_TEST
 
+START_TEST(plan_leader__empty_takes_no_less_than_what_a_peer_that_fell_silent_had)
+{
+	pods(0);
+	peer(3)->had_data = true;
+	peer(3)->answer.position = at(CLUSTER, 1, 60);
+	expect_end(PLAN_WAIT, 75);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-3 may have data"));
+	answers(1, at(CLUSTER, 1, 50));
+	expect_end(PLAN_WAIT, 75);
+	answers(2, at(CLUSTER, 1, 60));
+	expect_donor(PLAN_RESTORE, 2);
+}
+END_TEST
+
 START_TEST(plan_follower__empty_and_not_let_in_waits_for_permission)
 {
 	pods(1);
@@ -451,6 +465,7 @@ main(void)
 		plan_leader__alone_in_the_world_creates_at_once,
 		plan_leader__empty_creates_nothing_while_a_peer_lets_nobody_in,
 		plan_leader__empty_creates_nothing_while_a_peer_says_what_cannot_be_read,
+		plan_leader__empty_takes_no_less_than_what_a_peer_that_fell_silent_had,
 		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
 		plan_leader__waits_while_a_promoted_pod_leads,

@@ -52,6 +52,25 @@ START_TEST(plan_raft_empty__founder_waits_for_its_peers_then_creates)
 }
 END_TEST
 
+START_TEST(plan_raft_empty__founder_creates_nothing_while_a_peer_may_have_data)
+{
+	members(0);
+	sp_error_set(&peer(2)->answer.err, SP_EPERM, "status 401");
+	expect_end(PLAN_WAIT, 77);
+	ck_assert(!plan.grace);
+	members(0);
+	peer(3)->answer.reached = true;
+	sp_error_set(&peer(3)->answer.err, SP_EBADDATA, "position: not a JSON object");
+	expect_end(PLAN_WAIT, 75);
+	members(0);
+	peer(1)->had_data = true;
+	expect_end(PLAN_WAIT, 75);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 may have data"));
+	answers(1, at(CLUSTER, RAFT_ROLE_LEADER, 500));
+	expect_donor(PLAN_SEED, 1);
+}
+END_TEST
+
 START_TEST(plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_nothing)
 {
 	members(0);
@@ -221,6 +240,7 @@ main(void)
 {
 	const TTest *tests[] = {
 		plan_raft_empty__founder_waits_for_its_peers_then_creates,
+		plan_raft_empty__founder_creates_nothing_while_a_peer_may_have_data,
 		plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_nothing,
 		plan_raft_empty__nobody_but_the_founder_creates,
 		plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothing,

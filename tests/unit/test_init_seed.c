@@ -282,6 +282,31 @@ START_TEST(init_seed__a_leader_restores_from_the_most_advanced_peer)
 }
 END_TEST
 
+/* Who gave its position, and half of its snapshot, has data still when it does not answer any more. */
+START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
+{
+	for (int mode = CONF_MODE_STATIC; mode <= CONF_MODE_RAFT; mode++) {
+		conf.replication_mode = (enum conf_mode)mode;
+		conf.pod.ordinal = 0;
+		conf.bootstrap_max_peers = 4;
+		conf.bootstrap_attempts = 3;
+		donor.pods[0].absent = true;
+		donor.pods[2].position = donor.pods[0].position;
+		donor.pods[2].position.raft =
+		    (struct position_raft){ .role = mode == CONF_MODE_RAFT ? RAFT_ROLE_LEADER : RAFT_ROLE_NONE };
+		donor.pods[2].absent = false;
+		donor.pods[2].vanishes = true;
+		donor.pods[2].cut_at = 100000;
+		donor.pods[2].cuts = 1;
+		buf_reset(&donor.pods[2].tar);
+		snapshot_pack(&snapshot, &donor.pods[2].tar);
+		ck_assert_int_eq(run(), SP_EAGAIN);
+		ck_assert_msg(strstr(err.text, "store-2 may have data") != NULL, "%s", err.text);
+		ck_assert(!is_there("store"));
+	}
+}
+END_TEST
+
 /* A member of mode raft that has its log and its vote in raft/, and a store that its log does not lead on from. */
 static void
 have_member(void)
@@ -750,6 +775,7 @@ main(void)
 	tcase_add_test(tc, init_seed__starts_over_where_the_donor_forgot_the_snapshot);
 	tcase_add_test(tc, init_seed__bad_data_from_a_follower_leads_to_the_leader);
 	tcase_add_test(tc, init_seed__a_leader_restores_from_the_most_advanced_peer);
+	tcase_add_test(tc, init_seed__a_leader_whose_donor_vanishes_does_not_start_empty);
 	tcase_add_test(tc, init_seed__a_member_gets_another_store_and_keeps_its_log);
 	tcase_add_test(tc, init_seed__a_member_waits_for_a_donor_that_has_applied_enough);
 	tcase_add_test(tc, init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs);
