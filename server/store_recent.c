@@ -272,10 +272,28 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 	return 0;
 }
 
+/* What is taken back leaves its memory in the table, and one that holds nothing else is never flushed: groups that fail
+ * one after another would make it grow without end. The next group begins another. */
+static void
+drop_empty(struct store *s)
+{
+	struct recent *empty = NULL;
+
+	pthread_mutex_lock(&s->recent_lock);
+	if (recent_count(s->active) == 0 && s->latest.applied_index <= s->flushed_applied) {
+		empty = s->active;
+		s->active = NULL;
+		s->in_memory = s->frozen != NULL;
+	}
+	pthread_mutex_unlock(&s->recent_lock);
+	recent_unref(empty);
+}
+
 void
 recent_txn_abort(struct store_txn *t)
 {
 	recent_rewind(t->active, t->last);
+	drop_empty(t->store);
 	group_end(t);
 }
 

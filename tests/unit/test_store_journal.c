@@ -1,4 +1,5 @@
 /* A store with a journal: who sees what before and after a flush, and what is there after the machine went down. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,6 +233,30 @@ START_TEST(store_group__a_view_keeps_what_it_began_with)
 	ck_assert_int_eq(store_view_get(v, "b", 1, &r, &err), SP_ENOTFOUND);
 	store_view_end(v);
 	ck_assert_str_eq(look(store, "b", true), "2");
+}
+END_TEST
+
+/* Groups that fail one after another, as on a volume whose quota is used up. */
+START_TEST(store_group__those_that_are_given_up_take_no_memory)
+{
+	size_t len = 1 << 20;
+	char *value = calloc(1, len);
+	struct mallinfo2 before = mallinfo2(), after;
+	struct store_txn *t;
+	uint64_t seq;
+
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert_int_eq(store_txn_begin_group(store, len, &t, &err), 0);
+		ck_assert_int_eq(store_txn_put(t, "large", 5, value, len, &seq, &err), 0);
+		store_txn_abort(t);
+	}
+	after = mallinfo2();
+	ck_assert_uint_lt(after.uordblks + after.hblkhd, before.uordblks + before.hblkhd + 10 * len);
+	change("a", "1");
+	ck_assert_str_eq(look(store, "a", true), "1");
+	ck_assert_int_eq(store_flush(store, &err), 0);
+	ck_assert_str_eq(look(store, "a", false), "1");
+	free(value);
 }
 END_TEST
 
@@ -472,6 +497,7 @@ cases(void)
 	tcase_add_test(all, store_group__soon_is_sooner);
 	tcase_add_test(all, store_group__one_that_is_given_up_leaves_nothing);
 	tcase_add_test(all, store_group__a_view_keeps_what_it_began_with);
+	tcase_add_test(all, store_group__those_that_are_given_up_take_no_memory);
 	tcase_add_test(all, store_group__what_does_not_suit_the_journal_goes_to_lmdb);
 	tcase_add_test(all, store_group__many_go_round_the_areas);
 	tcase_add_test(all, store_detach__leaves_no_journal);
