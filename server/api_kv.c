@@ -25,30 +25,29 @@ tags_match(const char *tags, uint64_t seq)
  * applied does not count, since it may hold a later seq and an earlier value.
  */
 static bool
-reached_min_seq(struct call *c, struct store_view *view)
+reached_min_seq(struct call *c)
 {
 	const char *header = request_header(c->rq, "Seedpod-Min-Seq");
 	struct position p;
 	struct sp_error err;
 	uint64_t seq;
 	char *end;
+	int rc;
 
 	if (header == NULL)
 		return true;
 	seq = strtoull(header, &end, 10);
 	if (*header < '0' || *header > '9' || *end != '\0') {
-		store_view_end(view);
 		api_problem(c, 400, "header", "Seedpod-Min-Seq must be a whole number");
 		return false;
 	}
-	if (store_view_position(view, &p, &err) < 0) {
-		store_view_end(view);
-		api_error(c, &err);
+	rc = store_position(c->api->store, &p, &err);
+	if (rc < 0) {
+		api_problem(c, rc == SP_ENOTFOUND ? 503 : api_status(rc), sp_code_name(rc), err.text);
 		return false;
 	}
 	if (p.seq >= seq && p.consistent)
 		return true;
-	store_view_end(view);
 	if (c->stage != CALL_WAITED && !atomic_load(&c->api->stopping)) {
 		c->stage = CALL_WAITED;
 		waiters_add(
@@ -81,16 +80,14 @@ api_kv_get(struct call *c)
 	struct sp_error err;
 	int rc;
 
-	if (!api_is_current(c))
+	/* Before the view, which then shows what is there by now, or more. */
+	if (!api_is_current(c) || !reached_min_seq(c))
 		return;
 	rc = store_view_begin_present(c->api->store, &view, &err);
 	if (rc < 0) {
 		api_problem(c, 503, sp_code_name(rc), err.text);
 		return;
 	}
-	/* Where it does not go on, it has ended the view. */
-	if (!reached_min_seq(c, view))
-		return;
 	atomic_fetch_add(&c->api->counters.reads, 1);
 	rc = store_view_get(view, c->key, c->key_len, &r, &err);
 	if (rc == 0)

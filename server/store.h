@@ -84,7 +84,7 @@ int store_detach(struct store *s);
 int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
 void store_view_end(struct store_view *v);
 
-/* A view that also sees what was committed and not flushed yet: for records and the position, not for cursors. */
+/* A view that also sees what was committed and not flushed yet: for records, not for cursors and the position. */
 int store_view_begin_present(struct store *s, struct store_view **out, struct sp_error *err);
 
 /* cluster, epoch, seq, digest, keys, horizon, consistent and history; `raft` is that of a stopped member where

@@ -183,9 +183,6 @@ store_view_position(struct store_view *v, struct position *out, struct sp_error 
 	struct meta m;
 	int rc;
 
-	/* The tables were there when the view began. */
-	if ((v->active != NULL || v->frozen != NULL) && present_position(v->store, out))
-		return 0;
 	rc = meta_get(v->store, v->txn, &m, err);
 	if (rc == 0)
 		meta_position(&m, out);

@@ -236,6 +236,27 @@ START_TEST(store_group__a_view_keeps_what_it_began_with)
 }
 END_TEST
 
+/* A reader that goes by the position finds in its view what that says. */
+START_TEST(store_group__a_view_tells_no_position_beyond_what_it_shows)
+{
+	struct store_record r;
+	struct store_view *v;
+	struct position p;
+	pthread_t writer;
+
+	change("a", "1");
+	ck_assert_int_eq(store_view_begin_present(store, &v, &err), 0);
+	ck_assert_int_eq(pthread_create(&writer, NULL, change_two, NULL), 0);
+	pthread_join(writer, NULL);
+	ck_assert_int_eq(store_view_position(v, &p, &err), 0);
+	ck_assert_int_eq(store_view_get(v, "a", 1, &r, &err), 0);
+	ck_assert_uint_eq(r.seq, 1);
+	ck_assert_uint_le(p.seq, 1);
+	store_view_end(v);
+	ck_assert_uint_eq(test_store_position(store).seq, 3);
+}
+END_TEST
+
 /* Groups that fail one after another, as on a volume whose quota is used up. */
 START_TEST(store_group__those_that_are_given_up_take_no_memory)
 {
@@ -497,6 +518,7 @@ cases(void)
 	tcase_add_test(all, store_group__soon_is_sooner);
 	tcase_add_test(all, store_group__one_that_is_given_up_leaves_nothing);
 	tcase_add_test(all, store_group__a_view_keeps_what_it_began_with);
+	tcase_add_test(all, store_group__a_view_tells_no_position_beyond_what_it_shows);
 	tcase_add_test(all, store_group__those_that_are_given_up_take_no_memory);
 	tcase_add_test(all, store_group__what_does_not_suit_the_journal_goes_to_lmdb);
 	tcase_add_test(all, store_group__many_go_round_the_areas);
