@@ -64,12 +64,11 @@ static void
 reply_value(struct call *c, const struct store_record *r)
 {
 	const char *tags = request_header(c->rq, "If-None-Match");
+	bool same = tags != NULL && tags_match(tags, r->seq);
 
 	api_seq_headers(c, r->seq);
-	if (tags != NULL && tags_match(tags, r->seq))
-		request_reply(c->rq, 304, NULL, "", 0);
-	else
-		request_reply(c->rq, 200, API_BYTES, r->value, r->value_len);
+	/* A 304 sends no value, but must not say another length than the 200 would. */
+	request_reply(c->rq, same ? 304 : 200, same ? NULL : API_BYTES, r->value, r->value_len);
 }
 
 void

@@ -55,6 +55,7 @@ class Keys(support.SharedPods):
         reply = self.leader.get(self.path("cached"), {"If-None-Match": tag})
         self.assertEqual((reply.status, reply.body), (304, b""))
         self.assertEqual(reply.headers["ETag"], tag)
+        self.assertEqual(reply.headers["Content-Length"], "3", "a 304 says the length that a 200 would say")
         self.put("cached", b"two")
         self.assertEqual(self.leader.get(self.path("cached"), {"If-None-Match": tag}).body, b"two")
 
