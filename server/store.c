@@ -372,7 +372,8 @@ store_sync(struct store *s, struct sp_error *err)
 	if (s->env == NULL)
 		rc = sp_error_set(err, SP_EAGAIN, "the store is released");
 	else if ((rc = mdb_env_sync(s->env, 1)) != 0)
-		rc = store_error(err, rc, "sync");
+		/* Whatever the reason: what was committed before may be lost, and the next sync would not say so. */
+		rc = sp_error_set(err, SP_EIO, "sync: %s", mdb_strerror(rc));
 	pthread_rwlock_unlock(&s->env_lock);
 	return rc;
 }

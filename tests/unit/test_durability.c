@@ -21,7 +21,7 @@ static char dir[TEMPDIR_MAX];
 static struct conf conf;
 static struct sp_error err;
 static atomic_uint syncs;
-static atomic_bool disk_fails;
+static atomic_int disk_fails; /* with this errno; 0: it does not */
 static unsigned written_unsynced; /* writes that were answered without a sync since they were asked for */
 
 /* In place of the C library's, also for LMDB. */
@@ -30,8 +30,8 @@ int
 fdatasync(int fd)
 {
 	atomic_fetch_add(&syncs, 1);
-	if (atomic_load(&disk_fails)) {
-		errno = EIO;
+	if (atomic_load(&disk_fails) != 0) {
+		errno = atomic_load(&disk_fails);
 		return -1;
 	}
 	return (int)syscall(SYS_fdatasync, fd);
@@ -186,7 +186,8 @@ START_TEST(durability__after_async_sync_begins_with_all_on_disk)
 END_TEST
 
 /* The machine stays up, and yet what was committed before is not to be relied upon. */
-START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified)
+static void
+fail_to_sync(int reason)
 {
 	char path[TEMPDIR_MAX + 32];
 	pid_t child = fork();
@@ -194,7 +195,7 @@ START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verif
 
 	if (child == 0) {
 		start("async");
-		atomic_store(&disk_fails, true);
+		atomic_store(&disk_fails, reason);
 		write_keys();
 		for (;;)
 			pause();
@@ -207,6 +208,18 @@ START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verif
 	ck_assert(marked() && unsynced_in_doubt(path));
 	server_stop(start("async"));
 	ck_assert(!marked());
+}
+
+START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified)
+{
+	fail_to_sync(EIO);
+}
+END_TEST
+
+/* As a disk on the network may, which allots room only when it is written to. */
+START_TEST(durability__a_sync_that_finds_no_room_is_one_that_fails)
+{
+	fail_to_sync(ENOSPC);
 }
 END_TEST
 
@@ -232,6 +245,7 @@ main(void)
 		durability__with_async_a_role_is_on_disk_when_it_is_told,
 		durability__after_async_sync_begins_with_all_on_disk,
 		durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified,
+		durability__a_sync_that_finds_no_room_is_one_that_fails,
 	};
 
 	if (http_setup(&err) < 0)
