@@ -325,6 +325,18 @@ find_id(struct snapshots *l, const char *id)
 	return NULL;
 }
 
+/* Where the oldest that nobody reads stands in the list, or NULL. With the lock held. */
+static struct snapshot **
+find_unread(struct snapshots *l)
+{
+	struct snapshot **oldest = NULL;
+
+	for (struct snapshot **at = &l->first; *at != NULL; at = &(*at)->next)
+		if ((*at)->refs == 0)
+			oldest = at;
+	return oldest;
+}
+
 /*
  * One that serves a new reader as well as a fresh one would: it shows the present, or others are being served from it
  * right now and it is young. Whoever asks after its own write, with nobody else about, gets that write. With the lock
@@ -333,6 +345,7 @@ find_id(struct snapshots *l, const char *id)
 static struct snapshot *
 find_shared(struct snapshots *l)
 {
+	bool full = l->count >= HELD_MAX && find_unread(l) == NULL;
 	int64_t now = clock_mono_ms();
 	struct position p;
 
@@ -347,7 +360,7 @@ find_shared(struct snapshots *l)
 		if (held->seq == p.seq && held->epoch == p.epoch && held->consistent == p.consistent &&
 		    held->raft.applied == p.raft.applied)
 			return s;
-		if (s->refs > 0 && (now - s->created_ms < SHARE_MS || l->count >= HELD_MAX))
+		if (s->refs > 0 && (now - s->created_ms < SHARE_MS || full))
 			return s;
 	}
 	return NULL;
@@ -357,11 +370,8 @@ find_shared(struct snapshots *l)
 static struct snapshot *
 take_oldest(struct snapshots *l)
 {
-	struct snapshot **oldest = NULL, *s;
+	struct snapshot **oldest = find_unread(l), *s;
 
-	for (struct snapshot **at = &l->first; *at != NULL; at = &(*at)->next)
-		if ((*at)->refs == 0)
-			oldest = at;
 	if (l->count < HELD_MAX || oldest == NULL)
 		return NULL;
 	s = *oldest;
