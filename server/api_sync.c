@@ -215,7 +215,7 @@ api_snapshot(struct call *c)
 	uint64_t offset, length;
 	int rc;
 
-	if (id_len == REQUEST_QUERY_BAD) {
+	if (id_len == REQUEST_QUERY_BAD || id_len == 0) {
 		api_problem(c, 400, "query", "id must be a snapshot's UUID");
 		return;
 	}

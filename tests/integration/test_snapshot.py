@@ -114,6 +114,8 @@ class Snapshot(support.SharedPods):
         name = self.fetch().headers["Seedpod-Snapshot-Id"]
         for offset in ("x", "-1", "99999999999999"):
             self.assertIn(self.leader.get(f"/v1/snapshot?id={name}&offset={offset}").status, (400, 416), offset)
+        for query in ("offset=1", "id=&offset=1", "id="):
+            self.problem(self.leader.get(f"/v1/snapshot?{query}"), 400)
 
     def test_followers_that_ask_at_once_share_one_snapshot(self):
         replies = [None] * 4
