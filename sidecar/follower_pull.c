@@ -198,6 +198,8 @@ follower_pull(struct follower *f)
 		return follower_trouble(f, trouble_reason(TROUBLE_FEED, err.code), &err);
 	}
 	state_leader_feed(f->o.state, &info, clock_mono_ms(), follower_planned_silence_ms(f));
+	if (info.cut)
+		state_set_target(f->o.state, f->life, info.seq);
 	if (is_up_to_date(f, &info))
 		wait_ms = confirm(f, &info);
 	else

@@ -333,7 +333,7 @@ void
 state_set_target(struct state *s, uint64_t life, uint64_t target)
 {
 	lock(s);
-	if (life == s->life && !s->target_known) {
+	if (life == s->life && (!s->target_known || (s->own.raft.role == RAFT_ROLE_NONE && target < s->target))) {
 		s->target_known = true;
 		s->target = target;
 	}

@@ -70,7 +70,8 @@ void state_leader_lost(struct state *s);
 /* --- Proof. --- */
 
 /* The position that is to be passed, a change's number or in mode raft an index of the log: to be called with the life
- * whose store is compared. The first one of a life stays. */
+ * whose store is compared. The first one of a life stays, but for a leader that goes back to an earlier change (it was
+ * restored): what it has now is all that there is. In mode raft nothing that counts is ever taken back. */
 void state_set_target(struct state *s, uint64_t life, uint64_t target);
 
 /* The content was shown to be the leader's. Returns true where it was not known before. */

@@ -197,6 +197,24 @@ START_TEST(state_prove__needs_the_target_a_whole_cut_and_the_same_life)
 }
 END_TEST
 
+/* A leader may go back, and is the leader then; raft's log takes nothing back that counts. */
+START_TEST(state_target__goes_down_with_the_leader_but_not_in_mode_raft)
+{
+	for (int member = 0; member <= 1; member++) {
+		state_free(state);
+		state = state_new(&conf, 1000);
+		own.raft =
+		    (struct position_raft){ .role = member ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_NONE, .applied = 10 };
+		state_server_answered(state, state_ticket(state), &own, 2000);
+		state_set_target(state, state_life(state), 12);
+		state_set_target(state, state_life(state), 13);
+		ck_assert(!state_prove(state, state_life(state)));
+		state_set_target(state, state_life(state), 10);
+		ck_assert_int_eq(state_prove(state, state_life(state)), !member);
+	}
+}
+END_TEST
+
 START_TEST(state_leader__silence_makes_stale_after_what_was_planned)
 {
 	make_well(2000);
@@ -280,6 +298,7 @@ main(void)
 		state_role__one_that_leads_no_more_counts_from_there,
 		state_ticket__overtaken_answer_is_not_taken,
 		state_prove__needs_the_target_a_whole_cut_and_the_same_life,
+		state_target__goes_down_with_the_leader_but_not_in_mode_raft,
 		state_leader__silence_makes_stale_after_what_was_planned,
 		state_leader__loss_turns_unready_where_that_is_configured,
 		state_leader__bad_answers_let_the_lag_grow_but_are_contact,

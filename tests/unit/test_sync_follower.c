@@ -515,6 +515,30 @@ START_TEST(sync_server_away__is_proven_anew)
 }
 END_TEST
 
+/* Its leader lost its volume and was restored from a peer that knew less than the leader once told, and more than we.
+ */
+START_TEST(sync_leader_restored__to_an_earlier_change_is_what_is_to_be_reached)
+{
+	static struct toy_store earlier;
+
+	toy_init(&earlier, ROLE_LEADER);
+	fill_leader(6);
+	toy_copy(&earlier, &leader.store);
+	toy_put(&leader.store, "later", "value");
+	atomic_store(&leader.batch, 4);
+	begin("");
+	turns(1);
+	ck_assert_uint_eq(toy_position(&store).seq, 4);
+	ck_assert_uint_eq(look()->leader_seq, 7);
+	toy_copy(&leader.store, &earlier);
+	turns(2);
+	ck_assert(same_content());
+	ck_assert(look()->proven);
+	ck_assert(view.readiness.ready);
+	toy_release(&earlier);
+}
+END_TEST
+
 START_TEST(sync_peer__that_does_not_lead_is_not_followed)
 {
 	fill_leader(3);
@@ -587,6 +611,7 @@ main(void)
 		sync_leader_silent__lag_grows_and_ends_when_it_returns,
 		sync_leader_silent__is_not_ready_before_it_was_ever_heard,
 		sync_server_away__is_proven_anew,
+		sync_leader_restored__to_an_earlier_change_is_what_is_to_be_reached,
 		sync_peer__that_does_not_lead_is_not_followed,
 		sync_leading__asks_nobody,
 		sync_epoch__a_new_one_without_changes_is_taken_over,
