@@ -43,6 +43,7 @@ struct tls {
 
 	/* The looking thread's own. */
 	struct file_stamp seen[FILE_COUNT];
+	bool again; /* what was seen could not be taken, perhaps for now alone: it is tried at each look */
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct tls_set *newest;
@@ -271,14 +272,14 @@ tls_free(struct tls *t)
 }
 
 static void
-refuse(struct tls *t, const struct sp_error *why)
+refuse(struct tls *t, const struct sp_error *why, bool changed)
 {
 	bool told;
 
 	pthread_mutex_lock(&t->lock);
 	told = !t->status.success && strcmp(t->status.error, why->text) == 0;
 	t->status.success = false;
-	t->status.failures++;
+	t->status.failures += changed || !told;
 	snprintf(t->status.error, sizeof(t->status.error), "%s", why->text);
 	pthread_mutex_unlock(&t->lock);
 	if (!told)
@@ -318,16 +319,15 @@ tls_look(struct tls *t)
 		now = file_stamp_take(t->paths[i]);
 		changed |= !file_stamp_equal(&now, &t->seen[i]);
 	}
-	if (!changed)
+	if (!changed && !t->again)
 		return;
 	rc = load(t, &fresh, &err);
+	t->again = rc < 0;
 	FAULT_POINT("tls.read");
 	if (rc == 0)
 		accept(t, fresh);
-	else if (rc == SP_EAGAIN)
-		memset(t->seen, 0, sizeof(t->seen)); /* so that the next look reads them */
-	else
-		refuse(t, &err);
+	else if (rc != SP_EAGAIN)
+		refuse(t, &err, changed);
 	FAULT_POINT("tls.taken");
 }
 

@@ -7,8 +7,8 @@
  *	tls_free(t);
  *
  * What was read together is one identity. A connection keeps the one that it began with; the next one begins with the
- * newest. Files that do not fit together, cannot be read, or hold an expired certificate are refused, and the identity
- * before stays.
+ * newest. Files that do not fit together, cannot be read, or hold a certificate outside of its time are refused, and
+ * the identity before stays; each look tries them again, since time may put right what is wrong.
  *
  * Any thread; tls_look() on one at a time.
  */

@@ -23,9 +23,9 @@ static const struct {
 	const char *file;
 	unsigned role;
 } role_files[ROLE_COUNT] = {
+	{ "peer", TOKEN_PEER }, /* first, so that its first line is tokens_first(), whatever files that stands in too */
 	{ "read", TOKEN_READ },
 	{ "write", TOKEN_WRITE },
-	{ "peer", TOKEN_PEER },
 	{ "metrics", TOKEN_METRICS },
 };
 
@@ -45,6 +45,7 @@ struct tokens {
 
 	/* The looking thread's own. */
 	struct file_stamp seen[ROLE_COUNT];
+	bool again; /* what was seen could not be taken: it is tried at each look */
 
 	pthread_rwlock_t lock; /* guards what follows */
 	struct set *set;
@@ -160,13 +161,11 @@ load(struct tokens *t, struct set **out, struct sp_error *err)
 
 	if (s == NULL)
 		return sp_error_set(err, SP_ENOMEM, "read the tokens: out of memory");
-	for (int i = 0; i < ROLE_COUNT && rc == 0; i++) {
-		if ((rc = role_path(t, i, path, err)) < 0)
-			break;
+	for (int i = 0; i < ROLE_COUNT && role_path(t, i, path, NULL) == 0; i++)
 		t->seen[i] = file_stamp_take(path);
-		if (t->seen[i].there)
+	for (int i = 0; i < ROLE_COUNT && rc == 0; i++)
+		if ((rc = role_path(t, i, path, err)) == 0 && t->seen[i].there)
 			rc = load_role(s, i, path, err);
-	}
 	for (int i = 0; i < ROLE_COUNT && rc != SP_ETOOBIG; i++) {
 		if (role_path(t, i, path, NULL) < 0)
 			break;
@@ -225,14 +224,14 @@ tokens_free(struct tokens *t)
 }
 
 static void
-refuse(struct tokens *t, const struct sp_error *why)
+refuse(struct tokens *t, const struct sp_error *why, bool changed)
 {
 	bool told;
 
 	pthread_rwlock_wrlock(&t->lock);
 	told = !t->status.success && strcmp(t->status.error, why->text) == 0;
 	t->status.success = false;
-	t->status.failures++;
+	t->status.failures += changed || !told;
 	snprintf(t->status.error, sizeof(t->status.error), "%s", why->text);
 	pthread_rwlock_unlock(&t->lock);
 	if (!told)
@@ -254,13 +253,12 @@ tokens_look(struct tokens *t)
 		now = file_stamp_take(path);
 		changed |= !file_stamp_equal(&now, &t->seen[i]);
 	}
-	if (!changed)
+	if (!changed && !t->again)
 		return;
 	rc = load(t, &fresh, &err);
-	if (rc == SP_EAGAIN)
-		memset(t->seen, 0, sizeof(t->seen)); /* so that the next look reads them */
-	else if (rc < 0)
-		refuse(t, &err);
+	t->again = rc < 0;
+	if (rc < 0 && rc != SP_EAGAIN)
+		refuse(t, &err, changed);
 	if (rc < 0)
 		return;
 	count = fresh->count;

@@ -4,6 +4,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import time
 
 
 class Volume:
@@ -54,10 +55,10 @@ class Authority:
                  "ca.key", "-out", "ca.crt", "-subj", f"/CN={name}", "-days", 30, cwd=directory)
         self.crt = directory / "ca.crt"
 
-    def issue(self, *names, days=10):
+    def issue(self, *names, days=10, starts_in=0):
         """A certificate for these names, as the files of a Secret: {"tls.crt", "tls.key", "ca.crt"}.
 
-        With days=0 it ends in the second in which it was made.
+        With days=0 it ends in the second in which it was made; with starts_in it begins so many seconds later.
         """
         self._count += 1
         stem = f"leaf{self._count}"
@@ -66,10 +67,23 @@ class Authority:
             f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n")
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{stem}.key",
                  "-out", f"{stem}.csr", "-subj", f"/CN={names[0]}", cwd=self.dir)
-        _openssl("x509", "-req", "-in", f"{stem}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial",
-                 self._count, "-out", f"{stem}.crt", "-days", days, "-extfile", f"{stem}.ext", cwd=self.dir)
+        if starts_in:
+            self._sign_for_later(stem, days, starts_in)
+        else:
+            _openssl("x509", "-req", "-in", f"{stem}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial",
+                     self._count, "-out", f"{stem}.crt", "-days", days, "-extfile", f"{stem}.ext", cwd=self.dir)
         return {"tls.crt": (self.dir / f"{stem}.crt").read_text(), "tls.key": (self.dir / f"{stem}.key").read_text(),
                 "ca.crt": self.crt.read_text()}
+
+    def _sign_for_later(self, stem, days, starts_in):
+        (self.dir / "ca.cnf").write_text("[ca]\ndefault_ca=this\n[this]\ndatabase=index.txt\nnew_certs_dir=.\n"
+                                         "serial=serial\ndefault_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n")
+        (self.dir / "index.txt").touch()
+        begin = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + starts_in))
+        end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400))
+        _openssl("ca", "-batch", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in", f"{stem}.csr",
+                 "-out", f"{stem}.crt", "-startdate", begin, "-enddate", end, "-extfile", f"{stem}.ext", "-notext",
+                 "-create_serial", cwd=self.dir)
 
     def context(self, files=None, least=None, most=None):
         """For asking servers whose certificates come from here, by address; with `files` as the client's own."""

@@ -321,6 +321,18 @@ class Renewal(TlsTest):
         wait_until(lambda: leader.server_metrics()["seedpod_server_secrets_reload_success"] == 1, 10, "good", pods)
         self.assertNotEqual(self.serial_at(leader), serial)
 
+    def test_a_certificate_that_is_not_valid_yet_is_taken_when_it_is(self):
+        """The clock of whoever issues certificates may be ahead of this one's."""
+        pods = self.tls_set(1)
+        leader, serial = pods.leader, self.serial_at(pods.leader)
+        self.secrets[0].write(self.authority.issue("store-0.store.example", starts_in=5))
+        wait_until(lambda: "not valid before" in leader.server.log, 10, "it is refused", pods)
+        self.assertEqual(self.serial_at(leader), serial)
+        wait_until(lambda: self.serial_at(leader) != serial, 15, "it is taken", pods)
+        metrics = leader.server_metrics()
+        self.assertEqual(metrics["seedpod_server_secrets_reload_success"], 1)
+        self.assertEqual(metrics["seedpod_server_secrets_reload_failures_total"], 1)
+
 
 if __name__ == "__main__":
     support.main()

@@ -2,6 +2,7 @@
 #include "lib/tokens.h"
 
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/file.h"
@@ -55,6 +56,12 @@ START_TEST(tokens__each_file_gives_its_role)
 	ck_assert_str_eq(first, BOTH);
 	ck_assert(!tokens_first(t, TOKEN_PEER, first, strlen(BOTH)));
 	ck_assert(!tokens_first(t, TOKEN_WRITE, first, sizeof(first)));
+	tokens_free(t);
+	/* The first line of its file, whatever other files say. */
+	tempdir_write(dir, "peer", WRITE "\n" BOTH "\n");
+	t = must_read();
+	ck_assert(tokens_first(t, TOKEN_PEER, first, sizeof(first)));
+	ck_assert_str_eq(first, WRITE);
 	tokens_free(t);
 }
 END_TEST
@@ -142,6 +149,36 @@ START_TEST(tokens_look__takes_new_files_and_keeps_the_old_ones_where_these_are_b
 }
 END_TEST
 
+/* Out of descriptors, say: the files are the same when there are some again. */
+START_TEST(tokens_look__tries_again_what_failed_for_a_while)
+{
+	struct rlimit limit, none;
+	struct tokens_status status;
+	struct tokens *t;
+
+	log_configure(LOG_ERROR, LOG_LOGFMT);
+	tempdir_write(dir, "read", READ "\n");
+	t = must_read();
+	tempdir_write(dir, "read", WRITE "\n");
+	tempdir_write(dir, "write", WRITE "\n");
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	tokens_look(t);
+	tokens_look(t);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	tokens_status(t, &status);
+	ck_assert(!status.success);
+	ck_assert_uint_eq(status.failures, 1);
+	ck_assert_uint_eq(tokens_roles(t, "Bearer " READ), TOKEN_READ);
+	tokens_look(t);
+	tokens_status(t, &status);
+	ck_assert(status.success);
+	ck_assert_uint_eq(tokens_roles(t, "Bearer " WRITE), TOKEN_READ | TOKEN_WRITE);
+	tokens_free(t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -151,6 +188,7 @@ main(void)
 		tokens_new__bad_files_are_named_and_no_token_told,
 		tokens_new__a_nul_byte_is_no_blank,
 		tokens_look__takes_new_files_and_keeps_the_old_ones_where_these_are_bad,
+		tokens_look__tries_again_what_failed_for_a_while,
 	};
 
 	return suite_run_fixture("tokens", tests, sizeof(tests) / sizeof(tests[0]), 10, setup, teardown);
