@@ -50,12 +50,30 @@ next_line(struct parser *p, size_t *len)
 	return line;
 }
 
+static void
+unknown_section(struct parser *p, const char *name)
+{
+	const char *nearest = schema_nearest_section(name);
+	char quoted[FORM_QUOTE_SIZE], known[160] = "";
+	size_t used = 0;
+
+	form_quote(name, quoted, sizeof(quoted));
+	if (nearest != NULL) {
+		mistakes_add_line(p->m, p->line, "unknown section %s; did you mean [%s]?", quoted, nearest);
+		return;
+	}
+	for (size_t i = 0; i < schema_key_count && used < sizeof(known); i++)
+		if (i == 0 || strcmp(schema_keys[i].section, schema_keys[i - 1].section) != 0)
+			used += (size_t)snprintf(known + used, sizeof(known) - used, " %s", schema_keys[i].section);
+	mistakes_add_line(p->m, p->line, "unknown section %s; known:%s", quoted, known);
+}
+
 /* Look at «[section]», on which inih is lax. Whether inih may see it. */
 static bool
 check_section(struct parser *p, const char *line, size_t len)
 {
-	const char *close = memchr(line, ']', len), *rest, *nearest;
-	char name[FORM_LINE_MAX + 1], quoted[FORM_QUOTE_SIZE];
+	const char *close = memchr(line, ']', len), *rest;
+	char name[FORM_LINE_MAX + 1];
 
 	p->skip = true;
 	if (close == NULL) {
@@ -71,14 +89,7 @@ check_section(struct parser *p, const char *line, size_t len)
 		return false;
 	}
 	if (!schema_has_section(name)) {
-		nearest = schema_nearest_section(name);
-		form_quote(name, quoted, sizeof(quoted));
-		if (nearest != NULL)
-			mistakes_add_line(p->m, p->line, "unknown section %s; did you mean [%s]?", quoted, nearest);
-		else
-			mistakes_add_line(p->m, p->line,
-			    "unknown section %s; known: pod replication server bootstrap sync readiness sidecar log",
-			    quoted);
+		unknown_section(p, name);
 		return false;
 	}
 	p->skip = false;
