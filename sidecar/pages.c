@@ -166,7 +166,9 @@ pages_refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
 	(void)arg;
 	if (status == 401)
-		request_add_header(rq, "WWW-Authenticate", "Bearer realm=\"seedpod\"");
+		request_add_header(rq, "WWW-Authenticate",
+		    request_header(rq, "Authorization") == NULL ? "Bearer realm=\"seedpod\""
+								: "Bearer realm=\"seedpod\", error=\"invalid_token\"");
 	else if (status == 403)
 		request_add_header(rq, "WWW-Authenticate", "Bearer realm=\"seedpod\", error=\"insufficient_scope\"");
 	reply_text(rq, status, detail);

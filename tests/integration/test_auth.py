@@ -88,7 +88,9 @@ class Table(AuthTest):
                         refused += 1
                         self.assertEqual(reply.status, 403 if who in TOKENS else 401)
                         challenge = reply.headers["WWW-Authenticate"]
-                        self.assertTrue(challenge.startswith('Bearer realm="seedpod"'), challenge)
+                        error = "" if token is None else ', error="invalid_token"' if token == WRONG else \
+                            ', error="insufficient_scope"'
+                        self.assertEqual(challenge, f'Bearer realm="seedpod"{error}')
                         if path.startswith("/v1") and method != "HEAD":
                             self.assertEqual(reply.headers.get_content_type(), "application/problem+json")
                             self.assertEqual(reply.json()["status"], reply.status)
