@@ -24,6 +24,8 @@ get_over(struct raft_io_snapshot_get *request, struct raft_snapshot *snapshot, i
 	struct watched_get w = *(struct watched_get *)request;
 
 	free(request);
+	if (status == 0 && snapshot->index > w.owner->pointed_index)
+		w.owner->pointed_index = snapshot->index;
 	if (status == 0 && w.owner->held_index == 0) {
 		w.owner->held_index = snapshot->index;
 		w.owner->held_bytes = 0;
@@ -53,7 +55,7 @@ raft_hold_watch(struct repl_raft *r)
 {
 	r->snapshot_get = r->io.snapshot_get;
 	r->io.snapshot_get = snapshot_get;
-	r->held_index = 0;
+	r->held_index = r->pointed_index = 0;
 }
 
 /* Whether nobody needs more of the log than is kept for everybody. Who is being seeded has acknowledged the pointer,

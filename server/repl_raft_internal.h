@@ -96,6 +96,7 @@ struct repl_raft {
 	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);
 	uint64_t held_index, held_bytes;
 	int64_t held_until_ms;
+	uint64_t pointed_index; /* of the newest pointer that was sent */
 
 	struct sp_error log_error;
 
@@ -192,6 +193,9 @@ void *raft_turns_run(void *r);
 
 /* See what libraft has become, and act on it: a new leader begins its term, a former one fails its proposals. */
 void raft_observe(struct repl_raft *r);
+
+/* Add an entry that changes nothing: what comes before it is committed with it. */
+void raft_add_barrier(struct repl_raft *r);
 
 /* Leave the cluster in peace: libraft ends; the loop turns on until it is told to stop. */
 void raft_begin_end(struct repl_raft *r);

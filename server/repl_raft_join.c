@@ -42,10 +42,6 @@ look(struct repl_raft *r)
 		.leader_known = r->status.leader_known,
 		.was_member = r->was_member,
 		.self = r->self };
-	/* A spare was announced before it ran; now it does. */
-	for (size_t i = 0; i < r->member_count; i++)
-		if (r->members[i].id == r->self.id && r->members[i].role == PLAN_SPARE)
-			l.role = RAFT_ROLE_JOINING;
 	pthread_mutex_unlock(&r->lock);
 	return l;
 }
@@ -272,7 +268,7 @@ look_around(struct repl_raft *r, unsigned *missed)
 	}
 	answer = ask_leader(r, &l, leader, sizeof(leader));
 	listed = lists(answer, l.self.id);
-	if (answer == NULL || (listed && l.role != RAFT_ROLE_JOINING))
+	if (answer == NULL || (listed && (l.role != RAFT_ROLE_JOINING || l.was_member)))
 		*missed = 0; /* NOLINT(bugprone-branch-clone): the order counts */
 	else if (!same_cluster(r, answer))
 		log_warn("another cluster's leader answers; this member waits", LOG_STR("leader", leader));

@@ -19,6 +19,15 @@ barrier_over(struct raft_barrier *request, int status)
 	free(request);
 }
 
+void
+raft_add_barrier(struct repl_raft *r)
+{
+	struct raft_barrier *barrier = calloc(1, sizeof(*barrier));
+
+	if (barrier == NULL || raft_barrier(&r->raft, barrier, barrier_over) != 0)
+		free(barrier);
+}
+
 /*
  * A leader may count only entries of its own term as committed; so it begins its term with one, in the same turn,
  * before any answer to it can have come. The founder's first ones say whose log this is, and where the founder is.
@@ -26,7 +35,6 @@ barrier_over(struct raft_barrier *request, int status)
 static void
 begin_term(struct repl_raft *r)
 {
-	struct raft_barrier *barrier;
 	char found[POSITION_CLUSTER_SIZE + 24];
 	struct position p;
 	char *self;
@@ -42,9 +50,7 @@ begin_term(struct repl_raft *r)
 		free(self);
 		return;
 	}
-	barrier = calloc(1, sizeof(*barrier));
-	if (barrier == NULL || raft_barrier(&r->raft, barrier, barrier_over) != 0)
-		free(barrier);
+	raft_add_barrier(r);
 }
 
 /* --- After each turn of the loop --- */
@@ -64,8 +70,9 @@ role_of(struct repl_raft *r)
 		return RAFT_ROLE_LEADER;
 	if (raft_state(&r->raft) == RAFT_CANDIDATE)
 		return RAFT_ROLE_CANDIDATE;
+	/* A spare was announced before it ran: it is sent nothing until it asks to be taken in. */
 	for (unsigned i = 0; i < c->n; i++)
-		if (c->servers[i].id == r->self.id)
+		if (c->servers[i].id == r->self.id && c->servers[i].role != RAFT_SPARE)
 			return c->servers[i].role == RAFT_VOTER ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_STANDBY;
 	return RAFT_ROLE_JOINING;
 }

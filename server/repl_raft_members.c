@@ -158,6 +158,7 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 	case PLAN_ADD:
 	case PLAN_STAND_BY:
 	case PLAN_PROMOTE:
+	case PLAN_PROVE:
 		r->change_begun = true;
 		take_step(r, step, id, r->change_contact.raft);
 	}
@@ -185,6 +186,7 @@ raft_members_turn(struct repl_raft *r)
 	struct plan_member members[PLAN_MEMBERS_MAX];
 	struct plan_facts f = { .members = members, .self = r->self.id, .max_voters = r->max_voters };
 	bool leads = raft_state(&r->raft) == RAFT_LEADER;
+	enum plan_step step;
 	uint64_t id;
 
 	if (!leads) {
@@ -203,10 +205,16 @@ raft_members_turn(struct repl_raft *r)
 		return;
 	f.count = list_members(r, members);
 	f.last_index = raft_last_index(&r->raft);
-	if (r->change != NULL)
+	f.pointed = r->pointed_index;
+	if (r->change != NULL) {
 		go_on(r, &f);
-	else if (plan_promotion(&f, &id) == PLAN_PROMOTE)
-		take_step(r, PLAN_PROMOTE, id, NULL);
+		return;
+	}
+	step = plan_promotion(&f, &id);
+	if (step == PLAN_PROMOTE)
+		take_step(r, step, id, NULL);
+	else if (step == PLAN_PROVE)
+		raft_add_barrier(r);
 }
 
 void

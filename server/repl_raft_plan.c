@@ -91,6 +91,8 @@ plan_promotion(const struct plan_facts *f, uint64_t *id)
 	}
 	if (best == NULL || count_voters(f) >= f->max_voters)
 		return PLAN_DONE;
+	if (best->match <= f->pointed)
+		return best->match == f->last_index ? PLAN_PROVE : PLAN_DONE;
 	*id = best->id;
 	return PLAN_PROMOTE;
 }

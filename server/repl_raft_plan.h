@@ -22,6 +22,7 @@ struct plan_facts {
 	size_t count;
 	uint64_t self;       /* the leader's id */
 	uint64_t last_index; /* of its log */
+	uint64_t pointed;    /* the newest pointer that it sent to anybody; 0: none */
 	unsigned max_voters;
 };
 
@@ -35,6 +36,7 @@ enum plan_step {
 	PLAN_ADD,       /* put `id` in, as a spare */
 	PLAN_STAND_BY,  /* let the spare `id` stand by */
 	PLAN_PROMOTE,   /* let the stand-by `id` vote */
+	PLAN_PROVE,     /* add an entry, so that a stand-by can show that it follows */
 };
 
 /* The next step to have this contact in. One whose id is 0 is not running yet: it is kept as a spare until it comes
@@ -45,7 +47,10 @@ enum plan_step plan_add(const struct plan_facts *f, const struct contact *c, con
 /* The next step to have the members of this number out. The last voter stays: nobody could go on without it. */
 enum plan_step plan_remove(const struct plan_facts *f, unsigned number, uint64_t *id);
 
-/* PLAN_PROMOTE, where there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. */
+/* PLAN_PROMOTE, where there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. A stand-by that
+ * acknowledged a pointer may have to be seeded first, and hears nothing meanwhile: as a voter it could leave the cluster
+ * without a majority. So only who has an entry beyond the newest pointer is promoted, and where there is none beyond it
+ * PLAN_PROVE. */
 enum plan_step plan_promotion(const struct plan_facts *f, uint64_t *id);
 
 #endif

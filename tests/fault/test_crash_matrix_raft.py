@@ -8,6 +8,7 @@ import http.client
 import pathlib
 import ssl
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
@@ -263,6 +264,35 @@ class Members(Rows):
             self.assertLessEqual(left, matrix.AT_REST | {"raft"}, "left behind")
             return NEW, f"killed {victim}"
         self.each(scenario, run)
+
+    def test_a_pointer_from_between_two_steps(self):
+        """The leader dies between adding a member and having it stand by, and the log is cut before it goes on."""
+        self.setting({"raft.trailing": "16", "raft.snapshot_every": "16"})
+        self.leader.kill()
+        self.start_server(self.leader, self.fault("raft.member_step:2"))
+        self.leads(self.leader)
+        self.assertEqual(self.init_alone(self.other)[0], 0)
+        self.start_server(self.other)
+        self.killed(self.leader.server)
+        self.other.kill()
+        self.serving(self.leader)
+        self.leads(self.leader)
+        self.assertEqual(self.roles(), {1: "voter", 2: "spare"})
+        for n in range(100):
+            self.assertEqual(self.leader.put(f"key-{n:03d}", b"changed").status, 204)
+        self.data = content(self.leader)
+        self.serving(self.other)
+        wait_until(lambda: self.other.position()["raft"]["role"] == "needs_snapshot", 20, "it must be seeded", self.pods)
+        # It has acknowledged the pointer; and it is not there, so it had better not vote.
+        term = self.leader.position()["raft"]["term"]
+        for _ in range(25):
+            time.sleep(0.1)
+            raft = self.leader.position()["raft"]
+            self.assertEqual((raft["role"], raft["term"], raft["voters"]), ("leader", term, 1))
+        self.assertTrue(self.other.server.running)
+        self.other.sidecar.start()
+        wait_until(lambda: self.other.readyz() == 200, 60, "it is ready", self.pods)
+        self.check_both()
 
 
 class Certificates(Rows):

@@ -133,6 +133,14 @@ START_TEST(plan_promotion__who_has_nearly_all_of_the_log_where_there_is_room)
 	ck_assert_int_eq(plan_promotion(&f, &id), PLAN_DONE);
 	f.max_voters = 4;
 	ck_assert_int_eq(plan_promotion(&f, &id), PLAN_PROMOTE);
+	/* Who acknowledged a pointer has yet to show that it needs no seeding. */
+	f.pointed = 5000;
+	ck_assert_int_eq(plan_promotion(&f, &id), PLAN_PROVE);
+	f.last_index = 5001;
+	ck_assert_int_eq(plan_promotion(&f, &id), PLAN_DONE);
+	m[1].match = 5001;
+	ck_assert_int_eq(plan_promotion(&f, &id), PLAN_PROMOTE);
+	f.pointed = 0;
 	/* Who was never heard of may be as empty as the log. */
 	f.last_index = 10;
 	m[1].match = 0;
