@@ -298,6 +298,7 @@ listen_all(struct server *s, struct sp_error *err)
 {
 	int rc;
 
+	doors_warn(&s->doors);
 	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves
 	 * clients.
 	 */
@@ -318,7 +319,6 @@ listen_all(struct server *s, struct sp_error *err)
 		return err->code;
 	log_info("serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
 	    LOG_BOOL("tls", s->doors.serving != NULL), LOG_BOOL("auth", s->doors.tokens != NULL));
-	doors_warn(&s->doors);
 	return 0;
 }
 
