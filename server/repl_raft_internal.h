@@ -91,6 +91,14 @@ struct repl_raft {
 	    struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned, raft_io_append_cb);
 	bool log_failed;
 
+	/* Who has which entries (repl_raft_count.c): libraft's own functions; leading, index of the term's first entry;
+	 * following, up to where the leader of same_term was found to have the same log, and the last entry that the
+	 * message under way (0: none) speaks of. */
+	int (*start)(struct raft_io *, unsigned, raft_io_tick_cb, raft_io_recv_cb);
+	int (*send)(struct raft_io *, struct raft_io_send *, const struct raft_message *, raft_io_send_cb);
+	raft_io_recv_cb recv;
+	uint64_t term_first, same_term, same_until, asked;
+
 	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
 	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
 	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);
@@ -228,6 +236,11 @@ void raft_log_settle(struct repl_raft *r);
 
 /* Whether the volume has room for more of the log. */
 bool raft_log_has_room(const struct repl_raft *r);
+
+/* --- Who has which entries on disk, counted right (repl_raft_count.c) --- */
+
+/* Have each message pass through here: after raft_uv_init(). */
+void raft_count_watch(struct repl_raft *r);
 
 /* --- What is kept of the log for a member that is being seeded (repl_raft_hold.c). On the loop's thread. --- */
 

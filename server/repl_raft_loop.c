@@ -29,8 +29,8 @@ raft_add_barrier(struct repl_raft *r)
 }
 
 /*
- * A leader may count only entries of its own term as committed; so it begins its term with one, in the same turn,
- * before any answer to it can have come. The founder's first ones say whose log this is, and where the founder is.
+ * A leader may count only entries of its own term as committed; so it begins its term with one, before it looks at any
+ * answer (repl_raft_count.c). The founder's first ones say whose log this is, and where the founder is.
  */
 static void
 begin_term(struct repl_raft *r)
@@ -39,6 +39,7 @@ begin_term(struct repl_raft *r)
 	struct position p;
 	char *self;
 
+	r->term_first = raft_last_index(&r->raft) + 1;
 	atomic_fetch_add(&r->elections, 1);
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));
 	if (r->delivered == 0 && store_position(r->store, &p, NULL) == 0) {

@@ -181,6 +181,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	r->raft.data = r;
 	raft_log_watch(r);
 	raft_hold_watch(r);
+	raft_count_watch(r);
 	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
 	raft_uv_set_snapshot_compression(&r->io, false);

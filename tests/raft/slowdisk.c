@@ -1,10 +1,14 @@
 /*
  * A slow disk, for one process: LD_PRELOAD this, with SLOWDISK naming a file of four bytes. Whatever waits for the disk
  * (fsync, fdatasync, msync, and the io_submit of asynchronous I/O) takes as many microseconds longer as the number there
- * says at that moment, a native 32-bit integer. Without the file, or with zero in it, nothing changes.
+ * says at that moment, a native 32-bit integer. Without the file, or with zero in it, nothing changes. What must not wait
+ * (RWF_NOWAIT) is told EAGAIN meanwhile, as by a real one. With SLOWDISK_ONLY=io_submit the others are as quick as ever.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -41,6 +45,13 @@ wait_for_disk(void)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
+static void
+wait_for_sync(void)
+{
+	if (getenv("SLOWDISK_ONLY") == NULL)
+		wait_for_disk();
+}
+
 /* libc's own syscall(), behind ours. */
 static long
 ask_kernel(long number, long a, long b, long c, long d, long e, long f)
@@ -55,22 +66,31 @@ ask_kernel(long number, long a, long b, long c, long d, long e, long f)
 int
 fsync(int fd)
 {
-	wait_for_disk();
+	wait_for_sync();
 	return (int)ask_kernel(SYS_fsync, fd, 0, 0, 0, 0, 0);
 }
 
 int
 fdatasync(int fd)
 {
-	wait_for_disk();
+	wait_for_sync();
 	return (int)ask_kernel(SYS_fdatasync, fd, 0, 0, 0, 0, 0);
 }
 
 int
 msync(void *at, size_t len, int flags)
 {
-	wait_for_disk();
+	wait_for_sync();
 	return (int)ask_kernel(SYS_msync, (long)at, (long)len, flags, 0, 0, 0);
+}
+
+static bool
+must_not_wait(long count, struct iocb *const *requests)
+{
+	for (long i = 0; i < count; i++)
+		if ((requests[i]->aio_rw_flags & RWF_NOWAIT) != 0)
+			return true;
+	return false;
 }
 
 /* All that is asked for by number; no call of the kernel's takes more than six words. */
@@ -84,7 +104,12 @@ syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(more, long);
 	va_end(more);
-	if (number == SYS_io_submit)
+	if (number == SYS_io_submit && delay_us != NULL && atomic_load(delay_us) > 0) {
+		if (must_not_wait(a[1], (struct iocb *const *)a[2])) {
+			errno = EAGAIN;
+			return -1;
+		}
 		wait_for_disk();
+	}
 	return ask_kernel(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Mode raft: what counts as being on a majority's disks, where one member stood still or its disk is slow."""
+
+import http.client
+import os
+import pathlib
+import signal
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+
+import support  # noqa: E402
+from support import wait_until  # noqa: E402
+
+SHIM = support.BUILD / "faults" / "slowdisk.so"
+
+
+class Counting(support.PodTest):
+    def cluster(self, prepare=lambda pod: None, config=None):
+        pods = self.pod_set(0, {"replication.mode": "raft", "raft.election_timeout": "2s"} | (config or {}))
+        for _ in range(3):
+            prepare(pods.add())
+        pods.scale(3)
+        wait_until(lambda: pods.leader.position()["raft"]["voters"] == 3, 30, "three vote", pods)
+        pods.wait_ready()
+        self.assertEqual(pods.leader.put("before", b"value").status, 204)
+        pods.wait_equal()
+        return pods
+
+    def put_later(self, pod, keys):
+        """Ask for them from a thread each, and wait for no answer; {key: status}, as they come."""
+        statuses = {}
+
+        def put(key):
+            try:
+                statuses[key] = pod.put(key, b"value").status
+            except (OSError, http.client.HTTPException):
+                statuses[key] = 0
+
+        for key in keys:
+            thread = threading.Thread(target=put, args=(key,), daemon=True)
+            thread.start()
+            self.addCleanup(thread.join, 60)
+        return statuses
+
+    def entries(self, pod):
+        return pod.server_metrics()["seedpod_raft_log_entries"]
+
+    def test_what_a_former_leader_wrote_alone_counts_for_nobody(self):
+        """It has entries that no other has, and stands still while another begins to lead: when it goes on, its first
+        answer is to a message of before the other's own entries, and does not mean that it has these."""
+        pods = self.cluster()
+        former = pods.leader
+        others = [pod for pod in pods if pod is not former]
+        for pod in others:
+            pod.server.kill()
+        before, committed = self.entries(former), former.position()["raft"]["commit"]
+        for n in 1, 2:
+            self.put_later(former, [f"alone-{n}"])
+            wait_until(lambda: self.entries(former) >= before + n, 10, "it has this one in its log", pods)
+        os.kill(former.server.pid, signal.SIGSTOP)
+        for pod in others:
+            pod.server.start()
+        leader = pods.elected(pods=others)
+        third = next(pod for pod in others if pod is not leader)
+        wait_until(lambda: third.position()["leader"] == leader.url, 10, "the third one follows", pods)
+        wait_until(lambda: third.position()["raft"]["commit"] > committed, 10, "the new term is committed", pods)
+        third.server.kill()
+        before = self.entries(leader)
+        statuses = self.put_later(leader, ["acknowledged"])
+        wait_until(lambda: self.entries(leader) > before, 10, "the leader has it in its log", pods)
+        os.kill(former.server.pid, signal.SIGCONT)
+        wait_until(lambda: statuses, 30, "it is answered", pods)
+        self.assertEqual(former.get("/v1/kv/alone-1").status, 404)
+        # Whatever minority is lost then, what was answered is there.
+        leader.server.kill()
+        third.server.start()
+        second = pods.elected(pods=[former, third])
+        wait_until(lambda: second.get("/v1/kv/before?consistency=linearizable").body == b"value", 20, "it reads", pods)
+        self.assertEqual(statuses["acknowledged"], 204)
+        self.assertEqual(second.get("/v1/kv/acknowledged?consistency=linearizable").body, b"value")
+
+    def test_entries_of_former_terms_are_not_committed_by_themselves(self):
+        """A new leader has one that a majority has, and its disk takes its time with the first one of its own: until
+        that is written, another leader may come who replaces both."""
+        if "address" in support.SANITIZE:
+            self.skipTest("AddressSanitizer wants to be loaded before any other library")
+        if not SHIM.exists():
+            self.skipTest("slowdisk.so is not built: make faults")
+
+        def prepare(pod):
+            pod.dir.mkdir(parents=True, exist_ok=True)
+            (pod.dir / "slow").write_bytes(bytes(4))
+            pod.environment = {"LD_PRELOAD": str(SHIM), "SLOWDISK": str(pod.dir / "slow"), "SLOWDISK_ONLY": "io_submit"}
+
+        def delay_disk(pod, seconds):
+            with open(pod.dir / "slow", "r+b") as out:  # never truncated: the process has it mapped
+                out.write(int(seconds * 1000000).to_bytes(4, "little"))
+
+        # Followers hear of what is committed with the next heartbeat: before it, the leader is lost.
+        pods = self.cluster(prepare, {"raft.heartbeat": "2s", "raft.election_timeout": "5s"})
+        former = pods.leader
+        others = [pod for pod in pods if pod is not former]
+        self.assertEqual(former.put("key", b"value").status, 204)
+        former.server.kill()
+        self.assertEqual([pod.get("/v1/kv/key").status for pod in others], [404, 404])
+        for pod in others:
+            delay_disk(pod, 8 * support.podset.SLOW)
+        leader = pods.elected(pods=others, timeout=60)
+        with self.assertRaises(support.podset.PodError):
+            wait_until(lambda: leader.get("/v1/kv/key").status == 200, 5, "it is applied", pods)
+        for pod in others:
+            delay_disk(pod, 0)
+        wait_until(lambda: leader.get("/v1/kv/key").status == 200, 30, "the leader's own entry is written", pods)
+        pods.wait_equal(pods=others)
+
+
+if __name__ == "__main__":
+    support.main()
