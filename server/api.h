@@ -74,10 +74,11 @@ struct call {
 		struct repl_read read;
 		struct repl_change change;
 	};
-	struct repl_op op;   /* the one op of a single write */
-	struct repl_op *ops; /* a batch's, malloc'ed */
-	struct buf arena;    /* what they point to */
-	bool plain;          /* answer as the mehdb API does: plain text */
+	struct store_walk *walk; /* of /digest, or NULL */
+	struct repl_op op;       /* the one op of a single write */
+	struct repl_op *ops;     /* a batch's, malloc'ed */
+	struct buf arena;        /* what they point to */
+	bool plain;              /* answer as the mehdb API does: plain text */
 };
 
 /* --- Answers (api_reply.c) --- */

@@ -106,24 +106,37 @@ api_control_open(struct call *c)
 		request_reply(c->rq, 204, NULL, "", 0);
 }
 
+/* --- GET /digest --- */
+
+/* A step at a time, so that whom else this thread serves, the sidecar perhaps, has a turn between. */
 void
 api_control_digest(struct call *c)
 {
 	char hex[DIGEST_HEX_SIZE], body[128];
-	struct digest found;
-	struct position p;
+	const struct position *p;
 	struct sp_error err;
-	int rc;
+	int rc = 0;
 
-	rc = store_flush(c->api->store, &err);
+	if (c->walk == NULL && !api_flushed(c))
+		return;
+	if (atomic_load(&c->api->stopping))
+		rc = sp_error_set(&err, SP_EAGAIN, "the server is stopping");
+	if (rc == 0 && c->walk == NULL)
+		rc = store_walk_new(c->api->store, &c->walk, &err);
 	if (rc == 0)
-		rc = store_verify_at(c->api->store, &found, &p, &err);
-	if (rc != 0) {
+		rc = store_walk_step(c->walk, STORE_WALK_RECORDS, &err);
+	if (rc == 1) {
+		request_suspend(c->rq);
+		request_resume(c->rq);
+		return;
+	}
+	if (rc < 0) {
 		api_error(c, &err);
 		return;
 	}
-	digest_to_hex(found, hex);
-	snprintf(body, sizeof(body), "{\"digest\":\"%s\",\"seq\":%llu}", hex, (unsigned long long)p.seq);
+	p = store_walk_position(c->walk);
+	digest_to_hex(p->digest, hex);
+	snprintf(body, sizeof(body), "{\"digest\":\"%s\",\"seq\":%llu}", hex, (unsigned long long)p->seq);
 	request_reply(c->rq, 200, API_JSON, body, strlen(body));
 }
 

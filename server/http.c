@@ -7,7 +7,7 @@
 #include "conf/doors.h"
 
 #define ALLOW_SIZE      64
-#define CONTROL_THREADS 4 /* some may be in a release, a promotion or a digest while another says the position */
+#define CONTROL_THREADS 4 /* some may be in a release or a promotion while another says the position */
 
 /* Who may: whoever has one of these roles. The control socket is the pod's own, by the modes of files. */
 #define ANYONE  0
@@ -226,6 +226,7 @@ done(struct request *rq, void *arg)
 	(void)arg;
 	if (c == NULL)
 		return;
+	store_walk_free(c->walk);
 	buf_release(&c->arena);
 	free(c->ops);
 	free(c);

@@ -121,13 +121,23 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
 /*
  * Walk everything: each record against its hash, by_seq and tombstones against kv, the sum against the digest. 0, or
  * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN where the store is released meanwhile. *found is the
- * recomputed digest, and *at (may be NULL) the position that it is of.
+ * recomputed digest.
  *
  * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot
  * use the pages again that are freed meanwhile. No view may be open in this thread.
  */
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
-int store_verify_at(struct store *s, struct digest *found, struct position *at, struct sp_error *err);
+
+/*
+ * The same for who must not be kept so long: a step takes some milliseconds, and at most so many records. 1: there is
+ * more to do; 0: the store is as its position says; or an error, as above. Any thread, one at a time.
+ */
+#define STORE_WALK_RECORDS 10000
+struct store_walk;
+int store_walk_new(struct store *s, struct store_walk **out, struct sp_error *err);
+int store_walk_step(struct store_walk *w, unsigned records, struct sp_error *err);
+const struct position *store_walk_position(const struct store_walk *w); /* of the version that is walked */
+void store_walk_free(struct store_walk *w);                             /* NULL does nothing */
 
 /* Walk the pages of the store in `dir`, which nobody may be writing, without LMDB: that each is within the file, of its
  * kind and used once, so that reading them through LMDB cannot end the process by a signal. `deep`: all of them, and

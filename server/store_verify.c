@@ -5,22 +5,18 @@
  * close the store need not wait for the walk. LMDB looks pages up by number in the map of the moment, so T itself
  * outlives a map that moves, as store_pin.c's does; a cursor does not, and each step begins with a new one.
  */
-#include "server/store_verify.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/clock.h"
 #include "server/store_internal.h"
 
-#define STEP_MS      20
-#define STEP_RECORDS 10000
+#define STEP_MS 20
 
 /* What has been found so far, and where to go on. */
-struct walk {
+struct store_walk {
 	struct store *store;
 	struct store_hold hold;
-	const struct verify_steps *steps;
 
 	bool by_seq; /* the second half: the index */
 	size_t after_len;
@@ -57,7 +53,7 @@ lock_open(struct store *s, struct sp_error *err)
 }
 
 static int
-begin(struct walk *w, struct sp_error *err)
+begin(struct store_walk *w, struct sp_error *err)
 {
 	struct store *s = w->store;
 	struct store_view view = { .store = s };
@@ -87,7 +83,7 @@ begin(struct walk *w, struct sp_error *err)
 }
 
 static void
-end(struct walk *w)
+end(struct store_walk *w)
 {
 	struct store *s = w->store;
 
@@ -107,7 +103,7 @@ end(struct walk *w)
 }
 
 static void
-count(struct walk *w, const struct store_record *r)
+count(struct store_walk *w, const struct store_record *r)
 {
 	struct digest *sum = w->by_seq ? &w->indexed : &w->sum;
 
@@ -128,11 +124,10 @@ count(struct walk *w, const struct store_record *r)
 		w->live++;
 }
 
-/* Some records more: 1 where there are others, 0 at the end of this half, or an error. */
+/* Up to so many records more: 1 where there are others, 0 at the end of this half, or an error. */
 static int
-step(struct walk *w, struct sp_error *err)
+step(struct store_walk *w, unsigned left, struct sp_error *err)
 {
-	unsigned left = w->steps != NULL ? w->steps->records : STEP_RECORDS;
 	int64_t until_ms = clock_mono_ms() + STEP_MS;
 	struct store_view view = { .store = w->store };
 	struct store_cursor *c = NULL;
@@ -162,18 +157,7 @@ step(struct walk *w, struct sp_error *err)
 }
 
 static int
-walk_half(struct walk *w, struct sp_error *err)
-{
-	int rc;
-
-	while ((rc = step(w, err)) == 1)
-		if (w->steps != NULL && w->steps->between != NULL)
-			w->steps->between(w->steps->arg);
-	return rc;
-}
-
-static int
-judge(const struct walk *w, struct sp_error *err)
+judge(const struct store_walk *w, struct sp_error *err)
 {
 	char expected_hex[DIGEST_HEX_SIZE], found_hex[DIGEST_HEX_SIZE];
 	const struct position *p = &w->position;
@@ -193,35 +177,64 @@ judge(const struct walk *w, struct sp_error *err)
 }
 
 int
-store_verify_in_steps(
-    struct store *s, const struct verify_steps *steps, struct digest *found, struct position *at, struct sp_error *err)
+store_walk_new(struct store *s, struct store_walk **out, struct sp_error *err)
 {
-	struct walk w = { .store = s, .steps = steps };
+	struct store_walk *w = calloc(1, sizeof(*w));
 	int rc;
 
-	*found = w.sum;
-	rc = begin(&w, err);
-	if (rc == 0)
-		rc = walk_half(&w, err);
-	if (rc == 0) {
-		w.by_seq = true;
-		rc = walk_half(&w, err);
-	}
-	end(&w);
-	if (at != NULL)
-		*at = w.position;
-	*found = w.sum;
-	return rc < 0 ? rc : judge(&w, err);
+	if (w == NULL)
+		return sp_error_set(err, SP_ENOMEM, "read the store");
+	w->store = s;
+	rc = begin(w, err);
+	if (rc < 0)
+		store_walk_free(w);
+	else
+		*out = w;
+	return rc;
 }
 
 int
-store_verify_at(struct store *s, struct digest *found, struct position *at, struct sp_error *err)
+store_walk_step(struct store_walk *w, unsigned records, struct sp_error *err)
 {
-	return store_verify_in_steps(s, NULL, found, at, err);
+	int rc;
+
+	rc = step(w, records, err);
+	if (rc != 0)
+		return rc;
+	if (w->by_seq)
+		return judge(w, err);
+	w->by_seq = true;
+	return 1;
+}
+
+const struct position *
+store_walk_position(const struct store_walk *w)
+{
+	return &w->position;
+}
+
+void
+store_walk_free(struct store_walk *w)
+{
+	if (w == NULL)
+		return;
+	end(w);
+	free(w);
 }
 
 int
 store_verify(struct store *s, struct digest *found, struct sp_error *err)
 {
-	return store_verify_at(s, found, NULL, err);
+	struct store_walk *w;
+	int rc;
+
+	rc = store_walk_new(s, &w, err);
+	if (rc < 0)
+		return rc;
+	while ((rc = store_walk_step(w, STORE_WALK_RECORDS, err)) == 1)
+		;
+	if (rc == 0)
+		*found = w->sum;
+	store_walk_free(w);
+	return rc;
 }

@@ -29,6 +29,36 @@ class Start(support.PodTest):
             socket.create_connection((pod.ip, support.podset.API_PORT)).close()
 
 
+class ControlSocket(support.PodTest):
+    def test_a_digest_keeps_nobody_waiting(self):
+        """Whoever shares a thread of the server's with it, as the sidecar's looks may, is answered all the same."""
+        pod = self.pod_set(1).leader
+        pod.load(((f"key-{n:06d}", "value") for n in range(300000)), batch=50000)
+        answered, over = [0] * 16, threading.Event()
+
+        def look(number):
+            with support.podset.Client("", 0, unix=pod.control_socket) as client:
+                while not over.is_set():
+                    client.ask("GET", "/position")
+                    answered[number] += 1
+
+        threads = [threading.Thread(target=look, args=(n,)) for n in range(len(answered))]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: min(answered) > 0, 20, "all are connected")
+        fewest = []
+        for _ in range(4):  # each on another thread, perhaps
+            before = list(answered)
+            digest = pod.ask_control("GET", "/digest").json()
+            fewest.append(min(after - had for after, had in zip(answered, before)))
+            self.assertEqual(digest["digest"], pod.position()["digest"])
+        over.set()
+        for thread in threads:
+            thread.join()
+        print(f"# answers during a digest to who had the fewest: {fewest}")
+        self.assertGreater(min(fewest), 3)
+
+
 class FullVolume(support.PodTest):
     def test_a_full_volume_is_507_and_what_was_there_stays(self):
         support.need_root("mounts a small volume")

@@ -21,7 +21,7 @@ static char dir[TEMPDIR_MAX];
 static struct conf conf;
 static struct sp_error err;
 static atomic_uint syncs;
-static atomic_int disk_fails; /* with this errno; 0: it does not */
+static atomic_int disk_fails;     /* with this errno; 0: it does not */
 static unsigned written_unsynced; /* writes that were answered without a sync since they were asked for */
 
 /* In place of the C library's, also for LMDB. */

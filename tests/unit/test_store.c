@@ -8,7 +8,6 @@
 
 #include "lib/clock.h"
 #include "lib/file.h"
-#include "server/store_verify.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 #include "tests/lib/test_store.h"
@@ -513,28 +512,14 @@ START_TEST(store_expire__drops_old_tombstones_and_moves_the_horizon)
 }
 END_TEST
 
-static unsigned steps;
-static bool reopen;
-
-static void
-write_and_grow(void *arg)
-{
-	char value[32];
-
-	snprintf(value, sizeof(value), "of step %u", ++steps);
-	test_store_put(arg, "b", value);
-	test_store_delete(arg, "b");
-	if (steps % 10 == 1)
-		ck_assert_int_eq(store_grow(arg, &err), 0);
-}
-
 /* In the midst of a walk the store is written and its map moves; what is walked is what was there at the beginning. */
 START_TEST(store_verify__lets_others_write_and_the_map_grow)
 {
-	struct verify_steps one = { .records = 1, .between = write_and_grow, .arg = store };
-	struct position before, at;
-	struct digest found;
-	char key[16];
+	char key[16], value[32];
+	struct store_walk *w;
+	unsigned steps = 0;
+	struct position before;
+	int rc;
 
 	for (unsigned i = 0; i < 20; i++) {
 		snprintf(key, sizeof(key), "a%02u", i);
@@ -542,40 +527,45 @@ START_TEST(store_verify__lets_others_write_and_the_map_grow)
 	}
 	test_store_delete(store, "a07");
 	before = test_store_position(store);
-	ck_assert_msg(store_verify_in_steps(store, &one, &found, &at, &err) == 0, "%s", err.text);
+	ck_assert_int_eq(store_walk_new(store, &w, &err), 0);
+	while ((rc = store_walk_step(w, 1, &err)) == 1) {
+		snprintf(value, sizeof(value), "of step %u", ++steps);
+		test_store_put(store, "b", value);
+		test_store_delete(store, "b");
+		if (steps % 10 == 1)
+			ck_assert_int_eq(store_grow(store, &err), 0);
+	}
+	ck_assert_msg(rc == 0, "%s", err.text);
 	ck_assert_uint_ge(steps, 38);
-	ck_assert_uint_eq(at.seq, before.seq);
-	ck_assert(digest_equal(found, before.digest));
+	ck_assert_uint_eq(store_walk_position(w)->seq, before.seq);
+	ck_assert(digest_equal(store_walk_position(w)->digest, before.digest));
+	store_walk_free(w);
 	ck_assert_uint_gt(test_store_position(store).seq, before.seq);
 	test_store_verify(store);
 }
 END_TEST
 
 /* Closed, and, the second time round, opened again: as that may hold another store, it is not gone on with. */
-static void
-close_it(void *arg)
-{
-	steps++;
-	store_detach(arg);
-	if (reopen)
-		ck_assert_int_eq(store_attach(arg, STORE_EXISTING, &err), 0);
-}
-
 START_TEST(store_verify__ends_when_the_store_is_released)
 {
-	struct verify_steps one = { .records = 1, .between = close_it, .arg = store };
-	struct digest found;
+	struct store_walk *w;
 	char key[16];
 
 	for (unsigned i = 0; i < 20; i++) {
 		snprintf(key, sizeof(key), "a%02u", i);
 		test_store_put(store, key, "value");
 	}
-	ck_assert_int_eq(store_verify_in_steps(store, &one, &found, NULL, &err), SP_EAGAIN);
-	ck_assert_int_eq(store_attach(store, STORE_EXISTING, &err), 0);
-	reopen = true;
-	ck_assert_int_eq(store_verify_in_steps(store, &one, &found, NULL, &err), SP_EAGAIN);
-	ck_assert_uint_eq(steps, 2);
+	for (int reopen = 0; reopen < 2; reopen++) {
+		ck_assert_int_eq(store_walk_new(store, &w, &err), 0);
+		ck_assert_int_eq(store_walk_step(w, 1, &err), 1);
+		store_detach(store);
+		if (reopen == 1)
+			ck_assert_int_eq(store_attach(store, STORE_EXISTING, &err), 0);
+		ck_assert_int_eq(store_walk_step(w, 1, &err), SP_EAGAIN);
+		store_walk_free(w);
+		if (reopen == 0)
+			ck_assert_int_eq(store_attach(store, STORE_EXISTING, &err), 0);
+	}
 	test_store_verify(store);
 }
 END_TEST
