@@ -1,15 +1,48 @@
 #include "server/offline.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "lib/file.h"
 #include "server/store.h"
+
+#define PATH_BYTES 4096
+
+/*
+ * Whoever has an LMDB environment open holds locks on its lock.mdb, in whatever container it runs; a reader here holds
+ * none. Beside a writer pages and journal would change while they are read, and a sound store look damaged.
+ */
+static int
+refuse_what_is_open(const char *dir, struct sp_error *err)
+{
+	struct flock held = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[PATH_BYTES];
+	int fd, rc;
+
+	if ((rc = file_join(path, sizeof(path), dir, "lock.mdb", err)) < 0)
+		return rc;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return 0; /* never opened, or what it is says who opens it next */
+	if (fcntl(fd, F_GETLK, &held) == 0 && held.l_type != F_UNLCK)
+		rc = sp_error_set(err, SP_EAGAIN,
+		    "%s: a server has this store open; ask it (GET /v1/position, or GET /digest on its control "
+		    "socket), "
+		    "or stop it first",
+		    dir);
+	close(fd);
+	return rc;
+}
 
 static struct store *
 open_readonly(const char *dir, struct sp_error *err)
 {
-	struct store *s = store_new(&(struct store_options){ .dir = dir }, err);
+	struct store *s = NULL;
 
+	if (refuse_what_is_open(dir, err) == 0)
+		s = store_new(&(struct store_options){ .dir = dir }, err);
 	if (s != NULL && store_attach(s, STORE_READONLY, err) < 0) {
 		store_free(s);
 		return NULL;
@@ -61,7 +94,7 @@ offline_verify(const char *dir)
 	int rc;
 
 	/* First, because LMDB trusts the pages. */
-	if (store_check_structure(dir, true, &err) < 0)
+	if (refuse_what_is_open(dir, &err) < 0 || store_check_structure(dir, true, &err) < 0)
 		return complain(&err);
 	s = open_readonly(dir, &err);
 	if (s == NULL)

@@ -144,6 +144,18 @@ class Offline(support.PodTest):
         self.assertEqual(code, 65, out)
         self.assertTrue(err)
 
+    def test_a_store_that_a_server_has_open_is_not_read_beside_it(self):
+        pods = self.pod_set(1)
+        pods.leader.load((f"key-{n}", "a value") for n in range(10))
+        for option in ("--verify", "--position"):
+            code, out, err = self.server(option, "--store", str(pods.leader.store_dir))
+            self.assertEqual((code, out), (75, ""))
+            self.assertIn("a server has this store open", err)
+        self.assertEqual(pods.leader.ask_control("POST", "/role", b'{"role":"follower"}').status, 200)
+        self.assertEqual(pods.leader.ask_control("POST", "/release").status, 204)
+        code, _, err = self.server("--verify", "--store", str(pods.leader.store_dir))
+        self.assertEqual(code, 0, err)
+
     def test_position_of_what_is_no_store_is_65(self):
         (self.dir / "data.mdb").write_bytes(b"nothing of the kind" * 1000)
         code, out, err = self.server("--position", "--store", str(self.dir))
