@@ -56,12 +56,12 @@ static const char after_help[] = "Pages on [sidecar] listen (default 0.0.0.0:987
 				 "  /metrics           Prometheus text format, the server's samples included\n"
 				 "  /status            JSON: position, leader, lag, checks, last error, configuration\n"
 				 "\n"
-				 "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 an "
-				 "address is in use, or another\n"
-				 "input/output error; 77 permission; 78 configuration. --probe: 0 where the page said "
-				 "200, else 1. --leave: 0 it left or\n"
-				 "is to stay; 69 no member could be reached; 75 no leader made the change in time; 77 "
-				 "the StatefulSet may not be read.\n";
+				 "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 "
+				 "input/output error;\n"
+				 "77 permission; 78 configuration, or an address that is in use.\n"
+				 "--probe: 0 where the page said 200, else 1. --leave: 0 it left or is to stay; 69 no "
+				 "member could be reached;\n"
+				 "75 no leader made the change in time; 77 the StatefulSet may not be read.\n";
 
 /* Everything that runs, in the order in which it is made. */
 struct sidecar {
@@ -187,9 +187,7 @@ start(struct sidecar *sc, struct sp_error *err)
 	sc->pages.state = sc->state;
 	sc->pages.reload = sc->reload;
 	sc->listener = listener_new(&l, err);
-	if (sc->listener == NULL)
-		return sp_error_wrap(err, "listen on %s", sc->cli.conf.sidecar_listen);
-	return 0;
+	return sc->listener != NULL ? 0 : err->code;
 }
 
 /* In the order in which nothing is used after its end. A loop that is held up in a call is left behind: what it may be

@@ -164,7 +164,11 @@ pages_admit(struct request *rq, const char **detail, void *arg)
 void
 pages_refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
-	(void)arg;
+	/* No page takes a body, so it is the method that is wrong, or the path; a GET may have one for nothing. */
+	if (status == 413) {
+		pages_handle(rq, arg);
+		return;
+	}
 	if (status == 401)
 		request_add_header(rq, "WWW-Authenticate",
 		    request_header(rq, "Authorization") == NULL ? "Bearer realm=\"seedpod\""

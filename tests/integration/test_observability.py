@@ -83,6 +83,8 @@ class Sidecar(support.SharedPods):
             reply = self.leader.ask_sidecar(path, "POST", b"")
             self.assertEqual(reply.status, 405, path)
             self.assertIn("GET", reply.headers["Allow"])
+        self.assertEqual(self.leader.ask_sidecar("/readyz", "POST", b"a body").status, 405)
+        self.assertEqual(self.leader.ask_sidecar("/nothing", "POST", b"a body").status, 404)
 
     def test_logs_are_one_logfmt_line_each(self):
         for pod in self.pods:
