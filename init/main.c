@@ -103,6 +103,8 @@ work(const struct conf *conf, struct doors *doors, struct seed_report *report, s
 	struct volume volume;
 	int rc;
 
+	if (options[OPTION_JSON].given && !plan)
+		return sp_error_set(err, SP_EUSAGE, "--json goes with --plan");
 	if (options[OPTION_MIN_APPLIED].given &&
 	    (rc = parse_index(options[OPTION_MIN_APPLIED].value, &run.min_applied, err)) < 0)
 		return rc;

@@ -55,6 +55,13 @@ class CommandLine(support.PodTest):
                     self.assertEqual((code, out), (64, ""))
                     self.assertIn("--help", err)
 
+    def test_json_without_plan_is_64_and_seeds_nothing(self):
+        source = self.config(f"[server]\ndata_dir = {self.dir}/data\n[pod]\ntermination_log =\n")
+        code, out, err = self.run_program("seedpod-init", "--config", source, "--json")
+        self.assertEqual((code, out), (64, ""))
+        self.assertIn("--plan", err)
+        self.assertFalse((self.dir / "data").exists())
+
     def test_the_shipped_sample_checks(self):
         sample = str(support.ROOT / "conf" / "seedpod.ini")
         for program in PROGRAMS:
