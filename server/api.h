@@ -112,6 +112,16 @@ void api_submit(struct call *c, const struct repl_op *ops, size_t count);
  */
 bool api_is_current(struct call *c);
 
+/*
+ * Seedpod-Min-Seq: read your writes. True when the read may go on, with a view that is begun afterwards; else it waits
+ * (stage CALL_WAITED), or was answered. A catch-up half applied does not count, since it may hold a later seq and an
+ * earlier value.
+ */
+bool api_reached_min_seq(struct call *c);
+
+/* If-Match and If-None-Match of a write, into c->batch. False: it was answered. */
+bool api_read_conditions(struct call *c);
+
 /* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
 bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
 

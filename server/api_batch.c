@@ -36,12 +36,17 @@ api_batch(struct call *c)
 	}
 	if (api_sent_to_leader(c))
 		return;
+	/* A condition that is passed over would be a write that was not meant. */
+	if (request_header(c->rq, "If-Match") != NULL || request_header(c->rq, "If-None-Match") != NULL) {
+		api_problem(c, 400, "header", "a batch takes neither If-Match nor If-None-Match");
+		return;
+	}
 	body = request_body(c->rq, &len);
 	if ((rc = batch_parse(body, len, c->api->max_value, &batch, &err)) < 0) {
-		if (rc == SP_ENOMEM)
-			api_error(c, &err);
-		else
+		if (rc == SP_EUSAGE)
 			api_problem(c, 400, "batch", err.text);
+		else
+			api_error(c, &err);
 		return;
 	}
 	/* The call's from here on: they go when the request is over. */

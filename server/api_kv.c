@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
 #include "lib/log.h"
 #include "server/api.h"
 
@@ -18,46 +17,6 @@ tags_match(const char *tags, uint64_t seq)
 		return true;
 	snprintf(tag, sizeof(tag), "\"%" PRIu64 "\"", seq);
 	return strstr(tags, tag) != NULL;
-}
-
-/*
- * Seedpod-Min-Seq: read your writes. True when the read may go on; else it waits, or was answered. A catch-up half
- * applied does not count, since it may hold a later seq and an earlier value.
- */
-static bool
-reached_min_seq(struct call *c)
-{
-	const char *header = request_header(c->rq, "Seedpod-Min-Seq");
-	struct position p;
-	struct sp_error err;
-	uint64_t seq;
-	char *end;
-	int rc;
-
-	if (header == NULL)
-		return true;
-	seq = strtoull(header, &end, 10);
-	if (*header < '0' || *header > '9' || *end != '\0') {
-		api_problem(c, 400, "header", "Seedpod-Min-Seq must be a whole number");
-		return false;
-	}
-	rc = store_position(c->api->store, &p, &err);
-	if (rc < 0) {
-		api_problem(c, rc == SP_ENOTFOUND ? 503 : api_status(rc), sp_code_name(rc), err.text);
-		return false;
-	}
-	if (p.seq >= seq && p.consistent)
-		return true;
-	if (c->stage != CALL_WAITED && !atomic_load(&c->api->stopping)) {
-		c->stage = CALL_WAITED;
-		waiters_add(
-		    c->api->waiters, c->rq, seq, clock_mono_ms() + (int64_t)atomic_load(&c->api->min_seq_wait_ms));
-	} else if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER) {
-		api_problem(c, 503, "seq", "the leader itself has not reached this Seedpod-Min-Seq");
-	} else {
-		api_redirect(c);
-	}
-	return false;
 }
 
 static void
@@ -80,7 +39,7 @@ api_kv_get(struct call *c)
 	int rc;
 
 	/* Before the view, which then shows what is there by now, or more. */
-	if (!api_is_current(c) || !reached_min_seq(c))
+	if (!api_is_current(c) || !api_reached_min_seq(c))
 		return;
 	rc = store_view_begin_present(c->api->store, &view, &err);
 	if (rc < 0) {
@@ -100,9 +59,8 @@ api_kv_get(struct call *c)
 		api_error(c, &err);
 }
 
-/* The preconditions of a write. False: it was answered. */
-static bool
-read_conditions(struct call *c)
+bool
+api_read_conditions(struct call *c)
 {
 	const char *match = request_header(c->rq, "If-Match");
 	const char *none = request_header(c->rq, "If-None-Match");
@@ -153,7 +111,7 @@ write_key(struct call *c, struct repl_op op)
 		reply_written(c);
 		return;
 	}
-	if (api_sent_to_leader(c) || !read_conditions(c))
+	if (api_sent_to_leader(c) || !api_read_conditions(c))
 		return;
 	c->op = op;
 	c->op.key = c->key;

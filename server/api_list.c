@@ -129,7 +129,7 @@ api_kv_list(struct call *c)
 	char *text;
 	int rc;
 
-	if (!read_query(c, &q) || !api_is_current(c) || !api_flushed(c))
+	if (!read_query(c, &q) || !api_is_current(c) || !api_reached_min_seq(c) || !api_flushed(c))
 		return;
 	rc = store_view_begin(c->api->store, &view, &err);
 	if (rc < 0) {

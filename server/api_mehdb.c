@@ -27,7 +27,7 @@ api_set(struct call *c)
 		request_reply(c->rq, 200, API_TEXT, WRITE_COMPLETED, strlen(WRITE_COMPLETED));
 		return;
 	}
-	if (api_sent_to_leader(c))
+	if (api_sent_to_leader(c) || !api_read_conditions(c))
 		return;
 	c->op = (struct repl_op){ .kind = REPL_PUT, .key = c->key, .key_len = c->key_len };
 	c->op.value = request_body(c->rq, &len);
@@ -144,7 +144,7 @@ api_keys(struct call *c)
 	int rc;
 
 	c->plain = true;
-	if (!api_flushed(c))
+	if (!api_reached_min_seq(c) || !api_flushed(c))
 		return;
 	l = calloc(1, sizeof(*l));
 	if (l == NULL) {

@@ -1,8 +1,10 @@
 /* Reads that must see whatever was answered before them. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "server/api.h"
 
 static void
@@ -51,6 +53,42 @@ api_is_current(struct call *c)
 		wait_current(c);
 	else
 		api_problem(c, 400, "query", "consistency must be local or linearizable");
+	return false;
+}
+
+bool
+api_reached_min_seq(struct call *c)
+{
+	const char *header = request_header(c->rq, "Seedpod-Min-Seq");
+	struct position p;
+	struct sp_error err;
+	uint64_t seq;
+	char *end;
+	int rc;
+
+	if (header == NULL)
+		return true;
+	seq = strtoull(header, &end, 10);
+	if (*header < '0' || *header > '9' || *end != '\0') {
+		api_problem(c, 400, "header", "Seedpod-Min-Seq must be a whole number");
+		return false;
+	}
+	rc = store_position(c->api->store, &p, &err);
+	if (rc < 0) {
+		api_problem(c, rc == SP_ENOTFOUND ? 503 : api_status(rc), sp_code_name(rc), err.text);
+		return false;
+	}
+	if (p.seq >= seq && p.consistent)
+		return true;
+	if (c->stage != CALL_WAITED && !atomic_load(&c->api->stopping)) {
+		c->stage = CALL_WAITED;
+		waiters_add(
+		    c->api->waiters, c->rq, seq, clock_mono_ms() + (int64_t)atomic_load(&c->api->min_seq_wait_ms));
+	} else if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER) {
+		api_problem(c, 503, "seq", "the leader itself has not reached this Seedpod-Min-Seq");
+	} else {
+		api_redirect(c);
+	}
 	return false;
 }
 

@@ -59,7 +59,7 @@ parse_op(struct parser *p, json_t *line, struct repl_op *op)
 	if (!take_bytes(p, line, "value", "value64", &op->value, &op->value_len))
 		return sp_error_set(p->err, SP_EUSAGE, "line %u: «value» must be a text, or «value64» base64", p->line);
 	if (op->value_len > p->max_value)
-		return sp_error_set(p->err, SP_EUSAGE, "line %u: the value has %zu bytes, %zu are allowed", p->line,
+		return sp_error_set(p->err, SP_ETOOBIG, "line %u: the value has %zu bytes, %zu are allowed", p->line,
 		    op->value_len, p->max_value);
 	return 0;
 }

@@ -17,8 +17,8 @@ struct batch {
 };
 
 /*
- * Parse body[len]; a value has at most max_value bytes. body[len] itself must be readable and NUL. 0; SP_EUSAGE with
- * the line and what is wrong there, SP_ENOMEM: `out` is untouched.
+ * Parse body[len]; a value has at most max_value bytes. body[len] itself must be readable and NUL. 0; SP_EUSAGE,
+ * or SP_ETOOBIG for a value, with the line and what is wrong there; SP_ENOMEM: `out` is untouched.
  */
 int batch_parse(const char *body, size_t len, size_t max_value, struct batch *out, struct sp_error *err);
 

@@ -46,8 +46,21 @@ class Redirects(support.SharedPods):
         self.assertEqual(reply.headers["Location"], self.leader.url + "/v1/kv/read")
         self.assertGreater(time.monotonic() - began, 1.5, "min_seq_wait is 2s")
 
+    def test_lists_have_ones_own_writes_too(self):
+        with self.leader.client() as leader, self.follower.client() as follower:
+            for n in range(50):
+                seq = leader.ask("PUT", f"/v1/kv/listed-{n}", b"x").headers["Seedpod-Seq"]
+                page = follower.ask("GET", f"/v1/kv?prefix=listed-{n}&limit=1", headers={"Seedpod-Min-Seq": seq})
+                self.assertEqual([item["key"] for item in page.json()["items"]], [f"listed-{n}"])
+                self.assertIn(f"listed-{n}", follower.ask("GET", "/keys", headers={"Seedpod-Min-Seq": seq}).json())
+        for path in ("/v1/kv", "/keys"):
+            reply = self.follower.get(path, {"Seedpod-Min-Seq": "99999999"})
+            self.assertEqual((reply.status, reply.headers["Location"]), (307, self.leader.url + path))
+            self.assertEqual(self.leader.get(path, {"Seedpod-Min-Seq": "99999999"}).status, 503)
+
     def test_a_bad_min_seq_is_400(self):
-        self.problem(self.follower.get("/v1/kv/read", {"Seedpod-Min-Seq": "soon"}), 400)
+        for path in ("/v1/kv/read", "/v1/kv"):
+            self.problem(self.follower.get(path, {"Seedpod-Min-Seq": "soon"}), 400)
 
     def test_the_position_says_follower_and_names_the_leader(self):
         position = self.follower.position()

@@ -213,6 +213,18 @@ class Batches(support.SharedPods):
                 self.assertEqual(self.leader.position(), before)
         self.assertEqual(self.leader.get("/v1/kv/batch-never").status, 404)
 
+    def test_a_value_over_the_limit_is_413_and_changes_nothing(self):
+        body = self.problem(self.batch({"op": "put", "key": "batch-small", "value": "x"},
+                                       {"op": "put", "key": "batch-large", "value": "x" * ((8 << 20) + 1)}), 413)
+        self.assertIn("line 2", body["detail"])
+        self.assertEqual(self.leader.get("/v1/kv/batch-small").status, 404)
+
+    def test_a_condition_is_refused_rather_than_passed_over(self):
+        for header in ("If-Match", "If-None-Match"):
+            reply = self.leader.ask("POST", "/v1/batch", b'{"op":"put","key":"batch-if","value":"x"}', {header: "*"})
+            self.problem(reply, 400)
+        self.assertEqual(self.leader.get("/v1/kv/batch-if").status, 404)
+
     def test_keys_and_values_may_be_base64(self):
         key, value = b"\xfe\x00key", b"\x00\xff"
         reply = self.batch({"op": "put", "key64": base64.b64encode(key).decode(),

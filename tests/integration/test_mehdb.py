@@ -68,6 +68,12 @@ class Mehdb(support.SharedPods):
         self.assertEqual(reply.status, 413)
         self.assertEqual(self.leader.get("/get/toolarge").status, 404)
 
+    def test_conditions_hold_here_too(self):
+        self.assertEqual(self.leader.ask("PUT", "/set/once", b"1", {"If-None-Match": "*"}).status, 200)
+        for headers in ({"If-None-Match": "*"}, {"If-Match": '"999999"'}):
+            self.assertEqual(self.leader.ask("PUT", "/set/once", b"2", headers).status, 412)
+        self.assertEqual(self.leader.get("/get/once").body, b"1")
+
     def test_get_of_a_missing_key_is_404(self):
         self.assertEqual(self.leader.get("/get/nosuchkey").status, 404)
         self.assertEqual(self.follower.get("/get/nosuchkey").status, 404)

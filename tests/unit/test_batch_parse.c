@@ -20,16 +20,22 @@ parse(const char *body)
 
 /* Parse bytes that must be refused with this text. */
 static void
-refuse_bytes(const char *body, size_t len, const char *why)
+refuse_as(int code, const char *body, size_t len, const char *why)
 {
 	struct batch untouched, b;
 	struct sp_error err = { 0 };
 
 	memset(&b, 0x5a, sizeof(b));
 	memcpy(&untouched, &b, sizeof(b));
-	ck_assert_int_eq(batch_parse(body, len, VALUE_MAX, &b, &err), SP_EUSAGE);
+	ck_assert_int_eq(batch_parse(body, len, VALUE_MAX, &b, &err), code);
 	ck_assert_msg(strstr(err.text, why) != NULL, "«%s» is not in «%s»", why, err.text);
 	ck_assert_mem_eq(&b, &untouched, sizeof(b));
+}
+
+static void
+refuse_bytes(const char *body, size_t len, const char *why)
+{
+	refuse_as(SP_EUSAGE, body, len, why);
 }
 
 static void
@@ -73,6 +79,8 @@ END_TEST
 
 START_TEST(batch_parse__names_the_line_that_is_wrong)
 {
+	const char *large = "{\"op\":\"put\",\"key\":\"a\",\"value\":\"123456789\"}";
+
 	refuse("", "holds no change");
 	refuse("\n \n", "holds no change");
 	refuse("{\"op\":\"put\",\"key\":\"a\",\"value\":\"\"}\nnonsense", "line 2: not a JSON object: ");
@@ -85,7 +93,7 @@ START_TEST(batch_parse__names_the_line_that_is_wrong)
 	refuse("{\"op\":\"delete\",\"key64\":\"????\"}", "line 1: «key»");
 	refuse("{\"op\":\"put\",\"key\":\"a\"}", "line 1: «value»");
 	refuse("{\"op\":\"put\",\"key\":\"a\",\"value64\":\"A\"}", "line 1: «value»");
-	refuse("{\"op\":\"put\",\"key\":\"a\",\"value\":\"123456789\"}", "9 bytes, 8 are allowed");
+	refuse_as(SP_ETOOBIG, large, strlen(large), "9 bytes, 8 are allowed");
 	refuse("{\"op\":\"put\",\"op\":\"delete\",\"key\":\"a\"}", "line 1: not a JSON object");
 	refuse_bytes("\0", 1, "line 1: not a JSON object");
 }
