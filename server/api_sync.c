@@ -202,11 +202,24 @@ add_snapshot_headers(struct call *c, const struct snapshot *s, uint64_t offset)
 	request_add_header(c->rq, "Seedpod-Snapshot-Length", number);
 }
 
+/* «zstd», but not «zstd;q=0» (RFC 9110, 12.4.2). */
+static bool
+accepts_zstd(const struct call *c)
+{
+	const char *encodings = request_header(c->rq, "Accept-Encoding");
+	const char *zstd = encodings != NULL ? strstr(encodings, "zstd") : NULL;
+
+	if (zstd == NULL)
+		return false;
+	zstd += strlen("zstd");
+	zstd += strspn(zstd, "; \t");
+	return strncmp(zstd, "q=", 2) != 0 || strtod(zstd + 2, NULL) > 0;
+}
+
 void
 api_snapshot(struct call *c)
 {
-	const char *encodings = request_header(c->rq, "Accept-Encoding");
-	bool zstd = encodings != NULL && strstr(encodings, "zstd") != NULL;
+	bool zstd = accepts_zstd(c);
 	char id[SNAPSHOT_ID_SIZE];
 	int id_len = request_query(c->rq, "id", id, sizeof(id));
 	struct snapshot_stream *stream;

@@ -151,6 +151,14 @@ class Snapshot(support.SharedPods):
         self.assertTrue(plain == self.fetch(f"?id={reply.headers['Seedpod-Snapshot-Id']}&offset=0").body)
         self.assertLess(len(reply.body), len(plain) // 2)
 
+    def test_zstd_that_is_refused_is_not_sent(self):
+        for refusal in ("zstd;q=0", "zstd; q=0.0, gzip"):
+            self.assertNotIn("Content-Encoding", self.fetch("", {"Accept-Encoding": refusal}).headers)
+
+    def test_an_id_that_is_empty_is_none(self):
+        for query in ("?id=", "?id=&offset=5"):
+            self.problem(self.leader.get("/v1/snapshot" + query), 400)
+
     def test_the_control_socket_offers_it_too(self):
         reply = self.leader.ask_control("GET", "/snapshot")
         self.assertEqual(reply.status, 200)
