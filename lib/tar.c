@@ -93,10 +93,8 @@ struct tar_reader {
 	tar_source source;
 	void *arg;
 
-	/* What the source has delivered: the last piece, and how many bytes in all, that piece included. */
-	const void *piece;
-	size_t piece_len;
-	uint64_t delivered;
+	/* What the source has delivered, in bytes; and how many there are of it up to the last that is not zero. */
+	uint64_t delivered, data_end;
 	bool source_ended;
 	int source_code; /* 0, or the failure that the source reported */
 	struct sp_error source_err;
@@ -108,17 +106,32 @@ struct tar_reader {
 	uint64_t read; /* bytes of the member's data so far */
 };
 
+/* How long it is without the zeros at its end. */
+static size_t
+without_zeros(const unsigned char *piece, size_t len)
+{
+	static const unsigned char zeros[TAR_BLOCK];
+
+	while (len >= sizeof(zeros) && memcmp(piece + len - sizeof(zeros), zeros, sizeof(zeros)) == 0)
+		len -= sizeof(zeros);
+	while (len > 0 && piece[len - 1] == 0)
+		len--;
+	return len;
+}
+
+/* libarchive may have asked for more than it has used: what a piece holds is noted here, while it is there. */
 static la_ssize_t
 pull(struct archive *a, void *arg, const void **data)
 {
 	struct tar_reader *r = arg;
+	size_t len = 0, used;
 	int rc = r->source_code;
 
 	(void)a;
 	if (r->source_ended)
 		return 0;
 	if (rc == 0)
-		rc = r->source(r->arg, &r->piece, &r->piece_len, &r->source_err);
+		rc = r->source(r->arg, data, &len, &r->source_err);
 	if (rc < 0) {
 		r->source_code = rc;
 		return -1;
@@ -127,9 +140,11 @@ pull(struct archive *a, void *arg, const void **data)
 		r->source_ended = true;
 		return 0;
 	}
-	r->delivered += r->piece_len;
-	*data = r->piece;
-	return (la_ssize_t)r->piece_len;
+	used = without_zeros(*data, len);
+	if (used > 0)
+		r->data_end = r->delivered + used;
+	r->delivered += len;
+	return (la_ssize_t)len;
 }
 
 struct tar_reader *
@@ -256,39 +271,24 @@ take_entry(struct tar_reader *r, struct archive_entry *entry, struct tar_member 
 	return 1;
 }
 
-static bool
-all_zero(const void *data, size_t len)
-{
-	const unsigned char *bytes = data;
-
-	for (size_t i = 0; i < len; i++)
-		if (bytes[i] != 0)
-			return false;
-	return true;
-}
-
 /*
- * libarchive takes an archive that just ends, or ends in one zero block, for complete. Here an end is two zero blocks,
- * then nothing but filling, then the end of the source.
+ * libarchive takes an archive that just ends, or ends in one zero block, for complete, and passes over headers that say
+ * nothing of a member. Here an end is two zero blocks, then nothing but filling, then the end of the source.
  */
 static int
 check_end(struct tar_reader *r, uint64_t members_end, struct sp_error *err)
 {
 	uint64_t consumed = (uint64_t)archive_filter_bytes(r->archive, 0);
-	size_t left = (size_t)(r->delivered - consumed), trailing = left;
 	const void *data;
 	int rc;
 
 	if (consumed - members_end < TAR_END_BYTES)
 		return sp_error_set(err, SP_ETRUNCATED,
 		    "the archive is cut short after %" PRIu64 " bytes: its end blocks are missing", r->delivered);
-	if (left > r->piece_len || !all_zero((const char *)r->piece + r->piece_len - left, left))
-		return sp_error_set(err, SP_EBADDATA, "there is data after the archive's end");
-	while ((rc = (int)pull(r->archive, r, &data)) > 0) {
-		trailing += r->piece_len;
-		if (trailing > TAR_TRAILING_MAX || !all_zero(data, r->piece_len))
+	do {
+		if (r->data_end > consumed - TAR_END_BYTES || r->delivered - consumed > TAR_TRAILING_MAX)
 			return sp_error_set(err, SP_EBADDATA, "there is data after the archive's end");
-	}
+	} while ((rc = (int)pull(r->archive, r, &data)) > 0);
 	if (rc < 0)
 		return fail(r, "read the archive's end", err);
 	r->ended = true;

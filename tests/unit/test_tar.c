@@ -18,6 +18,7 @@ struct pieces {
 	int failure;    /* instead of the end */
 	size_t endless; /* after the end: so many more pieces of zeros */
 	size_t handed;  /* out: bytes asked for so far */
+	char *last;     /* piece, which the next call frees */
 };
 
 static const char zeros[4096];
@@ -27,6 +28,8 @@ next_piece(void *arg, const void **data, size_t *len, struct sp_error *err)
 {
 	struct pieces *p = arg;
 
+	free(p->last);
+	p->last = NULL;
 	if (p->at == p->len && p->endless > 0) {
 		p->endless--;
 		*data = zeros;
@@ -37,7 +40,9 @@ next_piece(void *arg, const void **data, size_t *len, struct sp_error *err)
 	if (p->at == p->len)
 		return p->failure < 0 ? sp_error_set(err, p->failure, "the wire broke") : 0;
 	*len = p->len - p->at < p->piece ? p->len - p->at : p->piece;
-	*data = p->data + p->at;
+	*data = p->last = malloc(*len);
+	ck_assert_ptr_nonnull(p->last);
+	memcpy(p->last, p->data + p->at, *len);
 	p->at += *len;
 	p->handed += *len;
 	return 1;
@@ -64,6 +69,7 @@ read_all(struct pieces *p, struct buf *list, struct buf *content, struct sp_erro
 	if (rc == 0)
 		ck_assert_int_eq(tar_reader_next(r, &member, err), 0);
 	tar_reader_free(r);
+	free(p->last);
 	return rc;
 }
 
@@ -209,6 +215,45 @@ START_TEST(tar_reader__record_filling_is_taken_data_after_the_end_is_not)
 }
 END_TEST
 
+START_TEST(tar_reader__filling_of_any_length_in_pieces_of_any_length)
+{
+	static const size_t pieces[] = { 1, 100, 329, 512, 700, 5000 };
+	size_t whole;
+
+	two_members();
+	whole = tar.len;
+	for (size_t filling = 0; filling < 1300; filling += 43) {
+		tar.len = whole;
+		buf_add(&tar, zeros, filling);
+		for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+			ck_assert_int_eq(read_tar(tar.len, pieces[i]), 0);
+		buf_adds(&tar, "x");
+		for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+			ck_assert_int_eq(read_tar(tar.len, pieces[i]), SP_EBADDATA);
+	}
+}
+END_TEST
+
+START_TEST(tar_reader__a_header_of_nothing_is_no_end)
+{
+	size_t whole;
+
+	two_members();
+	tar.len -= 2 * (size_t)TAR_BLOCK;
+	tar_maker_header(&tar, 'g', "global", "", 0);
+	whole = tar.len;
+	for (size_t filling = 0; filling < 2 * (size_t)TAR_BLOCK; filling += 37) {
+		tar.len = whole;
+		buf_add(&tar, zeros, filling);
+		for (size_t piece = 100; piece < 1000; piece += 229)
+			ck_assert_int_lt(read_tar(tar.len, piece), 0);
+	}
+	tar.len = whole;
+	tar_maker_end(&tar);
+	ck_assert_int_eq(read_tar(tar.len, 329), 0);
+}
+END_TEST
+
 START_TEST(tar_reader__endless_filling_is_refused)
 {
 	struct pieces p;
@@ -234,6 +279,7 @@ START_TEST(tar_reader__does_not_read_ahead)
 	ck_assert_int_eq(tar_reader_next(r, &member, &err), 1);
 	ck_assert_uint_lt(p.handed, 64u << 10);
 	tar_reader_free(r);
+	free(p.last);
 }
 END_TEST
 
@@ -358,6 +404,8 @@ main(void)
 	tcase_add_test(tc, tar_reader__every_cut_is_truncation);
 	tcase_add_test(tc, tar_reader__a_failing_source_is_reported_as_it_is);
 	tcase_add_test(tc, tar_reader__record_filling_is_taken_data_after_the_end_is_not);
+	tcase_add_test(tc, tar_reader__filling_of_any_length_in_pieces_of_any_length);
+	tcase_add_test(tc, tar_reader__a_header_of_nothing_is_no_end);
 	tcase_add_test(tc, tar_reader__endless_filling_is_refused);
 	tcase_add_test(tc, tar_reader__does_not_read_ahead);
 	tcase_add_loop_test(
