@@ -24,8 +24,8 @@
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
 #define SETTLED_MS      3000  /* after this what only the start needed is let go of */
-#define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less */
-#define EXPIRE_MOST     10000 /* tombstones dropped in one transaction */
+#define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less, or many are due */
+#define EXPIRE_MOST     10000 /* tombstones dropped in one transaction, and so with one tick */
 #define PATH_BYTES      4096
 
 struct server {
@@ -45,6 +45,7 @@ struct server {
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
 	atomic_bool expiring;
+	atomic_bool more_due;
 	int64_t expired_ms; /* when the last one was begun */
 	struct commit_job expire_job;
 };
@@ -56,9 +57,12 @@ run_expire(struct commit_job *job, struct store_txn *txn)
 {
 	struct server *s = (struct server *)((char *)job - offsetof(struct server, expire_job));
 	unsigned dropped;
+	int rc;
 
-	return store_txn_expire(
+	rc = store_txn_expire(
 	    txn, clock_wall_ms() - (int64_t)atomic_load(&s->tombstone_keep_ms), EXPIRE_MOST, &dropped, &job->err);
+	atomic_store(&s->more_due, dropped == EXPIRE_MOST);
+	return rc;
 }
 
 static void
@@ -68,6 +72,8 @@ expire_done(struct commit_job *job)
 
 	if (job->code < 0 && job->code != SP_EAGAIN && job->code != SP_ENOTFOUND)
 		log_warn("tombstones cannot be dropped", LOG_STR("error", job->err.text));
+	if (job->code < 0)
+		atomic_store(&s->more_due, false);
 	atomic_store(&s->expiring, false);
 }
 
@@ -86,7 +92,7 @@ server_tick(struct server *s)
 	}
 	if (atomic_load(&s->removed))
 		return false;
-	if (now - s->expired_ms < every || atomic_exchange(&s->expiring, true))
+	if ((now - s->expired_ms < every && !atomic_load(&s->more_due)) || atomic_exchange(&s->expiring, true))
 		return true;
 	s->expired_ms = now;
 	s->expire_job = (struct commit_job){ .run = run_expire, .done = expire_done, .alone = true };

@@ -1,0 +1,146 @@
+/* Expiry of tombstones, as a whole server does it from tick to tick. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/http.h"
+#include "lib/position.h"
+#include "server/server.h"
+#include "tests/lib/suite.h"
+#include "tests/lib/tempdir.h"
+
+#define KEYS        25000
+#define DEADLINE_MS 8000 /* less than what a server that has nothing to do takes between two looks */
+
+static char dir[TEMPDIR_MAX];
+static struct conf conf;
+static struct sp_error err;
+static atomic_int ahead_s; /* of the true wall clock */
+
+/* In place of the C library's. */
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ts);
+
+	if (id == CLOCK_REALTIME)
+		ts->tv_sec += atomic_load(&ahead_s);
+	return rc;
+}
+
+/* A server alone in its pod, on a loopback address of this process's own. */
+static struct server *
+start(void)
+{
+	char text[3 * TEMPDIR_MAX + 512], path[TEMPDIR_MAX + 16];
+	unsigned pid = (unsigned)getpid();
+	struct server *s = NULL;
+
+	snprintf(path, sizeof(path), "%s/seedpod.ini", dir);
+	snprintf(text, sizeof(text),
+	    "[pod]\nname = store-0\npeer_url = http://127.%u.%u.{ordinal}:9876\n[server]\nlisten = 127.%u.%u.0:9876\n"
+	    "control_socket = %s/control.sock\ndata_dir = %s/data\ntombstone_keep = 1h\n[log]\nlevel = error\n",
+	    100 + (pid >> 8 & 0x3f), pid & 0xff, 100 + (pid >> 8 & 0x3f), pid & 0xff, dir, dir);
+	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
+	ck_assert_msg(conf_load(path, &conf, &err) == 0, "%s", err.text);
+	ck_assert_msg(server_start(&conf, path, NULL, &s, &err) == 0, "%s", err.text);
+	return s;
+}
+
+static void
+ask(const char *method, const char *path, const struct buf *body, struct http_reply *reply)
+{
+	struct http_client *c = http_client_new(&(struct http_client_options){ .stall_timeout_ms = 10000 }, &err);
+	char url[CONF_TEXT_MAX + 64];
+	struct http_request_out rq = { .method = method, .url = url, .timeout_ms = 10000 };
+
+	if (body != NULL) {
+		rq.body = body->data;
+		rq.body_len = body->len;
+	}
+	snprintf(url, sizeof(url), "http://%s%s", conf.server_listen, path);
+	http_reply_init(reply, 65536);
+	ck_assert_msg(http_call(c, &rq, reply, &err) == 0, "%s", err.text);
+	ck_assert_int_eq(reply->status, 200);
+	http_client_free(c);
+}
+
+static void
+make_and_delete_keys(void)
+{
+	struct http_reply reply;
+	struct buf body;
+
+	for (int deletes = 0; deletes < 2; deletes++) {
+		buf_init(&body, 16 << 20);
+		for (int i = 0; i < KEYS; i++)
+			buf_printf(&body,
+			    deletes ? "{\"op\":\"delete\",\"key\":\"%d\"}\n"
+				    : "{\"op\":\"put\",\"key\":\"%d\",\"value\":\"\"}\n",
+			    i);
+		ask("POST", "/v1/batch", &body, &reply);
+		http_reply_release(&reply);
+		buf_release(&body);
+	}
+}
+
+static uint64_t
+horizon(void)
+{
+	struct http_reply reply;
+	struct position p;
+
+	ask("GET", "/v1/position", NULL, &reply);
+	ck_assert_int_eq(position_from_json(reply.body.data, reply.body.len, &p, &err), 0);
+	http_reply_release(&reply);
+	return p.horizon;
+}
+
+/* Where more are due than one transaction takes, the next ticks go on, so that they do not pile up. */
+START_TEST(expiry__goes_on_until_nothing_is_due)
+{
+	struct server *s = start();
+	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+	struct http_reply reply;
+
+	make_and_delete_keys();
+	/* The time of a deletion is when LMDB is told of it: before who looks at more than one key. */
+	ask("GET", "/v1/kv", NULL, &reply);
+	http_reply_release(&reply);
+	ck_assert_uint_eq(horizon(), 0);
+	atomic_store(&ahead_s, 7200);
+	while (horizon() < KEYS + KEYS && clock_mono_ms() < deadline) {
+		ck_assert(server_tick(s));
+		clock_sleep_ms(10);
+	}
+	ck_assert_uint_eq(horizon(), KEYS + KEYS);
+	server_stop(s);
+}
+END_TEST
+
+static void
+setup(void)
+{
+	tempdir_make(dir);
+}
+
+static void
+teardown(void)
+{
+	tempdir_remove(dir);
+}
+
+int
+main(void)
+{
+	const TTest *tests[] = { expiry__goes_on_until_nothing_is_due };
+
+	if (http_setup(&err) < 0)
+		return 1;
+	return suite_run_fixture("expiry", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
+}
