@@ -37,16 +37,6 @@ struct job_list {
 	unsigned count;
 };
 
-/* Members by id and address; the oldest make room. */
-#define MEMBER_LIST_MAX DIRECTORY_MAX
-struct member_list {
-	struct former {
-		raft_id id;
-		char address[RAFT_ADDRESS_MAX];
-	} all[MEMBER_LIST_MAX];
-	size_t count, next;
-};
-
 struct read_list {
 	struct repl_read *first, *last;
 };
@@ -114,8 +104,7 @@ struct repl_raft {
 	bool barrier_busy;
 	struct raft_barrier barrier;
 
-	struct member_list present, former; /* the configuration, when it was looked at last; who has left it */
-	int64_t former_at_ms;               /* monotonic: when these are sent to next */
+	int64_t former_at_ms; /* monotonic: when former members are sent to next */
 
 	struct raft_transfer transfer;
 	bool transferring;
@@ -277,9 +266,6 @@ void raft_join_stop(struct repl_raft *r);
 /* --- Former members (repl_raft_former.c). On the loop's thread. --- */
 
 void raft_former_turn(struct repl_raft *r);
-
-/* Whether this one was seen in the configuration, and is not any more. */
-bool raft_has_left(struct repl_raft *r, raft_id id);
 
 /* Whether it is in the configuration; true where there is none yet (repl_raft_start.c). */
 bool raft_is_member(const struct repl_raft *r, raft_id id);

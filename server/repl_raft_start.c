@@ -142,12 +142,6 @@ is_member(void *arg, raft_id id)
 	return raft_is_member(arg, id);
 }
 
-static bool
-has_left(void *arg, raft_id id)
-{
-	return raft_has_left(arg, id);
-}
-
 /* libraft on the loop, not yet started. */
 static int
 set_up(struct repl_raft *r, struct sp_error *err)
@@ -157,10 +151,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
 	if (rc != 0)
 		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
-	r->transport.peers = (struct raft_transport_peers){
-		.cluster = own_cluster, .is_member = is_member, .has_left = has_left, .arg = r
-	};
-	r->present.count = r->former.count = 0;
+	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster, .is_member = is_member, .arg = r };
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);

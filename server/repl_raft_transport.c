@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -79,9 +80,9 @@ is_one_of_us(struct raft_transport *t, raft_id id, const char *theirs)
 }
 
 static void
-refused_closed(uv_handle_t *stream)
+free_handle(uv_handle_t *handle)
 {
-	raft_free(stream);
+	raft_free(handle);
 }
 
 static void
@@ -94,7 +95,7 @@ refuse(struct raft_transport *t, const char *address, const char *cluster, uv_st
 		    LOG_STR("cluster", cluster), LOG_U64("so_far", t->refused));
 		t->refused_said_ms = now;
 	}
-	uv_close((uv_handle_t *)stream, refused_closed);
+	uv_close((uv_handle_t *)stream, free_handle);
 }
 
 static void
@@ -142,24 +143,62 @@ bound_patience(uv_handle_t *handle, void *arg)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
 }
 
-/* Put `to` where `from` stands, in one place. */
-static void
-relink(struct raft_transport *t, raft_id from, raft_id to)
+/* What is known of this member, or NULL. */
+static struct raft_link *
+find_link(struct raft_transport *t, raft_id id)
 {
-	for (size_t i = 0; i < RAFT_LINKS_MAX; i++)
-		if (t->links[i] == from) {
-			t->links[i] = to;
-			return;
-		}
+	for (size_t i = 0; i < t->link_count; i++)
+		if (t->links[i].id == id)
+			return &t->links[i];
+	return NULL;
 }
 
-bool
-raft_transport_is_connected(const struct raft_transport *t, raft_id id)
+/* The same, noted where it is new; NULL: out of memory. */
+static struct raft_link *
+note_link(struct raft_transport *t, raft_id id, const char *address)
 {
-	for (size_t i = 0; i < RAFT_LINKS_MAX; i++)
-		if (t->links[i] == id)
-			return true;
-	return false;
+	struct raft_link *link = find_link(t, id), *grown;
+
+	if (link == NULL) {
+		grown = realloc(t->links, (t->link_count + 1) * sizeof(*grown));
+		if (grown == NULL)
+			return NULL;
+		t->links = grown;
+		link = &t->links[t->link_count++];
+		*link = (struct raft_link){ .id = id };
+	}
+	snprintf(link->address, sizeof(link->address), "%s", address);
+	link->connected = false;
+	return link;
+}
+
+/*
+ * To who has left. What libraft has to send there it keeps until it can, and with it the entries of the log that are
+ * part of it, in memory. So it is given a connection once whose other end is closed, and fails them all.
+ */
+static int
+connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_uv_connect *request)
+{
+	uv_pipe_t *pipe;
+	int ends[2];
+
+	if (link->let_go || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return RAFT_NOCONNECTION;
+	close(ends[1]);
+	pipe = raft_malloc(sizeof(*pipe));
+	if (pipe == NULL || uv_pipe_init(t->loop, pipe, 0) != 0) {
+		raft_free(pipe);
+		close(ends[0]);
+		return RAFT_NOMEM;
+	}
+	if (uv_pipe_open(pipe, ends[0]) != 0) {
+		uv_close((uv_handle_t *)pipe, free_handle);
+		close(ends[0]);
+		return RAFT_NOCONNECTION;
+	}
+	link->connected = link->let_go = true;
+	request->cb(request, (struct uv_stream_s *)pipe, 0);
+	return 0;
 }
 
 static void
@@ -170,7 +209,7 @@ connected(struct raft_uv_connect *tcp, struct uv_stream_s *stream, int status)
 	/* A small message must not wait until the one before it was acknowledged. */
 	if (status == 0) {
 		uv_tcp_nodelay((uv_tcp_t *)stream, 1);
-		relink(c->transport, 0, c->id);
+		find_link(c->transport, c->id)->connected = true;
 	}
 	c->cb(c->request, stream, status);
 	free(c);
@@ -267,22 +306,26 @@ static int
 start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request, raft_id id, const char *address,
     raft_uv_connect_cb cb)
 {
-	struct raft_transport_connect *c = calloc(1, sizeof(*c));
+	struct raft_transport *t = transport_of(base);
+	struct raft_link *link = note_link(t, id, address);
+	struct raft_transport_connect *c;
 	struct in_addr number;
 	char host[HOST_SIZE];
 	int rc;
 
+	request->cb = cb;
+	if (link == NULL)
+		return RAFT_NOMEM;
+	if (link->was_member && !t->peers.is_member(t->peers.arg, id))
+		return connect_to_nobody(t, link, request);
+	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return RAFT_NOMEM;
-	c->transport = transport_of(base);
-	relink(c->transport, id, 0);
+	c->transport = t;
 	c->request = request;
 	c->cb = cb;
 	c->id = id;
-	request->cb = cb;
-	if (c->transport->peers.has_left != NULL && c->transport->peers.has_left(c->transport->peers.arg, id))
-		rc = RAFT_NOCONNECTION;
-	else if (!split(address, host, c->port))
+	if (!split(address, host, c->port))
 		rc = RAFT_INVALID;
 	else if (uv_inet_pton(AF_INET, host, &number) == 0)
 		rc = connect_to(c, address);
@@ -332,4 +375,7 @@ void
 raft_transport_release(struct raft_transport *t)
 {
 	raft_uv_tcp_close(&t->tcp);
+	free(t->links);
+	t->links = NULL;
+	t->link_count = 0;
 }

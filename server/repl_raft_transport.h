@@ -3,7 +3,8 @@
  * names up, each time anew, because a pod that comes back has another address. And it waits for a peer as long as the
  * kernel does, a quarter of an hour for one whose node is gone; ours gives up after a few seconds and connects again.
  * And it takes whoever connects; ours says in its greeting of which cluster it is, and refuses members of another: an
- * address may have been a member's of ours, and be theirs by now. And it does not connect to who has left.
+ * address may have been a member's of ours, and be theirs by now. And it tries to reach who has left for good; ours has
+ *it forget what it keeps for them, and does not connect to them.
  *
  *	raft_transport_init(&t, &loop, "0.0.0.0:9875") … raft_uv_init(&io, &loop, dir, &t.base) …
  *	raft_transport_release(&t);	// after libraft has closed it
@@ -20,10 +21,18 @@
 #include <uv.h>
 
 #include "lib/position.h"
+#include "server/repl_raft.h"
 
-#define RAFT_HELLO_MAX (280 + 1 + POSITION_CLUSTER_SIZE) /* «host:port cluster», with NUL */
+#define RAFT_HELLO_MAX (RAFT_ADDRESS_MAX + POSITION_CLUSTER_SIZE) /* «host:port cluster», with NUL */
 
-#define RAFT_LINKS_MAX 64 /* connections from here that are kept account of */
+/* A member that libraft wanted to reach: it forgets none of them. */
+struct raft_link {
+	raft_id id;
+	char address[RAFT_ADDRESS_MAX];
+	bool connected;  /* libraft was given a connection, and has not asked for another one since */
+	bool was_member; /* set by the owner: it was seen in the configuration */
+	bool let_go;     /* it has left, and libraft has forgotten what it kept for it */
+};
 
 /* What the greeting is judged by. */
 struct raft_transport_peers {
@@ -32,9 +41,6 @@ struct raft_transport_peers {
 
 	/* Whether this id is in the configuration; true where there is none yet. */
 	bool (*is_member)(void *arg, raft_id id);
-
-	/* Whether this id was a member and is none any more. */
-	bool (*has_left)(void *arg, raft_id id);
 	void *arg;
 };
 
@@ -47,17 +53,15 @@ struct raft_transport {
 	struct raft_transport_peers peers;      /* zeros: whoever comes is taken */
 	const char *address;                    /* this member's */
 	char hello[RAFT_HELLO_MAX];             /* it and the cluster: libraft's transport has the pointer */
-	raft_id links[RAFT_LINKS_MAX];          /* connected to; 0: a free place */
-	uint64_t refused;                       /* greetings */
-	int64_t refused_said_ms;                /* monotonic */
-	raft_uv_transport_close_cb closed;      /* not NULL: is being closed */
+	struct raft_link *links;                /* link_count of them, malloc'ed */
+	size_t link_count;
+	uint64_t refused;                  /* greetings */
+	int64_t refused_said_ms;           /* monotonic */
+	raft_uv_transport_close_cb closed; /* not NULL: is being closed */
 };
 
 /* 0 or libraft's code, with base.errmsg. `peers` is to be set between this and the first connection. */
 int raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
 void raft_transport_release(struct raft_transport *t);
-
-/* Whether libraft was given a connection to this member, and has not asked for another one since. */
-bool raft_transport_is_connected(const struct raft_transport *t, raft_id id);
 
 #endif

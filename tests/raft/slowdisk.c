@@ -1,16 +1,17 @@
 /*
  * A slow disk, for one process: LD_PRELOAD this, with SLOWDISK naming a file of four bytes. Whatever waits for the disk
- * (fsync, fdatasync, msync, and the io_submit of asynchronous I/O) takes as many microseconds longer as the number there
- * says at that moment, a native 32-bit integer. Without the file, or with zero in it, nothing changes. What must not wait
- * (RWF_NOWAIT) is told EAGAIN meanwhile, as by a real one. With SLOWDISK_ONLY=io_submit the others are as quick as ever.
+ * (fsync, fdatasync, msync, and the io_submit of asynchronous I/O) takes as many microseconds longer as the number
+ * there says at that moment, a native 32-bit integer. Without the file, or with zero in it, nothing changes. What must
+ * not wait (RWF_NOWAIT) is told EAGAIN meanwhile, as by a real one. With SLOWDISK_ONLY=io_submit the others are as
+ * quick as ever.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <stdbool.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -5,12 +5,14 @@
 #include <check.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/lib/suite.h"
+#include "tests/lib/tempdir.h"
 
 #define MEMBER_ID 0x123450001ull
 
@@ -245,6 +247,80 @@ START_TEST(raft_transport__close_tells_whoever_waits_for_a_name)
 }
 END_TEST
 
+static bool inside;
+
+static bool
+is_inside(void *arg, raft_id id)
+{
+	(void)arg;
+	(void)id;
+	return inside;
+}
+
+static unsigned sends;
+static int send_status;
+
+static void
+on_sent(struct raft_io_send *request, int status)
+{
+	(void)request;
+	sends++;
+	send_status = status;
+}
+
+static void
+on_io_closed(struct raft_io *io)
+{
+	(void)io;
+	closes++;
+}
+
+START_TEST(raft_transport__what_is_kept_for_who_has_left_is_let_go)
+{
+	struct raft_message message = {
+		.type = RAFT_IO_REQUEST_VOTE_RESULT, .server_id = 7, .server_address = address
+	};
+	struct raft_io_send request;
+	struct raft_io io = { 0 };
+	char dir[TEMPDIR_MAX];
+
+	signal(SIGPIPE, SIG_IGN);
+	/* Nobody listens there: what is sent is kept until somebody does. */
+	snprintf(address, sizeof(address), "127.0.0.1:%u", free_port());
+	tempdir_make(dir);
+	ck_assert_int_eq(raft_uv_init(&io, &loop, dir, &there.base), 0);
+	ck_assert_int_eq(io.init(&io, MEMBER_ID, "store-1.service:9875"), 0);
+	raft_uv_set_connect_retry_delay(&io, 10);
+	there.peers.is_member = is_inside;
+	inside = true;
+	ck_assert_int_eq(io.send(&io, &request, &message, on_sent), 0);
+	ck_assert_uint_eq(there.link_count, 1);
+	there.links[0].was_member = true;
+	for (int i = 0; i < 10; i++)
+		uv_run(&loop, UV_RUN_ONCE);
+	ck_assert_uint_eq(sends, 0);
+	inside = false;
+	turn_until(&sends, 1);
+	ck_assert_int_eq(send_status, RAFT_IOERR);
+	/* The connection that took nothing is closed, and there is no other. */
+	while (there.links[0].connected)
+		uv_run(&loop, UV_RUN_ONCE);
+	for (int i = 0; i < 10; i++)
+		uv_run(&loop, UV_RUN_ONCE);
+	ck_assert(!there.links[0].connected);
+	io.close(&io, on_io_closed);
+	here.base.close(&here.base, on_close);
+	turn_until(&closes, 2);
+	raft_uv_close(&io);
+	raft_transport_release(&here);
+	raft_transport_release(&there);
+	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
+		;
+	ck_assert_int_eq(uv_loop_close(&loop), 0);
+	tempdir_remove(dir);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -256,6 +332,7 @@ main(void)
 		raft_transport__name_that_is_not_known_is_no_connection,
 		raft_transport__what_is_no_address_is_refused,
 		raft_transport__close_tells_whoever_waits_for_a_name,
+		raft_transport__what_is_kept_for_who_has_left_is_let_go,
 	};
 
 	return suite_run_fixture("raft transport", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
