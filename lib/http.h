@@ -108,6 +108,10 @@ bool http_reply_header(const struct http_reply *r, const char *name, char *out, 
 /* Ask and wait for the whole answer. On failure the reply holds what came, for messages. */
 int http_call(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err);
 
+/* Whether the last call of http_call() got as far as an answer's first byte, from whom it could be had: over TLS, from
+ * the peer that was asked. */
+bool http_client_heard(const struct http_client *c);
+
 /*
  * Ask n peers at once and wait until all have answered or timeout_ms is over. results[i] is 0 or the SP_E… code of that
  * call, errs[i] its story. `c` lends its thread's right to ask and can be cancelled, which ends all at once and is this

@@ -125,11 +125,14 @@ int64_t
 follower_leader_failed(struct follower *f, struct sp_error *err)
 {
 	enum sync_reason reason;
+	bool stranger;
 
 	if (err->code == SP_ECANCELED)
 		return 0;
 	reason = trouble_reason(TROUBLE_LEADER, err->code);
-	if (reason == REASON_UNREACHABLE || reason == REASON_STALLED || reason == REASON_TRUNCATED)
+	/* Who cannot show that it is the leader, or takes us for no peer, has told us nothing. */
+	stranger = reason == REASON_REFUSED && !http_client_heard(f->client);
+	if (stranger || reason == REASON_UNREACHABLE || reason == REASON_STALLED || reason == REASON_TRUNCATED)
 		state_leader_lost(f->o.state);
 	else
 		state_leader_spoke(f->o.state, clock_mono_ms(), follower_planned_silence_ms(f));

@@ -156,7 +156,12 @@ class Peers(TlsTest):
         pods[0].server.start()
         wait_until(lambda: pods[1].metrics()['seedpod_sync_errors_total{reason="refused"}'] > 0, 20, "refused", pods)
         wait_until(lambda: pods[1].readyz() == 503, 20, "unready", pods)
-        self.assertIn("TLS", pods[1].status()["last_error"]["text"])
+        # Somebody answers there, but the leader is not heard.
+        status = pods[1].status()
+        self.assertIn("TLS", status["last_error"]["text"])
+        self.assertEqual((status["state"], status["stale"]), ("stale", True))
+        age = status["leader_contact_age_seconds"]
+        wait_until(lambda: pods[1].status()["leader_contact_age_seconds"] > age + 4, 20, "the silence lasts", pods)
 
 
 class Clients(TlsTest):
