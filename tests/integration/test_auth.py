@@ -161,6 +161,26 @@ class Pods(AuthTest):
         self.assertEqual(pods.leader.server_metrics()["seedpod_server_secrets_reload_success"], 0)
         self.assert_no_token_in_logs(pods, *new.values())
 
+    def test_a_peers_token_is_changed_while_pods_have_it_at_different_times(self):
+        """The kubelets bring a Secret's new files within about a minute: a pod shows no token that others lack yet."""
+        old, new = TOKENS["peer"], TOKENS["peer"].replace("x", "n")
+        pods = self.pod_set(0, {"auth.tokens": f"{self.dir}/tokens/{{name}}"})
+        pods.headers = bearer(self.all_of_them)
+        folders = [authority.Volume(self.dir / "tokens" / f"store-{i}") for i in range(2)]
+        everybody = {"write": self.all_of_them, "metrics": self.all_of_them}
+        for folder in folders:
+            folder.write(everybody | {"peer": old})
+        pods.scale(2)
+        pods.wait_ready()
+        for step, (which, peer) in enumerate([(1, f"{old}\n{new}"), (0, f"{old}\n{new}"), (1, new), (0, new)], 1):
+            log = pods[which].sidecar if which else pods[which].server
+            before = log.log.count("tokens renewed")
+            folders[which].write(everybody | {"peer": peer})
+            wait_until(lambda log=log, before=before: log.log.count("tokens renewed") > before, 10, "renewed", pods)
+            pods.leader.put(f"k{step}", b"v")
+            pods.wait_equal()
+        self.assertEqual(pods[1].metrics()['seedpod_sync_errors_total{reason="refused"}'], 0)
+
     def test_a_peer_without_the_token_is_told_so(self):
         pods = self.auth_set(1, **{"bootstrap.attempts": "1"})
         pods.leader.put("k", b"v")
