@@ -69,6 +69,7 @@ follower_halt(struct follower *f, enum sync_reason reason, bool for_content, con
 	f->halt.on = true;
 	f->halt.for_content = for_content;
 	f->halt.own = f->own;
+	f->halt.life = f->life;
 	if (f->leader_known)
 		f->halt.leader = f->leader;
 	f->related = false;
@@ -86,10 +87,16 @@ follower_digest_mismatch(struct follower *f, const struct sp_error *err)
 	return follower_halt(f, REASON_DIGEST, true, err);
 }
 
-/* Whether leader or store are others than those that did not fit together. */
+/* Whether leader or store are others than those that did not fit together. A member's numbers say nothing of that: its
+ * log goes on, whatever its content is. */
 static bool
-is_other_pair(const struct halt *h, const struct position *leader, const struct position *own)
+is_other_pair(const struct follower *f, const struct position *leader)
 {
+	const struct halt *h = &f->halt;
+	const struct position *own = &f->own;
+
+	if (own->raft.role != RAFT_ROLE_NONE)
+		return h->life != f->life;
 	return strcmp(h->leader.cluster, leader->cluster) != 0 || h->leader.epoch != leader->epoch ||
 	       strcmp(h->own.cluster, own->cluster) != 0 || h->own.epoch != own->epoch || h->own.seq != own->seq ||
 	       !digest_equal(h->own.digest, own->digest);
@@ -116,7 +123,7 @@ follower_recheck(struct follower *f)
 		state_set_diverged(f->o.state, why);
 		return f->o.recheck_ms;
 	}
-	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(&f->halt, &leader, &f->own))
+	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(f, &leader))
 		return f->o.recheck_ms;
 	log_info("no longer diverged: sync goes on", LOG_STR("relation", relation_name(relation)));
 	f->halt.on = false;

@@ -23,6 +23,7 @@ struct halt {
 	bool for_content;       /* a digest or a refusal said so, which position_relate() cannot see */
 	struct position leader; /* both at that time: where either is another one now, it is worth a new try */
 	struct position own;
+	uint64_t life; /* of the server, at that time */
 };
 
 struct follower {

@@ -288,6 +288,35 @@ START_TEST(raft_member__with_another_content_at_the_same_change_has_diverged)
 }
 END_TEST
 
+/* Its log goes on, and with it the numbers: the content is as wrong as before. */
+START_TEST(raft_member__with_another_content_stays_diverged_while_its_log_goes_on)
+{
+	struct position *p;
+
+	toy_put(&leader.store, "k", "good");
+	toy_put(&store, "k", "bad");
+	begin("");
+	follower_turn(follower);
+	ck_assert_str_eq(look()->phase, "diverged");
+	toy_put(&leader.store, "l", "v");
+	toy_put(&leader.store, "m", "v");
+	toy_put(&store, "l", "v");
+	for (int i = 0; i < 4; i++)
+		follower_turn(follower);
+	ck_assert_str_eq(look()->phase, "diverged");
+	ck_assert(!view.proven);
+	/* The store was put right: at the same change there is the same content. */
+	toy_put(&store, "m", "v");
+	p = open_position(&store);
+	p->digest = leader.store.p.digest;
+	close_position(&store);
+	for (int i = 0; i < 4; i++)
+		follower_turn(follower);
+	ck_assert(look()->proven);
+	ck_assert_uint_eq(reseeds.calls, 0);
+}
+END_TEST
+
 START_TEST(raft_metrics__tell_of_the_member)
 {
 	struct reload_status conf = { .success = true };
@@ -325,6 +354,7 @@ main(void)
 		raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says,
 		raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again,
 		raft_member__with_another_content_at_the_same_change_has_diverged,
+		raft_member__with_another_content_stays_diverged_while_its_log_goes_on,
 		raft_metrics__tell_of_the_member,
 	};
 
