@@ -135,8 +135,11 @@ apply(struct follower *f, const struct feed_info *info)
 	struct sp_error err = { 0 };
 
 	state_beat(f->o.state, HEART_SYNC, clock_mono_ms() + APPLY_CALL_MS);
-	if (f->o.driver->ops->apply(f->o.driver, f->feed.data, f->feed.len, &after, &err) < 0)
+	state_set_applying(f->o.state, true);
+	if (f->o.driver->ops->apply(f->o.driver, f->feed.data, f->feed.len, &after, &err) < 0) {
+		state_set_applying(f->o.state, false);
 		return apply_failed(f, &err);
+	}
 	FAULT_POINT("sync.applied");
 	f->own = after;
 	state_applied(f->o.state, &after, info->records, f->feed.len, clock_mono_ms());

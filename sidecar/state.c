@@ -124,9 +124,9 @@ goes_on(const struct position *before, const struct position *p)
 	return r == RELATION_SAME || r == RELATION_BEHIND || r == RELATION_BELOW_HORIZON;
 }
 
-/* Whether the store behind `p` may be another one than the one behind `before`. */
+/* Whether the store behind `p` may be another one than the one behind `before`; `moves`: it may have gone on since. */
 static bool
-is_other_store(const struct position *before, const struct position *p)
+is_other_store(const struct position *before, const struct position *p, bool moves)
 {
 	if (strcmp(before->cluster, p->cluster) != 0)
 		return true;
@@ -137,7 +137,8 @@ is_other_store(const struct position *before, const struct position *p)
 		return true;
 	if (p->role == ROLE_LEADER)
 		return false;
-	return !goes_on(before, p);
+	return moves ? !goes_on(before, p)
+		     : before->epoch != p->epoch || before->seq != p->seq || !digest_equal(before->digest, p->digest);
 }
 
 /* The server stands at `p` now. One that leads no more begins to follow: what it heard of a leader, and for how long it
@@ -164,7 +165,7 @@ state_server_answered(struct state *s, uint64_t ticket, const struct position *p
 	s->server_ok = true;
 	s->server_seen_ms = now_ms;
 	if (ticket == s->ticket) {
-		if (s->own_known && is_other_store(&s->own, p)) {
+		if (s->own_known && is_other_store(&s->own, p, s->applying)) {
 			begin_life(s);
 			changed = true;
 		}
@@ -199,7 +200,7 @@ state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 	uint64_t life;
 
 	lock(s);
-	if (s->own_known && is_other_store(&s->own, p))
+	if (s->own_known && is_other_store(&s->own, p, true))
 		begin_life(s);
 	s->ticket++;
 	s->server_ok = true;
@@ -212,10 +213,19 @@ state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 }
 
 void
+state_set_applying(struct state *s, bool applying)
+{
+	lock(s);
+	s->applying = applying;
+	unlock(s);
+}
+
+void
 state_applied(struct state *s, const struct position *after, uint32_t records, size_t bytes, int64_t now_ms)
 {
 	lock(s);
 	s->ticket++;
+	s->applying = false;
 	s->own = *after;
 	s->own_known = true;
 	s->server_seen_ms = now_ms;

@@ -74,9 +74,27 @@ START_TEST(state_life__same_store_keeps_the_proof)
 {
 	make_well(2000);
 	ck_assert(!state_server_answered(state, state_ticket(state), &own, 2500));
+	state_set_applying(state, true);
 	own.seq++;
 	ck_assert(!state_server_answered(state, state_ticket(state), &own, 3000));
 	ck_assert(look(3000)->proven);
+}
+END_TEST
+
+/* Nobody but the sync moves a follower's store on, unless it led for a moment, or was handed a feed by hand. */
+START_TEST(state_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof)
+{
+	struct position after = own;
+
+	make_well(2000);
+	state_set_applying(state, true);
+	after.seq++;
+	state_applied(state, &after, 1, 1, 2500);
+	ck_assert(!state_server_answered(state, state_ticket(state), &after, 3000));
+	ck_assert(look(3000)->proven);
+	after.seq++;
+	ck_assert(state_server_answered(state, state_ticket(state), &after, 3500));
+	ck_assert(!look(3500)->proven);
 }
 END_TEST
 
@@ -116,6 +134,7 @@ START_TEST(state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
 
 	own.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
 	make_well(2000);
+	state_set_applying(state, true);
 	p = own;
 	p.epoch = 2;
 	p.history_count = 2;
@@ -293,6 +312,7 @@ main(void)
 		state_start__is_starting_and_not_ready,
 		state_well__is_ready_until_the_server_is_silent,
 		state_life__same_store_keeps_the_proof,
+		state_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof,
 		state_life__whatever_may_be_another_store_drops_the_proof,
 		state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof,
 		state_role__one_that_leads_no_more_counts_from_there,
