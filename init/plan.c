@@ -171,6 +171,16 @@ plan_may_have_data(const struct peer_fact *peer)
 				    (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
 }
 
+size_t
+plan_unreached(const struct facts *f)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < f->peer_count; i++)
+		count += !f->peers[i].answer.reached;
+	return count;
+}
+
 void
 plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer)
 {
@@ -216,8 +226,9 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	} else if (silent != NULL) {
 		plan_wait_for_data(out, "this pod leads", silent);
 	} else if (most == NULL) {
-		plan_decide(out, PLAN_CREATE, "this pod leads, its volume is empty, and none of %zu peers has data",
-		    f->peer_count);
+		plan_decide(out, PLAN_CREATE,
+		    "this pod leads, its volume is empty, and none of %zu peers tells of data (%zu cannot be reached)",
+		    f->peer_count, plan_unreached(f));
 	} else if (!clusters_differ(f, most, out) && !rival_leads(f, NULL, 0, out)) {
 		leader_restores(f, most, out);
 	}

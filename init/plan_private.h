@@ -13,6 +13,9 @@ void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...
  */
 bool plan_may_have_data(const struct peer_fact *peer);
 
+/* How many peers gave no answer at all. That nobody told of data is said together with it. */
+size_t plan_unreached(const struct facts *f);
+
 /* Wait for such a peer. `pod` begins the sentence: what this pod is. */
 void plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer);
 

@@ -184,8 +184,9 @@ with_empty_volume(const struct facts *f, struct plan *out)
 		out->code = SP_EUNAVAIL;
 	} else if (!f->leader) {
 		plan_decide(out, PLAN_WAIT,
-		    "this volume is empty, none of %zu peers has data, and another pod (ordinal %u) founds the cluster",
-		    f->peer_count, f->leader_ordinal);
+		    "this volume is empty, none of %zu peers tells of data (%zu cannot be reached), and another pod "
+		    "(ordinal %u) founds the cluster",
+		    f->peer_count, plan_unreached(f), f->leader_ordinal);
 		out->code = SP_EUNAVAIL;
 	} else if (!f->grace_over) {
 		plan_decide(out, PLAN_WAIT,
@@ -196,8 +197,9 @@ with_empty_volume(const struct facts *f, struct plan *out)
 	} else if (silent != NULL) {
 		plan_wait_for_data(out, "this pod founds the cluster", silent);
 	} else {
-		plan_decide(
-		    out, PLAN_CREATE, "this pod founds the cluster, and none of %zu peers has data", f->peer_count);
+		plan_decide(out, PLAN_CREATE,
+		    "this pod founds the cluster, and none of %zu peers tells of data (%zu cannot be reached)",
+		    f->peer_count, plan_unreached(f));
 	}
 }
 

@@ -81,7 +81,10 @@ START_TEST(plan_leader__empty_waits_out_the_grace_then_creates)
 	expect_end(PLAN_WAIT, 75);
 	ck_assert(plan.grace);
 	facts.grace_over = true;
+	peer(1)->answer.reached = true;
 	expect(PLAN_CREATE);
+	/* A store that is begun beside pods that nobody could ask is not told as one of pods that said no. */
+	ck_assert_ptr_nonnull(strstr(plan.why, "none of 4 peers tells of data (3 cannot be reached)"));
 }
 END_TEST
 

@@ -49,6 +49,7 @@ START_TEST(plan_raft_empty__founder_waits_for_its_peers_then_creates)
 	ck_assert(plan.grace);
 	facts.grace_over = true;
 	expect(PLAN_CREATE);
+	ck_assert_ptr_nonnull(strstr(plan.why, "none of 4 peers tells of data (4 cannot be reached)"));
 }
 END_TEST
 
