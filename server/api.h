@@ -29,8 +29,9 @@
 #define API_TEXT        "text/plain; charset=utf-8"
 #define API_BATCH_BYTES (16u << 20) /* the largest body of a batch, where max_value does not ask for more */
 
-/* What all handlers share; filled by main and constant but for the atomics. */
 struct doors;
+
+/* What all handlers share; filled by server.c and constant but for the atomics. */
 
 struct api {
 	struct store *store;
@@ -49,7 +50,7 @@ struct api {
 	atomic_bool reject_writes; /* follower_writes = reject */
 	atomic_int_fast64_t min_seq_wait_ms;
 
-	/* The control socket's verbs that reach beyond the store (main.c). Blocking. */
+	/* The control socket's verbs that reach beyond the store (custody.h). Blocking. */
 	int (*release)(void *arg, struct sp_error *err);
 	int (*open)(void *arg, struct sp_error *err);
 	void *arg;
