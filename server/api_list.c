@@ -23,6 +23,7 @@ static bool
 read_query(struct call *c, struct list_query *q)
 {
 	char values[8];
+	int len;
 
 	q->prefix_len = request_query(c->rq, "prefix", q->prefix, sizeof(q->prefix));
 	q->after_len = request_query(c->rq, "after", q->after, sizeof(q->after));
@@ -32,8 +33,9 @@ read_query(struct call *c, struct list_query *q)
 	}
 	if (!api_query_number(c, "limit", LIMIT_DEFAULT, LIMIT_MAX, &q->limit))
 		return false;
-	q->values = request_query(c->rq, "values", values, sizeof(values)) > 0 && strcmp(values, "false") != 0 &&
-		    strcmp(values, "0") != 0;
+	/* What is too long to be looked at is neither of the two. */
+	len = request_query(c->rq, "values", values, sizeof(values));
+	q->values = len == REQUEST_QUERY_BAD || (len > 0 && strcmp(values, "false") != 0 && strcmp(values, "0") != 0);
 	return true;
 }
 

@@ -247,7 +247,7 @@ api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out)
 	static const struct {
 		const char *unit;
 		int64_t ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "", 0 } };
 	char text[32], detail[128], *end = text;
 	int len = request_query(c->rq, name, text, sizeof(text));
 	unsigned long long n = 0;
@@ -258,7 +258,8 @@ api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out)
 	if (len > 0 && text[0] >= '0' && text[0] <= '9')
 		n = strtoull(text, &end, 10);
 	for (size_t i = 0; end != text && n < 1000000000 && i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].unit) != 0)
+		/* Nothing needs no unit. */
+		if (strcmp(end, units[i].unit) != 0 || (units[i].ms == 0 && n > 0))
 			continue;
 		*out = (int64_t)n * units[i].ms;
 		*out = *out < most ? *out : most;

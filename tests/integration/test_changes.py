@@ -126,7 +126,8 @@ class Changes(support.SharedPods):
         self.problem(self.leader.get(f"/v1/changes?{query}"), 409)
 
     def test_bad_parameters_are_400(self):
-        for query in ("since=x", "since=-1", "since=0&limit=none", "since=0&wait=long"):
+        self.assertEqual(self.leader.get("/v1/changes?since=0&wait=0").status, 200)
+        for query in ("since=x", "since=-1", "since=0&limit=none", "since=0&wait=long", "since=0&wait=5"):
             with self.subTest(query):
                 self.problem(self.leader.get(f"/v1/changes?{query}"), 400)
 

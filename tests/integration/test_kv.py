@@ -167,6 +167,8 @@ class Listing(support.SharedPods):
         self.assertEqual(f'"{item["seq"]}"', self.leader.get("/v1/kv/list%2F0007").headers["ETag"])
         self.assertNotIn("value", item)
         self.assertEqual(self.list(prefix="list/0007", values="true")["items"][0]["value"], "value of list/0007")
+        for values, told in (("1", True), ("certainly", True), ("0", False), ("false", False)):
+            self.assertEqual("value" in self.list(prefix="list/0007", values=values)["items"][0], told, values)
 
     def test_what_is_not_utf8_comes_in_base64(self):
         items = self.list(prefix="bin/", values="true")["items"]
