@@ -53,7 +53,8 @@ spawn(struct child *child, const char *const *argv, int out_fd, int err_fd)
 	if ((rc = set_attributes(&attributes)) != 0 ||
 	    (rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
 	    (rc = posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO)) != 0 ||
-	    (rc = posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO)) != 0)
+	    (rc = posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO)) != 0 ||
+	    (rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1)) != 0)
 		goto out;
 	/* posix_spawn() takes char *const[] and changes nothing. */
 	rc = posix_spawnp(&child->pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);

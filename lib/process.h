@@ -8,7 +8,7 @@
  *	if (result.exit_code != 0) … result.said …			// it ran and complained
  *
  * The child gets /dev/null as standard input, an empty signal mask with default handlers, and no other descriptor than
- * the standard three (the caller's are close-on-exec by the project's rule). Any thread.
+ * the standard three. Any thread.
  */
 #ifndef LIB_PROCESS_H_
 #define LIB_PROCESS_H_

@@ -31,8 +31,12 @@ code_from_exit(int status)
 		return SP_EBADDATA;
 	case 69:
 		return SP_EUNAVAIL;
+	case 71:
+		return SP_ENOMEM;
 	case 73:
 		return SP_EVOLUME;
+	case 74:
+		return SP_EIO;
 	case 75:
 		return SP_EAGAIN;
 	case 77:
@@ -44,24 +48,30 @@ code_from_exit(int status)
 	}
 }
 
-/* The child starts with no signal blocked or ignored: this process waits for its own in sigwait(). */
+/* The child starts with no signal blocked or ignored: this process waits for its own in sigwait(). Nor has it our
+ * connections, which libcurl does not close on exec: they would stay open when we close them. */
 static int
 spawn(const char *program, char *const *argv, pid_t *pid)
 {
+	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
 	int rc;
 
-	rc = posix_spawnattr_init(&attr);
-	if (rc != 0)
+	if ((rc = posix_spawn_file_actions_init(&actions)) != 0)
 		return rc;
+	if ((rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1)) != 0 ||
+	    (rc = posix_spawnattr_init(&attr)) != 0)
+		goto out;
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	rc = posix_spawnp(pid, program, NULL, &attr, argv, environ);
+	rc = posix_spawnp(pid, program, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
+out:
+	posix_spawn_file_actions_destroy(&actions);
 	return rc;
 }
 

@@ -396,6 +396,21 @@ START_TEST(process_run__tells_output_complaint_and_exit_code)
 }
 END_TEST
 
+START_TEST(process_run__hands_on_no_descriptor_but_the_standard_three)
+{
+	struct process_result result;
+	int ours = dup(STDERR_FILENO);
+	struct buf out;
+
+	ck_assert_int_ge(ours, 3);
+	ck_assert_int_eq(
+	    run("for d in 3 4 5 6 7 8 9; do [ ! -e /proc/$$/fd/$d ] || echo $d; done", 5000, 100, &result, &out), 0);
+	ck_assert_str_eq(out.data, "");
+	buf_release(&out);
+	close(ours);
+}
+END_TEST
+
 START_TEST(process_run__ends_what_talks_too_much_or_takes_too_long)
 {
 	struct process_result result;
@@ -432,6 +447,7 @@ main(void)
 	tcase_add_test(tc, driver_seedpod__reads_a_store_without_a_server);
 	tcase_add_test(tc, driver_seedpod__a_damaged_store_is_told_with_the_programs_words);
 	tcase_add_test(tc, process_run__tells_output_complaint_and_exit_code);
+	tcase_add_test(tc, process_run__hands_on_no_descriptor_but_the_standard_three);
 	tcase_add_test(tc, process_run__ends_what_talks_too_much_or_takes_too_long);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

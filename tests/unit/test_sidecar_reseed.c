@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/clock.h"
 #include "tests/lib/suite.h"
@@ -38,7 +39,9 @@ START_TEST(reseed_child__exit_codes_are_told_by_name)
 		{ "exit 64", SP_EUSAGE },
 		{ "exit 65", SP_EBADDATA },
 		{ "exit 69", SP_EUNAVAIL },
+		{ "exit 71", SP_ENOMEM },
 		{ "exit 73", SP_EVOLUME },
+		{ "exit 74", SP_EIO },
 		{ "exit 75", SP_EAGAIN },
 		{ "exit 77", SP_EPERM },
 		{ "exit 78", SP_ECONF },
@@ -53,6 +56,18 @@ START_TEST(reseed_child__exit_codes_are_told_by_name)
 		ck_assert_int_eq(run_shell(rows[i].script, true, &err), rows[i].code);
 		ck_assert_int_eq(err.code, rows[i].code);
 	}
+}
+END_TEST
+
+START_TEST(reseed_child__gets_no_descriptor_but_the_standard_three)
+{
+	static const char script[] = "for d in 3 4 5 6 7 8 9; do [ ! -e /proc/$$/fd/$d ] || exit 75; done";
+	int ours = dup(STDERR_FILENO);
+	struct sp_error err = { 0 };
+
+	ck_assert_int_ge(ours, 3);
+	ck_assert_msg(run_shell(script, true, &err) == 0, "%s", err.text);
+	close(ours);
 }
 END_TEST
 
@@ -94,6 +109,7 @@ main(void)
 {
 	const TTest *tests[] = {
 		reseed_child__exit_codes_are_told_by_name,
+		reseed_child__gets_no_descriptor_but_the_standard_three,
 		reseed_child__program_that_is_not_there,
 		reseed_child__is_ended_when_told,
 		reseed_child__that_does_not_listen_is_killed,
