@@ -133,6 +133,9 @@ resume(struct download *d, struct sp_error *err)
 	if (snprintf(url, sizeof(url), "%s/v1/snapshot?id=%s&offset=%" PRIu64, d->options.base_url, d->id, d->bytes) >=
 	    (int)sizeof(url))
 		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", d->options.base_url);
+	/* A download may take longer than a certificate or a token lasts. */
+	if (d->options.look != NULL)
+		d->options.look(d->options.look_arg);
 	if ((rc = ask(d, url, err)) < 0) {
 		if (d->reply.status == 404 || d->reply.status == 410)
 			return lost(d, &why, err);

@@ -28,6 +28,8 @@ struct download_options {
 	int64_t retry_delay_ms; /* before the first try to go on */
 	uint64_t rate_limit;    /* bytes a second, 0: none */
 	bool zstd;
+	void (*look)(void *arg); /* before each try to go on: take new certificates and tokens; or NULL */
+	void *look_arg;
 };
 
 struct download {

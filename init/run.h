@@ -20,7 +20,8 @@ struct run_options {
 	struct driver *driver; /* tells the position of the store on the volume */
 	seed_check check;      /* tells that of a store just downloaded */
 	void *check_arg;
-	void (*look)(void *arg); /* before each round of questions: take new certificates, say; or NULL */
+	void (*look)(void *arg); /* before each round of questions, and before a broken download is gone on with: take
+				  * new certificates, say; or NULL */
 	void *look_arg;
 };
 

@@ -225,6 +225,31 @@ START_TEST(init_seed__broken_connections_are_resumed_at_the_byte)
 }
 END_TEST
 
+static void
+count_look(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+START_TEST(init_seed__new_certificates_are_looked_for_before_going_on)
+{
+	unsigned looks = 0;
+
+	snapshot_pack(&snapshot, tar());
+	donor.pods[0].holds = true;
+	donor.pods[0].cut_at = 100000;
+	donor.pods[0].cuts = 2;
+	ck_assert_int_eq(
+	    run_init(
+		&(struct run_options){
+		    .conf = &conf, .driver = &old_store, .check = tell_new, .look = count_look, .look_arg = &looks },
+		&report, &err),
+	    0);
+	ck_assert_uint_eq(donor.pods[0].resumes, 2);
+	ck_assert_uint_eq(looks, 3);
+}
+END_TEST
+
 START_TEST(init_seed__a_stall_is_resumed)
 {
 	snapshot_pack(&snapshot, tar());
@@ -771,6 +796,7 @@ main(void)
 	tcase_add_test(tc, init_seed__empty_volume_gets_the_snapshot_and_a_record);
 	tcase_add_test(tc, init_seed__an_old_store_is_replaced);
 	tcase_add_test(tc, init_seed__broken_connections_are_resumed_at_the_byte);
+	tcase_add_test(tc, init_seed__new_certificates_are_looked_for_before_going_on);
 	tcase_add_test(tc, init_seed__a_stall_is_resumed);
 	tcase_add_test(tc, init_seed__starts_over_where_the_donor_forgot_the_snapshot);
 	tcase_add_test(tc, init_seed__bad_data_from_a_follower_leads_to_the_leader);
