@@ -66,14 +66,17 @@ static void
 received(struct raft_io *io, struct raft_message *m)
 {
 	struct repl_raft *r = owner_of(io);
+	bool appends = m->type == RAFT_IO_APPEND_ENTRIES;
 
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		bound_claim(r, &m->append_entries_result);
-	if (m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.term >= r->raft.current_term)
+	if (appends && m->append_entries.term >= r->raft.current_term)
 		r->asked = m->append_entries.prev_log_index + m->append_entries.n_entries;
+	if (m->type == RAFT_IO_INSTALL_SNAPSHOT && m->install_snapshot.term >= r->raft.current_term)
+		r->asked = m->install_snapshot.last_index;
 	r->recv(io, m);
 	/* Taken into the log, and answered when they are written. */
-	if (r->asked > 0 && raft_last_index(&r->raft) >= r->asked)
+	if (appends && r->asked > 0 && raft_last_index(&r->raft) >= r->asked)
 		note_same(r, r->asked);
 	r->asked = 0;
 	/* A leader begins its term before the next message. */
