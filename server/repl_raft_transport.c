@@ -17,7 +17,8 @@
 
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
 #define SILENCE_MS  5000
-#define SYN_RETRIES 1 /* of connecting: given up 3 s after it began */
+#define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
+#define SYN_RETRIES 1  /* of connecting: given up 3 s after it began */
 
 #define SAY_EVERY_MS 60000 /* that strangers are refused */
 
@@ -50,6 +51,23 @@ init(struct raft_uv_transport *base, raft_id id, const char *address)
 	if (rc != 0)
 		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
 	return rc;
+}
+
+/* --- Patience --- */
+
+/* Every TCP handle of this loop is a member's. Where the socket does not take it, it is as patient as the kernel. */
+static void
+bound_patience(uv_handle_t *handle, void *arg)
+{
+	unsigned silence_ms = SILENCE_MS;
+	int retries = SYN_RETRIES;
+	uv_os_fd_t fd;
+
+	(void)arg;
+	if (uv_handle_get_type(handle) != UV_TCP || uv_fileno(handle, &fd) != 0)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof(retries));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
 }
 
 /* --- Greetings --- */
@@ -107,6 +125,9 @@ accepted(struct raft_uv_transport *tcp, raft_id id, const char *hello, struct uv
 	char address[RAFT_HELLO_MAX];
 
 	snprintf(address, sizeof(address), "%.*s", (int)(len < sizeof(address) ? len : 0), hello);
+	/* Nothing is ever sent here: one whose node is gone would be waited for without end. */
+	uv_tcp_keepalive((uv_tcp_t *)stream, 1, KEEPALIVE_S);
+	bound_patience((uv_handle_t *)stream, NULL);
 	if (is_one_of_us(t, id, cluster))
 		t->accepted(&t->base, id, address, stream);
 	else
@@ -127,21 +148,6 @@ start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 }
 
 /* --- Connecting --- */
-
-/* Every TCP handle of this loop is a member's. Where the socket does not take it, it is as patient as the kernel. */
-static void
-bound_patience(uv_handle_t *handle, void *arg)
-{
-	unsigned silence_ms = SILENCE_MS;
-	int retries = SYN_RETRIES;
-	uv_os_fd_t fd;
-
-	(void)arg;
-	if (uv_handle_get_type(handle) != UV_TCP || uv_fileno(handle, &fd) != 0)
-		return;
-	setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof(retries));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
-}
 
 /* What is known of this member, or NULL. */
 static struct raft_link *

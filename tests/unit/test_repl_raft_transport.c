@@ -22,7 +22,7 @@ static char address[64], listen_at[64];
 static unsigned accepts, connects, closes;
 static raft_id accepted_id;
 static int connect_status;
-static struct uv_stream_s *streams[8];
+static struct uv_stream_s *streams[8], *accepted_stream;
 static size_t stream_count;
 
 /* A port of this moment that nobody listens on. */
@@ -46,6 +46,7 @@ on_accept(struct raft_uv_transport *t, raft_id id, const char *from, struct uv_s
 	ck_assert_str_eq(from, "store-1.service:9875");
 	accepts++;
 	accepted_id = id;
+	accepted_stream = stream;
 	streams[stream_count++] = stream;
 }
 
@@ -213,6 +214,25 @@ START_TEST(raft_transport__silent_peer_is_given_up_in_seconds)
 }
 END_TEST
 
+START_TEST(raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends)
+{
+	struct raft_uv_connect request;
+	unsigned silence_ms = 0, alive = 0;
+	socklen_t len = sizeof(unsigned);
+	uv_os_fd_t fd;
+
+	ck_assert_int_eq(dial(&request, listen_at), 0);
+	turn_until(&accepts, 1);
+	ck_assert_int_eq(uv_fileno((uv_handle_t *)accepted_stream, &fd), 0);
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &len), 0);
+	ck_assert_uint_eq(alive, 1);
+	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, &len), 0);
+	ck_assert_uint_gt(silence_ms, 0);
+	turn_until(&connects, 1);
+	close_both();
+}
+END_TEST
+
 START_TEST(raft_transport__name_that_is_not_known_is_no_connection)
 {
 	struct raft_uv_connect request;
@@ -329,6 +349,7 @@ main(void)
 		raft_transport__connects_to_a_name,
 		raft_transport__connects_to_a_number_without_looking_it_up,
 		raft_transport__silent_peer_is_given_up_in_seconds,
+		raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends,
 		raft_transport__name_that_is_not_known_is_no_connection,
 		raft_transport__what_is_no_address_is_refused,
 		raft_transport__close_tells_whoever_waits_for_a_name,
