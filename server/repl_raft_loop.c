@@ -37,8 +37,17 @@ begin_term(struct repl_raft *r)
 {
 	char found[POSITION_CLUSTER_SIZE + 24];
 	struct position p;
+	struct sp_error err;
 	char *self;
 
+	/* Who elects knows all that was ever applied. Entries with numbers that the store has passed would be answered,
+	 * and change nothing. */
+	if (raft_last_index(&r->raft) < r->delivered) {
+		sp_error_set(&err, SP_EBADDATA,
+		    "%s: the log has lost entries: it ends with %" PRIu64 ", the store holds all up to %" PRIu64,
+		    r->dir, (uint64_t)raft_last_index(&r->raft), r->delivered);
+		raft_fail_stop(&err);
+	}
 	r->term_first = raft_last_index(&r->raft) + 1;
 	atomic_fetch_add(&r->elections, 1);
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));

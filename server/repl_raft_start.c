@@ -176,6 +176,8 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
 	raft_uv_set_snapshot_compression(&r->io, false);
+	/* It would set what is damaged aside, and forget what it acknowledged. */
+	raft_uv_set_auto_recovery(&r->io, false);
 	raft_set_election_timeout(&r->raft, r->election_timeout_ms);
 	raft_set_heartbeat_timeout(&r->raft, r->heartbeat_ms);
 	/* libraft waits so long for who was sent a pointer, and sends it nothing else: it may have been lost. */
@@ -275,6 +277,11 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	FAULT_POINT("raft.started");
 	if (rc != 0)
 		raft_error(err, rc, r->raft.errmsg, r->dir);
+	else if (r->raft.current_term == 0 && raft_last_index(&r->raft) > 0)
+		rc = sp_error_set(err, SP_EBADDATA,
+		    "%s: its metadata are gone, and with them what this member voted for; its log is not. Without "
+		    "this folder it joins as another member",
+		    r->dir);
 	if (rc == 0) {
 		pthread_mutex_lock(&r->lock);
 		r->accepts = true;

@@ -119,5 +119,42 @@ class RaftDisk(support.PodTest):
                 self.assert_same(pods, last)
 
 
+
+class Damage(support.PodTest):
+    """One member, killed, with something gone from its raft folder: a log that forgot what it promised is not gone on with."""
+
+    def start_after(self, harm, pattern):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        pod.server.start()
+        wait_until(lambda: pod.position()["role"] == "leader", 20, "it leads", pods)
+        for n in range(20):
+            self.assertEqual(pod.put(f"key-{n}", b"value").status, 204)
+        pod.ask_control("GET", "/digest")  # has LMDB hold all of that
+        pod.server.kill()
+        found = list((pod.data_dir / "raft").glob(pattern))
+        self.assertTrue(found)
+        for path in found:
+            harm(path)
+        pod.server.start()
+        self.assertEqual(pod.server.wait(20), 65)
+        return pod.server.log
+
+    def test_a_log_that_ends_before_the_store_is_not_led_with(self):
+        """Its next entries would have numbers that the store has passed: they would be answered, and not made."""
+        self.assertIn("the log has lost entries", self.start_after(pathlib.Path.unlink, "open-*"))
+
+    def test_a_log_without_its_term_and_vote_is_refused(self):
+        self.assertIn("its metadata are gone", self.start_after(pathlib.Path.unlink, "metadata*"))
+
+    def test_a_damaged_segment_is_not_set_aside(self):
+        def harm(path):
+            with open(path, "r+b") as segment:
+                segment.seek(40)
+                segment.write(b"other")
+
+        self.assertIn("checksum mismatch", self.start_after(harm, "0*-0*"))
+
+
 if __name__ == "__main__":
     support.main()
