@@ -10,6 +10,7 @@
 #include "conf/value.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/file_stamp.h"
 
 /* Time stamps of files move in steps of up to 10 ms: a file that is younger may have been written again since, with the
  * same stamp. */
@@ -46,14 +47,6 @@ conf_parse(const char *name, const char *text, size_t len, const char *const *en
 	return rc;
 }
 
-static bool
-same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 static int
 changed(const char *path, struct sp_error *err)
 {
@@ -64,25 +57,27 @@ changed(const char *path, struct sp_error *err)
 static int
 read_stable(const char *path, struct buf *text, struct sp_error *err)
 {
-	struct stat before, after;
+	struct file_stamp before = file_stamp_take(path), after;
+	const struct stat *st = &before.stat;
 	int64_t age_ms;
 	int rc;
 
-	if (stat(path, &before) < 0)
+	if (!before.there)
 		return sp_error_errno(err, errno, "%s", path);
-	if (S_ISDIR(before.st_mode))
+	if (S_ISDIR(st->st_mode))
 		return sp_error_set(err, SP_ECONF, "%s: is a directory; allowed is a file", path);
 	if ((rc = file_read_all(path, text, err)) < 0)
 		return rc;
 	/* Something that is not a file, such as a pipe, can be read once and has no times that mean anything. */
-	if (!S_ISREG(before.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return 0;
-	age_ms = clock_wall_ms() - (before.st_mtim.tv_sec * 1000 + before.st_mtim.tv_nsec / 1000000);
+	age_ms = clock_wall_ms() - (st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000);
 	/* An empty file may be one that has just been cut to be written: its size is gone a moment before its time
 	 * moves. */
-	if (before.st_size == 0 || (age_ms >= 0 && age_ms < SETTLE_MS))
+	if (st->st_size == 0 || (age_ms >= 0 && age_ms < SETTLE_MS))
 		clock_sleep_ms(SETTLE_MS);
-	if (stat(path, &after) < 0 || !same_file(&before, &after) || (off_t)text->len != after.st_size)
+	after = file_stamp_take(path);
+	if (!file_stamp_equal(&before, &after) || (off_t)text->len != st->st_size)
 		return changed(path, err);
 	return 0;
 }

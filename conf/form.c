@@ -9,58 +9,20 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* Length of the UTF-8 sequence at p, 0 where there is none (RFC 3629: no overlong form, no surrogate, at most
- * U+10FFFF). */
-static size_t
-utf8_length(const unsigned char *p, size_t left)
-{
-	static const struct {
-		unsigned char first_low, first_high, second_low, second_high;
-		size_t len;
-	} shapes[] = {
-		{ 0x00, 0x7f, 0x00, 0xff, 1 },
-		{ 0xc2, 0xdf, 0x80, 0xbf, 2 },
-		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-		{ 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 },
-		{ 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 },
-		{ 0xf1, 0xf3, 0x80, 0xbf, 4 },
-		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
-		size_t len = shapes[i].len;
-
-		if (p[0] < shapes[i].first_low || p[0] > shapes[i].first_high)
-			continue;
-		if (len > left || (len > 1 && (p[1] < shapes[i].second_low || p[1] > shapes[i].second_high)))
-			return 0;
-		for (size_t j = 2; j < len; j++)
-			if ((p[j] & 0xc0) != 0x80)
-				return 0;
-		return len;
-	}
-	return 0;
-}
+#include "lib/utf8.h"
 
 const char *
 form_check_bytes(const char *text, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)text;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
 
-	for (size_t i = 0; i < len;) {
-		size_t step = utf8_length(p + i, len - i);
-
-		if (p[i] == '\0')
+		if (c == '\0')
 			return "holds a NUL byte";
-		if ((p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
+		if ((c < 0x20 && c != '\t') || c == 0x7f)
 			return "holds a control character";
-		if (step == 0)
-			return "is not UTF-8";
-		i += step;
 	}
-	return NULL;
+	return utf8_is_text(text, len) ? NULL : "is not UTF-8";
 }
 
 static const char *

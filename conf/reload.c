@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "lib/clock.h"
 #include "lib/fault.h"
+#include "lib/file_stamp.h"
 
 #define LOOK_EVERY_MS 500
 
@@ -27,26 +27,13 @@ struct reload {
 
 	/* The watcher's own. */
 	struct conf running;
-	struct stat seen; /* what was looked at last */
-	bool has_seen;    /* `seen` means something: no second look is needed while the file is the same */
-	unsigned missing; /* looks in a row that found no file */
+	struct file_stamp seen; /* what was read last; not `there`: the next look reads it, whatever it is */
+	unsigned missing;       /* looks in a row that found no file */
 
 	pthread_mutex_t lock; /* guards what follows */
 	bool stop;
 	struct reload_status status;
 };
-
-/* Whether the path leads to the same bytes as at the last look, as far as two system calls can tell. */
-static bool
-unchanged(const struct reload *r, const struct stat *now)
-{
-	const struct stat *seen = &r->seen;
-
-	return r->has_seen && seen->st_dev == now->st_dev && seen->st_ino == now->st_ino &&
-	       seen->st_size == now->st_size && seen->st_mtim.tv_sec == now->st_mtim.tv_sec &&
-	       seen->st_mtim.tv_nsec == now->st_mtim.tv_nsec && seen->st_ctim.tv_sec == now->st_ctim.tv_sec &&
-	       seen->st_ctim.tv_nsec == now->st_ctim.tv_nsec;
-}
 
 static void
 refuse(struct reload *r, const char *why)
@@ -87,7 +74,7 @@ apply(struct reload *r, const struct conf *fresh)
 	buf_init(&restart, CHANGES_MAX);
 	if (conf_merge_live(&next, fresh, &changes, &restart) < 0) {
 		refuse(r, "out of memory");
-		r->has_seen = false;
+		r->seen.there = false;
 	} else {
 		FAULT_POINT("reload.parsed");
 		log_configure(next.log_level, next.log_format);
@@ -125,13 +112,12 @@ confirm(struct reload *r)
 static void
 look(struct reload *r)
 {
-	struct stat now;
+	struct file_stamp now = file_stamp_take(r->path);
 	struct conf fresh;
 	struct sp_error err = { 0 };
-	bool there = stat(r->path, &now) == 0;
 	int rc;
 
-	if (there && unchanged(r, &now)) {
+	if (now.there && file_stamp_equal(&now, &r->seen)) {
 		r->missing = 0;
 		return;
 	}
@@ -143,7 +129,7 @@ look(struct reload *r)
 	/* Anything newer than `now` is seen at the next look. After a file that cannot be opened each look is a new
 	 * try. */
 	r->seen = now;
-	r->has_seen = there && (rc == 0 || rc == SP_ECONF);
+	r->seen.there = now.there && (rc == 0 || rc == SP_ECONF);
 	if (rc != SP_ENOTFOUND)
 		r->missing = 0;
 	if (rc < 0)

@@ -81,12 +81,6 @@ progress_begin(struct progress *p, uint64_t total_bytes)
 	p->terminal = isatty(STDERR_FILENO) == 1;
 }
 
-void
-progress_set_total(struct progress *p, uint64_t total_bytes)
-{
-	p->total = total_bytes;
-}
-
 static void
 draw(struct progress *p, int64_t now_ms)
 {

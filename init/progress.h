@@ -24,7 +24,6 @@ struct progress {
 };
 
 void progress_begin(struct progress *p, uint64_t total_bytes);
-void progress_set_total(struct progress *p, uint64_t total_bytes);
 void progress_show(struct progress *p, uint64_t done_bytes);
 void progress_end(struct progress *p);
 

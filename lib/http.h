@@ -86,7 +86,7 @@ struct http_request_out {
 	size_t body_len;
 	int64_t timeout_ms;  /* the whole call; 0: bounded by stalls alone */
 	int64_t patience_ms; /* how long the peer may be silent on purpose (a long poll) on top of stall_timeout_ms */
-	bool accept_zstd;    /* offer zstd; the answer arrives here decompressed */
+	bool accept_zstd;    /* of a stream: offer zstd; the answer arrives decompressed */
 };
 
 #define HTTP_LEAST_BYTES 1024  /* fewer where rate_limit does not allow as many */

@@ -319,11 +319,9 @@ set_headers(struct http_exchange *x, const struct http_request_out *rq)
 		return SP_ENOMEM;
 	if (rq->body != NULL && !has_header(rq, "Content-Type") && append_header(&x->headers, "Content-Type:") < 0)
 		return SP_ENOMEM;
-	if (rq->accept_zstd && x->stream != NULL && append_header(&x->headers, "Accept-Encoding: zstd") < 0)
+	if (rq->accept_zstd && append_header(&x->headers, "Accept-Encoding: zstd") < 0)
 		return SP_ENOMEM;
 	curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
-	if (rq->accept_zstd && x->stream == NULL)
-		curl_easy_setopt(x->easy, CURLOPT_ACCEPT_ENCODING, "zstd");
 	return 0;
 }
 

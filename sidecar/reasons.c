@@ -11,15 +11,3 @@ sync_reason_label(enum sync_reason reason)
 
 	return reason < SYNC_REASON_COUNT ? labels[reason] : "unknown";
 }
-
-const char *
-sync_reason_text(enum sync_reason reason)
-{
-	static const char *const texts[] = {
-#define X(name, label, text) text,
-		SYNC_REASONS(X)
-#undef X
-	};
-
-	return reason < SYNC_REASON_COUNT ? texts[reason] : "unknown";
-}

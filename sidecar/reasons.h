@@ -2,7 +2,7 @@
 #ifndef SIDECAR_REASONS_H_
 #define SIDECAR_REASONS_H_
 
-/* name, label, short text */
+/* name, label, what it means */
 #define SYNC_REASONS(X)                                                                                                \
 	X(REASON_UNREACHABLE, "unreachable", "the leader does not answer")                                             \
 	X(REASON_STALLED, "stalled", "the leader fell silent within an answer")                                        \
@@ -25,8 +25,7 @@ enum sync_reason {
 	    SYNC_REASON_COUNT
 };
 
-/* Static strings. */
+/* A static string. */
 const char *sync_reason_label(enum sync_reason reason);
-const char *sync_reason_text(enum sync_reason reason);
 
 #endif
