@@ -27,8 +27,9 @@ code_from_errno(int errnum)
 		return SP_ENOSPACE;
 	case EACCES:
 	case EPERM:
-	case EROFS:
 		return SP_EPERM;
+	case EROFS:
+		return SP_EVOLUME;
 	case ENOENT:
 		return SP_ENOTFOUND;
 	case ENOMEM:

@@ -38,7 +38,7 @@ fail_stop(struct committer *c, const struct sp_error *err)
 	    "the store cannot be written; stopping, because what is on disk is not known", LOG_STR("error", err->text));
 	if (c->o.failing != NULL)
 		c->o.failing(c->o.arg);
-	_exit(sp_code_exit(err->code));
+	_exit(sp_code_exit(SP_EIO)); /* whatever errno said: it is the commit that failed */
 }
 
 static void
@@ -241,7 +241,7 @@ handle_group(struct committer *c, struct commit_job *jobs)
 
 	rc = commit_group(c, jobs, &position, &err);
 	/* A volume that became read-only will not heal under us either. */
-	if (rc == SP_EIO || rc == SP_EPERM)
+	if (rc == SP_EIO || rc == SP_EPERM || rc == SP_EVOLUME)
 		fail_stop(c, &err);
 	if (rc == 0) {
 		count_commit(c, &position);

@@ -339,7 +339,8 @@ flush_turn(struct store *s, bool *complained)
 		*complained = false;
 		return;
 	}
-	if ((rc == SP_EIO || rc == SP_EPERM || rc == SP_EDIGEST || rc == SP_EINTERNAL) && s->failed != NULL)
+	if ((rc == SP_EIO || rc == SP_EPERM || rc == SP_EVOLUME || rc == SP_EDIGEST || rc == SP_EINTERNAL) &&
+	    s->failed != NULL)
 		s->failed(&err, s->arg);
 	if (!*complained)
 		log_error("the journal cannot be flushed; trying again", LOG_STR("error", err.text));

@@ -99,8 +99,8 @@ class ServerWrites(BadDisk):
         self.leader.load((f"key-{n:04d}", "x" * 300) for n in range(2000))
         self.kept |= {f"key-{n:04d}": b"x" * 300 for n in range(0, 2000, 50)}
         outcomes = {}
-        for call, what in (("write", "ENOSPC"), ("write", "EDQUOT"), ("write", "EIO"), ("write", "short"),
-                           ("sync", "EIO"), ("sync", "ENOSPC")):
+        for call, what in (("write", "ENOSPC"), ("write", "EDQUOT"), ("write", "EIO"), ("write", "EROFS"),
+                           ("write", "short"), ("sync", "EIO"), ("sync", "ENOSPC")):
             if (file, what) == ("/journal", "short"):
                 continue  # the rest is written
             for after in range(4):
@@ -244,7 +244,7 @@ class ServerWrites(BadDisk):
         pods = self.pod_set(0, {"bootstrap.peer_grace": "0s"})
         leader = pods.add()
         leader.environment = self.environment()
-        for rule, exits in (("open /lock ENOSPC", 73), ("open /lock EROFS", 77), ("open /lock EACCES", 77),
+        for rule, exits in (("open /lock ENOSPC", 73), ("open /lock EROFS", 73), ("open /lock EACCES", 77),
                             ("mkdir /store ENOSPC", 73), ("write store.new ENOSPC", 73), ("write store.new EIO", 74),
                             ("sync store.new EIO", 74), ("rename data.mdb EIO", 74), ("rename data.mdb ENOSPC", 73),
                             ("sync /store EIO", 74)):
