@@ -86,7 +86,8 @@ seedpod_position(struct driver *base, struct position *out, struct sp_error *err
 	if (rc == 0)
 		rc = position_from_json(reply.body.data, reply.body.len, out, err);
 	http_reply_release(&reply);
-	if (rc == SP_EUNAVAIL && d->store_dir != NULL)
+	/* There is no server, or one that has given its store away. */
+	if ((rc == SP_EUNAVAIL || rc == SP_EAGAIN) && d->store_dir != NULL)
 		return driver_seedpod_read_offline(d->server_program, d->store_dir, out, err);
 	return rc;
 }

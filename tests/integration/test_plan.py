@@ -311,6 +311,16 @@ class Volume(support.PodTest):
         code, log = pods.leader.run_init()
         self.assertEqual(code, 75, log)
 
+    def test_the_plan_for_a_store_that_was_released_can_be_asked(self):
+        pods = self.pod_set(2)
+        pods.wait_equal()
+        pods[1].kill("sidecar")
+        self.assertEqual(pods[1].ask_control("POST", "/release").status, 204)
+        code, log = pods[1].run_init("--plan")
+        self.assertEqual(code, 0, log)
+        self.assertRegex(log, r"action +start")
+        self.assertEqual(pods[1].ask_control("POST", "/open").status, 204)
+
     def test_a_damaged_store_is_not_started_on_and_not_deleted(self):
         pods = self.pod_set(2)
         pods.leader.load((f"key-{n}", "x") for n in range(100))
