@@ -30,6 +30,8 @@ class BadMemory(support.PodTest):
             raise unittest.SkipTest("badmalloc.so is not built: make faults")
         if support.SANITIZE:
             raise unittest.SkipTest("a sanitizer has an allocator of its own")
+        if support.podset.COUNTING:
+            raise unittest.SkipTest("what counts the lines reached allocates at the end, and does not bear a failure")
 
 
 class Memory(BadMemory):

@@ -2,6 +2,7 @@
 """Followers come to hold exactly what the leader holds, whatever happened in between, and at the cost of what changed."""
 
 import random
+import signal
 
 import support
 from support import quote_key
@@ -96,13 +97,16 @@ class CatchUpCost(support.PodTest):
         pods.scale(2, timeout=120)
         pods.wait_ready()
         pods.wait_equal()
-        # Only the sidecar is away: init must not come in between.
-        pods[1].kill("sidecar")
-        # The dead one's long poll is still open at the leader: let a first change answer it, to nobody.
+        # Only the sidecar is away: init must not come in between. It waits for changes, and its request must not be open
+        # at the leader any more: a first change answers it, to one that stands still and is killed then.
+        support.wait_until(lambda: pods.leader.server_metrics()["seedpod_server_waiting_requests"] == 1, 20,
+                           "the follower waits for changes", pods)
+        pods[1].sidecar.process.send_signal(signal.SIGSTOP)
         read = pods.leader.server_metrics()["seedpod_server_changes_records_read_total"]
         pods.leader.put("key/first", b"another value of this length")
         support.wait_until(lambda: pods.leader.server_metrics()["seedpod_server_changes_records_read_total"] > read, 20,
-                           "the old long poll is answered", pods)
+                           "its request is answered", pods)
+        pods[1].kill("sidecar")
         before = pods.leader.server_metrics()
         step = keys // self.CHANGES
         pods.leader.load((f"key/{n * step:09d}", "another value of this length") for n in range(1, self.CHANGES))
