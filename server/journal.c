@@ -209,6 +209,7 @@ make_room(struct journal *j, size_t size, struct sp_error *err)
 int
 journal_append(struct journal *j, const struct journal_group *group, const void *ops, size_t len, struct sp_error *err)
 {
+	off_t at = journal_area_offset(j->area) + (off_t)j->at;
 	size_t size = journal_group_size(len);
 	int rc;
 
@@ -223,7 +224,11 @@ journal_append(struct journal *j, const struct journal_group *group, const void 
 	memcpy(j->page + JOURNAL_HEAD_BYTES, ops, len);
 	memset(j->page + JOURNAL_HEAD_BYTES + len, 0, size - JOURNAL_HEAD_BYTES - len);
 	digest_to_bytes(digest_of(j->page, JOURNAL_HEAD_BYTES + len), j->page + JOURNAL_CHECKSUM_AT);
-	rc = write_at(j->fd, j->page, size, journal_area_offset(j->area) + (off_t)j->at, err);
+	/* The head last: what could not be written to its end has none, and is not taken for a group, even where only
+	 * zeros are missing. */
+	rc = write_at(j->fd, j->page + JOURNAL_HEAD_BYTES, size - JOURNAL_HEAD_BYTES, at + JOURNAL_HEAD_BYTES, err);
+	if (rc == 0)
+		rc = write_at(j->fd, j->page, JOURNAL_HEAD_BYTES, at, err);
 	if (rc < 0)
 		return rc;
 	FAULT_POINT("journal.written");

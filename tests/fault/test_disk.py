@@ -94,6 +94,17 @@ class ServerWrites(BadDisk):
     def test_a_journal_that_fails_anywhere(self):
         self.fail_anywhere("/journal", 30000)
 
+    def test_a_group_that_was_not_written_to_its_end_is_not_there_after_a_crash(self):
+        """All but its last bytes, which are zeros, are in the file when the disk says that it is full."""
+        self.start()
+        self.assertEqual(self.put("before", b"1"), 204)
+        self.disk("write /journal short")
+        self.assertEqual(self.put("refused", b"2"), 507)
+        self.assertGreater(self.failed(), 0)
+        self.leader.server.kill()
+        self.well_again()
+        self.assertEqual(self.leader.get("/v1/kv/refused").status, 404)
+
     def fail_anywhere(self, file, size):
         self.start()
         self.leader.load((f"key-{n:04d}", "x" * 300) for n in range(2000))
