@@ -236,6 +236,9 @@ raft_members_take(struct repl_raft *r)
 		c->code = sp_error_set(&c->err, SP_EAGAIN, "another change of members is under way");
 	else if (c->kind == REPL_ADD && contact_from_json(c->text, c->len, &r->change_contact, &err) < 0)
 		c->code = sp_error_set(&c->err, SP_EUSAGE, "%s", err.text);
+	else if (c->kind == REPL_ADD && !raft_transport_can_reach(r->change_contact.raft))
+		c->code =
+		    sp_error_set(&c->err, SP_EUSAGE, "member: «raft» must be host:port, the port from 1 to 65535");
 	if (c->code < 0) {
 		c->done(c);
 		return;

@@ -308,6 +308,18 @@ split(const char *address, char host[HOST_SIZE], char port[PORT_SIZE])
 	return true;
 }
 
+bool
+raft_transport_can_reach(const char *address)
+{
+	char host[HOST_SIZE], port[PORT_SIZE], *end;
+	unsigned long number;
+
+	if (!split(address, host, port) || host[0] == '\0' || port[0] < '0' || port[0] > '9')
+		return false;
+	number = strtoul(port, &end, 10);
+	return *end == '\0' && number > 0 && number <= 65535;
+}
+
 static int
 start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request, raft_id id, const char *address,
     raft_uv_connect_cb cb)

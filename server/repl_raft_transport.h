@@ -64,4 +64,8 @@ struct raft_transport {
 int raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
 void raft_transport_release(struct raft_transport *t);
 
+/* Whether this is «host:port». What is not can never be connected to, and libraft keeps all that it would send there.
+ */
+bool raft_transport_can_reach(const char *address);
+
 #endif

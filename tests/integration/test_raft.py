@@ -245,7 +245,8 @@ class ThreeMembers(RaftTest):
                     "cluster": "00000000-0000-4000-8000-000000000000"}
         reply = leader.ask("POST", "/v1/members", json.dumps(stranger))
         self.assertEqual((reply.status, reply.json()["code"]), (409, "SP_EDIVERGED"))
-        for wrong in ({"number": 0}, {"number": 7, "id": "9"}, {"number": 7, "id": "x"}, []):
+        unreachable = {**stranger, "cluster": leader.position()["cluster"], "raft": "127.0.0.1:123456789"}
+        for wrong in ({"number": 0}, {"number": 7, "id": "9"}, {"number": 7, "id": "x"}, [], unreachable):
             reply = leader.ask("POST", "/v1/members", json.dumps(wrong))
             self.assertEqual(reply.status, 400, wrong)
         self.assertEqual(len(self.members(leader)), 1)
