@@ -40,7 +40,7 @@ set_identity(CURL *easy, struct tls *tls)
 	    (rc = set_blob(easy, CURLOPT_SSLKEY_BLOB, &identity->key)) == 0)
 		rc = set_blob(easy, CURLOPT_CAINFO_BLOB, &identity->ca);
 	if (identity->ca.len > 0)
-		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* else the system's authorities are trusted beside ours */
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* else the system's are trusted, too */
 	tls_identity_put(identity);
 	return rc;
 }

@@ -279,7 +279,7 @@ static int
 check_end(struct tar_reader *r, uint64_t members_end, struct sp_error *err)
 {
 	uint64_t consumed = (uint64_t)archive_filter_bytes(r->archive, 0);
-	const void *data;
+	const void *data = NULL;
 	int rc;
 
 	if (consumed - members_end < TAR_END_BYTES)
