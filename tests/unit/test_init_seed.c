@@ -315,6 +315,7 @@ START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 		conf.pod.ordinal = 0;
 		conf.bootstrap_max_peers = 4;
 		conf.bootstrap_attempts = 3;
+		pthread_mutex_lock(&donor.lock);
 		donor.pods[0].absent = true;
 		donor.pods[2].position = donor.pods[0].position;
 		donor.pods[2].position.raft =
@@ -325,6 +326,7 @@ START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 		donor.pods[2].cuts = 1;
 		buf_reset(&donor.pods[2].tar);
 		snapshot_pack(&snapshot, &donor.pods[2].tar);
+		pthread_mutex_unlock(&donor.lock);
 		ck_assert_int_eq(run(), SP_EAGAIN);
 		ck_assert_msg(strstr(err.text, "store-2 may have data") != NULL, "%s", err.text);
 		ck_assert(!is_there("store"));
