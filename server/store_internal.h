@@ -86,18 +86,27 @@ struct store {
 	/* One flush at a time. Taken after write_lock, before env_lock. */
 	pthread_mutex_t flush_lock;
 
-	/* What is in the log and not in LMDB: `active` is added to by the writer, `frozen` is being flushed. Either
-	 * may be NULL. The pointers, and what follows, under recent_lock, taken last. Changed under write_lock, but for
-	 * frozen, which the flush takes away. */
+	/*
+	 * What is in the log and not in LMDB yet. The writer adds its groups to `active`; store_freeze() makes that
+	 * `frozen`, from which the flush brings LMDB up to the log, piece by piece, and which goes when that is done:
+	 *
+	 *	LMDB, on disk   1 to flushed_seq
+	 *	frozen          to frozen_meta.seq; it may begin below flushed_seq, where a piece of it is flushed
+	 *	active          from there (or flushed_seq) to latest.seq
+	 *
+	 * Who reads looks into active, frozen and LMDB, in this order. Either table may be NULL; without both LMDB has
+	 * all there is, and `latest` means nothing. The pointers, and what follows, under recent_lock, taken last;
+	 * changed under write_lock, but for frozen, which the flush takes away.
+	 */
 	pthread_mutex_t recent_lock;
 	pthread_cond_t flush_wake;
 	struct recent *active, *frozen;
-	struct meta latest;        /* of the last group; valid while there is an active or a frozen table */
+	struct meta latest;        /* of the last group */
 	struct meta frozen_meta;   /* of the last group in frozen */
 	uint64_t flushed_seq;      /* of the last change that LMDB has on disk, */
 	uint64_t flushed_applied;  /* and of the last entry of the caller's log */
 	uint64_t flush_wanted_seq; /* somebody waits for this change to be flushed */
-	int64_t flush_at_ms;       /* monotonic; 0: nothing to flush */
+	int64_t flush_at_ms;       /* the next flush, monotonic; 0: there is nothing to flush; 1: at once */
 	atomic_bool flush_failed;  /* the last one */
 	atomic_bool in_memory;     /* there is a table: to be looked at without the lock */
 	bool flusher_runs, flusher_stops;
