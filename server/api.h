@@ -120,9 +120,6 @@ bool api_is_current(struct call *c);
  */
 bool api_reached_min_seq(struct call *c);
 
-/* If-Match and If-None-Match of a write, into c->batch. False: it was answered. */
-bool api_read_conditions(struct call *c);
-
 /* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
 bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
 

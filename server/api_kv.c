@@ -7,6 +7,8 @@
 #include "lib/log.h"
 #include "server/api.h"
 
+#define MEHDB_WRITTEN "WRITE completed" /* no newline */
+
 /* Whether a list of entity tags («"12", "13"» or «*») holds this seq. */
 static bool
 tags_match(const char *tags, uint64_t seq)
@@ -59,8 +61,9 @@ api_kv_get(struct call *c)
 		api_error(c, &err);
 }
 
-bool
-api_read_conditions(struct call *c)
+/* The preconditions of a write. False: it was answered. */
+static bool
+read_conditions(struct call *c)
 {
 	const char *match = request_header(c->rq, "If-Match");
 	const char *none = request_header(c->rq, "If-None-Match");
@@ -101,7 +104,10 @@ reply_written(struct call *c)
 	}
 	atomic_fetch_add(&c->api->counters.writes, 1);
 	api_seq_headers(c, c->batch.seq);
-	request_reply(c->rq, 204, NULL, "", 0);
+	if (c->handler == api_set)
+		request_reply(c->rq, 200, API_TEXT, MEHDB_WRITTEN, strlen(MEHDB_WRITTEN));
+	else
+		request_reply(c->rq, 204, NULL, "", 0);
 }
 
 static void
@@ -111,7 +117,7 @@ write_key(struct call *c, struct repl_op op)
 		reply_written(c);
 		return;
 	}
-	if (api_sent_to_leader(c) || !api_read_conditions(c))
+	if (api_sent_to_leader(c) || !read_conditions(c))
 		return;
 	c->op = op;
 	c->op.key = c->key;

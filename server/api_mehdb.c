@@ -9,30 +9,11 @@
 #include "lib/utf8.h"
 #include "server/api.h"
 
-#define WRITE_COMPLETED "WRITE completed" /* no newline */
-
 void
 api_set(struct call *c)
 {
-	size_t len;
-
 	c->plain = true;
-	if (c->stage == CALL_WRITTEN) {
-		if (c->batch.code < 0) {
-			api_error(c, &c->batch.err);
-			return;
-		}
-		atomic_fetch_add(&c->api->counters.writes, 1);
-		api_seq_headers(c, c->batch.seq);
-		request_reply(c->rq, 200, API_TEXT, WRITE_COMPLETED, strlen(WRITE_COMPLETED));
-		return;
-	}
-	if (api_sent_to_leader(c) || !api_read_conditions(c))
-		return;
-	c->op = (struct repl_op){ .kind = REPL_PUT, .key = c->key, .key_len = c->key_len };
-	c->op.value = request_body(c->rq, &len);
-	c->op.value_len = len;
-	api_submit(c, &c->op, 1);
+	api_kv_put(c);
 }
 
 void
