@@ -45,6 +45,15 @@ wrong(struct sp_error *err, const char *text, const char *what)
 	return sp_error_set(err, SP_ECONF, "%s %s", form_quote(text, quoted, sizeof(quoted)), what);
 }
 
+/* A text. Where a folder of tokens is wanted, somebody may have put a token. */
+static int
+wrong_text(const struct schema_key *key, const char *text, const char *what, struct sp_error *err)
+{
+	if (key->form == FORM_FOLDER)
+		return sp_error_set(err, SP_ECONF, "what is given (not shown, it may be a secret) %s", what);
+	return wrong(err, text, what);
+}
+
 /* The digits at the start of `text` into *out and what follows them into *rest. */
 static int
 parse_digits(const char *text, uint64_t *out, const char **rest, struct sp_error *err)
@@ -156,7 +165,7 @@ check_length(const struct schema_key *key, const char *text, struct sp_error *er
 	if (strlen(text) <= most)
 		return 0;
 	snprintf(what, sizeof(what), "is longer than %zu bytes", most);
-	return wrong(err, text, what);
+	return wrong_text(key, text, what, err);
 }
 
 static int
@@ -172,7 +181,7 @@ set_text(const struct schema_key *key, const char *text, struct conf *c, struct 
 	if (pod_expand(text, &c->pod, c->pod.ordinal, filled, sizeof(filled), err) < 0)
 		return SP_ECONF;
 	if ((what = form_check(key->form, filled)) != NULL)
-		return wrong(err, filled, what);
+		return wrong_text(key, filled, what, err);
 	if (key->type == KEY_TEMPLATE) {
 		/* It must fit for any pod that may be asked. */
 		if (pod_expand(text, &c->pod, 9999, filled, sizeof(filled), err) < 0)

@@ -148,6 +148,22 @@ class Peers(TlsTest):
         pods[0].start_serving()
         self.assertEqual(pods[0].get("/v1/kv/k").body, b"v")
 
+    def test_a_leader_without_authenticated_encryption_is_refused(self):
+        pods = self.tls_set(1, **{"bootstrap.attempts": "1"})
+        pods.leader.kill()
+        follower, files, codes = pods.add(), self.secrets[0], []
+        for cipher in "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-GCM-SHA256":
+            command = ["openssl", "s_server", "-accept", f"{pods[0].ip}:9876", "-tls1_2", "-cipher", cipher, "-www",
+                       "-cert", str(files / "tls.crt"), "-key", str(files / "tls.key")]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+                self.addCleanup(server.kill)
+                wait_until(lambda: socket.create_connection((pods[0].ip, 9876), 1).close() is None, 10, "it listens", pods)
+                codes.append(follower.run_init()[0])
+                server.kill()
+        # The second one is spoken with, and talks nonsense.
+        self.assertEqual(codes[0], 77, follower.init.log)
+        self.assertNotEqual(codes[1], 77, follower.init.log)
+
     def test_a_running_follower_stops_believing_and_says_so(self):
         pods = self.tls_set(2, **{"readiness.max_lag": "1s", "readiness.leader_loss": "unready"})
         pods.wait_ready()
