@@ -223,6 +223,12 @@ void raft_log_note_failure(struct repl_raft *r, int code);
  * when there is some (RAFT_ROLE_NO_ROOM until then); where it is the disk, the process ends. */
 void raft_log_settle(struct repl_raft *r);
 
+/* libraft takes back entries that another leader replaced by writing what is left of their segment beside it, and then
+ * removing the old one. A crash between the two leaves both, and libraft does not start with that. Nothing was written
+ * after them yet, so the shorter one goes, as if nothing had been taken back: its leader will have it done again.
+ * Before raft_start(). */
+int raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err);
+
 /* Whether the volume has room for more of the log. */
 bool raft_log_has_room(const struct repl_raft *r);
 

@@ -1,8 +1,13 @@
 /*
  * The log's disk, watched. libraft tells nobody when a follower's log cannot be written: it takes no more entries, for
- * good, and its leader goes on trying. So each append passes through here. On the loop's thread.
+ * good, and its leader goes on trying. So each append passes through here. On the loop's thread. And what a crash may
+ * leave on it that libraft does not start with.
  */
+#include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lib/file.h"
 #include "lib/log.h"
@@ -93,4 +98,43 @@ raft_log_settle(struct repl_raft *r)
 	log_error("the raft log cannot be written: this member takes no part until its volume has room",
 	    LOG_STR("error", r->log_error.text), LOG_STR("dir", r->dir));
 	raft_begin_end(r);
+}
+
+/* --- After a crash --- */
+
+#define INDEX_DIGITS 16 /* a closed segment is named by its first and last index, «%016llu-%016llu» */
+
+static int
+is_closed_segment(const struct dirent *entry)
+{
+	const char *name = entry->d_name;
+
+	return strspn(name, "0123456789") == INDEX_DIGITS && name[INDEX_DIGITS] == '-' &&
+	       strspn(name + INDEX_DIGITS + 1, "0123456789") == INDEX_DIGITS && name[2 * INDEX_DIGITS + 1] == '\0';
+}
+
+int
+raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err)
+{
+	char path[sizeof(r->dir) + 2 * INDEX_DIGITS + 3];
+	struct dirent **names;
+	int n, rc = 0;
+
+	n = scandir(r->dir, &names, is_closed_segment, alphasort);
+	if (n < 0)
+		return sp_error_errno(err, errno, "%s", r->dir);
+	for (int i = 0; rc == 0 && i + 1 < n; i++) {
+		if (strncmp(names[i]->d_name, names[i + 1]->d_name, INDEX_DIGITS) != 0)
+			continue;
+		rc = file_join(path, sizeof(path), r->dir, names[i]->d_name, err);
+		if (rc == 0 && unlink(path) != 0)
+			rc = sp_error_errno(err, errno, "remove %s", path);
+		if (rc == 0)
+			log_info("a crash came while the log was cut short: it has its former end again",
+			    LOG_STR("removed", path));
+	}
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return rc;
 }

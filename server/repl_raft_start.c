@@ -240,6 +240,8 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	if (rc == 0)
 		rc = read_identity(r, err);
 	if (rc == 0)
+		rc = raft_log_undo_truncation(r, err);
+	if (rc == 0)
 		rc = mark_running(r, err);
 	pthread_mutex_unlock(&r->lock);
 	if (rc < 0)

@@ -140,6 +140,27 @@ class Damage(support.PodTest):
         self.assertEqual(pod.server.wait(20), 65)
         return pod.server.log
 
+    def test_a_crash_while_the_log_is_cut_short_costs_nothing(self):
+        """libraft writes what is left of a segment beside it, and removes the old one: what was begun is left out."""
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        for whole in (True, False):
+            pod.server.start()
+            wait_until(lambda: pod.position()["role"] == "leader", 20, "it leads", pods)
+            for n in range(20):
+                self.assertEqual(pod.put(f"key-{n}", b"value").status, 204)
+            seq = pod.position()["seq"]
+            self.assertEqual(pod.server.stop(), 0)
+            segment = max((pod.data_dir / "raft").glob("0*-0*"))
+            first, last = segment.name.split("-")
+            begun = segment.with_name(f"{first}-{int(last) - 1:016}")
+            begun.write_bytes(segment.read_bytes()[: -8 if whole else 100])
+            pod.server.start()
+            wait_until(lambda: pod.position()["role"] == "leader", 20, "it leads", pods)
+            self.assertEqual(pod.position()["seq"], seq)
+            self.assertFalse(begun.exists())
+            self.assertEqual(pod.server.stop(), 0)
+
     def test_a_log_that_ends_before_the_store_is_not_led_with(self):
         """Its next entries would have numbers that the store has passed: they would be answered, and not made."""
         self.assertIn("the log has lost entries", self.start_after(pathlib.Path.unlink, "open-*"))
