@@ -310,6 +310,7 @@ END_TEST
 /* Who gave its position, and half of its snapshot, has data still when it does not answer any more. */
 START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 {
+	snapshot_pack(&snapshot, &donor.pods[2].tar);
 	for (int mode = CONF_MODE_STATIC; mode <= CONF_MODE_RAFT; mode++) {
 		conf.replication_mode = (enum conf_mode)mode;
 		conf.pod.ordinal = 0;
@@ -324,8 +325,6 @@ START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 		donor.pods[2].vanishes = true;
 		donor.pods[2].cut_at = 100000;
 		donor.pods[2].cuts = 1;
-		buf_reset(&donor.pods[2].tar);
-		snapshot_pack(&snapshot, &donor.pods[2].tar);
 		pthread_mutex_unlock(&donor.lock);
 		ck_assert_int_eq(run(), SP_EAGAIN);
 		ck_assert_msg(strstr(err.text, "store-2 may have data") != NULL, "%s", err.text);
