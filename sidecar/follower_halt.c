@@ -87,6 +87,14 @@ follower_digest_mismatch(struct follower *f, const struct sp_error *err)
 	return follower_halt(f, REASON_DIGEST, true, err);
 }
 
+void
+follower_halt_over(struct follower *f, const char *relation)
+{
+	log_info("no longer diverged: sync goes on", LOG_STR("relation", relation));
+	f->halt.on = false;
+	state_set_diverged(f->o.state, NULL);
+}
+
 /* Whether leader or store are others than those that did not fit together. A member's numbers say nothing of that: its
  * log goes on, whatever its content is. */
 static bool
@@ -125,8 +133,6 @@ follower_recheck(struct follower *f)
 	}
 	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(f, &leader))
 		return f->o.recheck_ms;
-	log_info("no longer diverged: sync goes on", LOG_STR("relation", relation_name(relation)));
-	f->halt.on = false;
-	state_set_diverged(f->o.state, NULL);
+	follower_halt_over(f, relation_name(relation));
 	return 0;
 }

@@ -78,6 +78,7 @@ void follower_prove(struct follower *f);
 int64_t follower_halt(struct follower *f, enum sync_reason reason, bool for_content, const struct sp_error *err);
 int64_t follower_digest_mismatch(struct follower *f, const struct sp_error *err);
 int64_t follower_recheck(struct follower *f);
+void follower_halt_over(struct follower *f, const char *relation);
 int64_t follower_reseed(struct follower *f, bool force, const char *why);
 
 #endif

@@ -37,6 +37,11 @@ look_again_in(struct follower *f, int64_t wait_ms)
 static int64_t
 lead(struct follower *f)
 {
+	/* That it leads proves nothing of a store that was found to differ, and there is nobody to compare it with. */
+	if (f->halt.on && f->halt.life == f->life)
+		return look_again_in(f, LOOK_MS);
+	if (f->halt.on)
+		follower_halt_over(f, "a leader that has begun anew");
 	state_set_target(f->o.state, f->life, f->own.raft.applied);
 	prove(f);
 	return look_again_in(f, state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS);

@@ -317,6 +317,29 @@ START_TEST(raft_member__with_another_content_stays_diverged_while_its_log_goes_o
 }
 END_TEST
 
+/* It has nobody to be compared with, and one of the two was wrong: it says so until its server begins anew. */
+START_TEST(raft_member__that_was_found_to_differ_is_not_proven_by_leading)
+{
+	struct sp_error err = { .code = SP_EUNAVAIL };
+
+	toy_put(&leader.store, "k", "good");
+	toy_put(&store, "k", "bad");
+	begin("");
+	follower_turn(follower);
+	member(RAFT_ROLE_LEADER, 101);
+	for (int i = 0; i < 3; i++)
+		follower_turn(follower);
+	ck_assert(!look()->readiness.ready);
+	ck_assert(!state_proven(state));
+	ck_assert_ptr_nonnull(strstr(text_of("history"), "history diverged"));
+	ck_assert_uint_eq(reseeds.calls, 0);
+	state_server_failed(state, &err, clock_mono_ms());
+	for (int i = 0; i < 3; i++)
+		follower_turn(follower);
+	ck_assert(look()->readiness.ready);
+}
+END_TEST
+
 START_TEST(raft_metrics__tell_of_the_member)
 {
 	struct reload_status conf = { .success = true };
@@ -355,6 +378,7 @@ main(void)
 		raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again,
 		raft_member__with_another_content_at_the_same_change_has_diverged,
 		raft_member__with_another_content_stays_diverged_while_its_log_goes_on,
+		raft_member__that_was_found_to_differ_is_not_proven_by_leading,
 		raft_metrics__tell_of_the_member,
 	};
 
