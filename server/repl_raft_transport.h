@@ -4,7 +4,7 @@
  * kernel does, a quarter of an hour for one whose node is gone; ours gives up after a few seconds and connects again.
  * And it takes whoever connects; ours says in its greeting of which cluster it is, and refuses members of another: an
  * address may have been a member's of ours, and be theirs by now. And it tries to reach who has left for good; ours has
- *it forget what it keeps for them, and does not connect to them.
+ * it forget what it keeps for them, and does not connect to them.
  *
  *	raft_transport_init(&t, &loop, "0.0.0.0:9875") … raft_uv_init(&io, &loop, dir, &t.base) …
  *	raft_transport_release(&t);	// after libraft has closed it
