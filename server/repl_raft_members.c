@@ -187,7 +187,7 @@ raft_members_turn(struct repl_raft *r)
 	struct plan_facts f = { .members = members, .self = r->self.id, .max_voters = r->max_voters };
 	bool leads = raft_state(&r->raft) == RAFT_LEADER;
 	enum plan_step step;
-	uint64_t id;
+	uint64_t id = 0;
 
 	if (!leads) {
 		r->change_busy = false;

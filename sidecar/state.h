@@ -48,8 +48,8 @@ bool state_server_failed(struct state *s, const struct sp_error *err, int64_t no
 /* The sync asked the server itself. Returns the life that this position belongs to. */
 uint64_t state_server_told(struct state *s, const struct position *p, int64_t now_ms);
 
-/* The sync is about to have a feed applied: until this is over (or it was applied), the watch may see the store move on.
- * When it moves at another time, it was moved by another hand: that begins a new life. */
+/* The sync is about to have a feed applied: until this is over (or it was applied), the watch may see the store move
+ * on. When it moves at another time, it was moved by another hand: that begins a new life. */
 void state_set_applying(struct state *s, bool applying);
 
 /* The sync applied a feed of `records` and `bytes`; the server stands at `after`. */

@@ -25,7 +25,7 @@ struct state {
 	struct sp_error server_error; /* where not ok */
 	bool own_known;
 	struct position own;
-	bool applying; /* the sync is having a feed applied */
+	bool applying;        /* the sync is having a feed applied */
 	char *server_metrics; /* or NULL */
 	size_t server_metrics_len;
 	char *seed; /* JSON text, or NULL */
