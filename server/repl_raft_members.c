@@ -158,9 +158,11 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 	case PLAN_ADD:
 	case PLAN_STAND_BY:
 	case PLAN_PROMOTE:
-	case PLAN_PROVE:
 		r->change_begun = true;
 		take_step(r, step, id, r->change_contact.raft);
+		return;
+	case PLAN_PROVE: /* no change asks for it */
+		return;
 	}
 }
 
@@ -187,7 +189,7 @@ raft_members_turn(struct repl_raft *r)
 	struct plan_facts f = { .members = members, .self = r->self.id, .max_voters = r->max_voters };
 	bool leads = raft_state(&r->raft) == RAFT_LEADER;
 	enum plan_step step;
-	uint64_t id = 0;
+	uint64_t id;
 
 	if (!leads) {
 		r->change_busy = false;
