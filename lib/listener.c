@@ -339,6 +339,18 @@ set_defaults(struct listener_options *o)
 		o->idle_timeout_s = 60;
 }
 
+/* Who comes after listener_stop() is closed at once. MHD_quiesce_daemon() would be there for that, but in libmicrohttpd
+ * 0.9.75 it and a thread of the pool may both take the socket out of epoll, and the second one ends the process. */
+static enum MHD_Result
+on_accept(void *arg, const struct sockaddr *address, socklen_t len)
+{
+	const struct listener *l = arg;
+
+	(void)address;
+	(void)len;
+	return atomic_load(&l->stopping) ? MHD_NO : MHD_YES;
+}
+
 struct listener *
 listener_new(const struct listener_options *o, struct sp_error *err)
 {
@@ -384,7 +396,7 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	}
 	OPTION(MHD_OPTION_END, 0, NULL);
 #undef OPTION
-	l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+	l->daemon = MHD_start_daemon(flags, 0, on_accept, l, on_access, l, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (l->daemon == NULL) {
 		sp_error_set(err, SP_EIO, "listen on %s: the HTTP library did not start", o->address);
 		goto fail;
@@ -403,10 +415,6 @@ listener_stop(struct listener *l)
 {
 	if (atomic_exchange(&l->stopping, true))
 		return;
-	MHD_quiesce_daemon(l->daemon);
-	/* The library's threads may still have the descriptor in their hands: shut it now, close it when they are gone.
-	 */
-	shutdown(l->fd, SHUT_RDWR);
 	if (l->unix_path[0] != '\0')
 		unlink(l->unix_path);
 }
@@ -422,9 +430,8 @@ listener_free(struct listener *l, int64_t grace_ms)
 	deadline = clock_mono_ms() + grace_ms;
 	while (atomic_load(&l->requests) > 0 && clock_mono_ms() < deadline)
 		clock_sleep_ms(5);
-	MHD_stop_daemon(l->daemon);
+	MHD_stop_daemon(l->daemon); /* and with it the socket */
 	guard_free(l->guard);
-	close(l->fd);
 	free(l);
 }
 

@@ -60,7 +60,8 @@ struct listener_options {
 
 struct listener *listener_new(const struct listener_options *o, struct sp_error *err);
 
-/* Stop accepting. Requests under way are still answered, each with «Connection: close». */
+/* Take no new connections: they are closed at once. Requests under way are still answered, each with «Connection:
+ * close». */
 void listener_stop(struct listener *l);
 
 /* Wait up to grace_ms for the requests under way, close what is left and free. Every suspended request must have been

@@ -152,7 +152,7 @@ static void
 start(const char *address)
 {
 	struct listener_options o = { .address = address,
-		.threads = 2,
+		.threads = 8,
 		.body_budget_bytes = (3 << 20) + (900 << 10),
 		.reply_budget_bytes = reply_budget_bytes,
 		.connection_limit = connection_limit,
@@ -742,6 +742,49 @@ START_TEST(listener_stop__what_is_under_way_is_answered)
 }
 END_TEST
 
+static atomic_bool enough;
+
+static void *
+ask_again_and_again(void *arg)
+{
+	static const char request[] = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	char answer[1000];
+
+	while (!atomic_load(&enough)) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		to.sin_port = htons((uint16_t)atomic_load((atomic_uint *)arg));
+		if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+			while (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 &&
+			       recv(fd, answer, sizeof(answer), 0) > 0 && !atomic_load(&enough))
+				;
+		close(fd);
+	}
+	return NULL;
+}
+
+START_TEST(listener_stop__while_others_ask)
+{
+	pthread_t threads[4];
+	atomic_uint port = 0;
+
+	atomic_store(&enough, false);
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_again_and_again, &port), 0);
+	for (unsigned round = 0; round < 300; round++) {
+		start("127.0.0.1:0");
+		atomic_store(&port, listener_port(listener));
+		clock_sleep_ms(round % 3);
+		listener_free(listener, DEADLINE_MS);
+	}
+	listener = NULL;
+	atomic_store(&enough, true);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+END_TEST
+
 /* Whoever does not finish within the grace is cut off. */
 START_TEST(listener_free__grace_is_bounded)
 {
@@ -857,6 +900,7 @@ main(void)
 		listener__a_chunked_body_takes_of_the_budget_too,
 		request_suspend__is_answered_after_the_resume,
 		listener_stop__what_is_under_way_is_answered,
+		listener_stop__while_others_ask,
 		listener_free__grace_is_bounded,
 		listener_new__a_unix_socket,
 		listener_new__an_address_that_cannot_be_had,
