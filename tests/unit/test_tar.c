@@ -18,18 +18,18 @@ struct pieces {
 	int failure;    /* instead of the end */
 	size_t endless; /* after the end: so many more pieces of zeros */
 	size_t handed;  /* out: bytes asked for so far */
-	char *last;     /* piece, which the next call frees */
 };
 
 static const char zeros[4096];
+static char *last; /* piece handed out; the next call, or the end of the test, frees it */
 
 static int
 next_piece(void *arg, const void **data, size_t *len, struct sp_error *err)
 {
 	struct pieces *p = arg;
 
-	free(p->last);
-	p->last = NULL;
+	free(last);
+	last = NULL;
 	if (p->at == p->len && p->endless > 0) {
 		p->endless--;
 		*data = zeros;
@@ -40,9 +40,9 @@ next_piece(void *arg, const void **data, size_t *len, struct sp_error *err)
 	if (p->at == p->len)
 		return p->failure < 0 ? sp_error_set(err, p->failure, "the wire broke") : 0;
 	*len = p->len - p->at < p->piece ? p->len - p->at : p->piece;
-	*data = p->last = malloc(*len);
-	ck_assert_ptr_nonnull(p->last);
-	memcpy(p->last, p->data + p->at, *len);
+	*data = last = malloc(*len);
+	ck_assert_ptr_nonnull(last);
+	memcpy(last, p->data + p->at, *len);
 	p->at += *len;
 	p->handed += *len;
 	return 1;
@@ -69,7 +69,6 @@ read_all(struct pieces *p, struct buf *list, struct buf *content, struct sp_erro
 	if (rc == 0)
 		ck_assert_int_eq(tar_reader_next(r, &member, err), 0);
 	tar_reader_free(r);
-	free(p->last);
 	return rc;
 }
 
@@ -88,6 +87,8 @@ set_up(void)
 static void
 tear_down(void)
 {
+	free(last);
+	last = NULL;
 	buf_release(&tar);
 	buf_release(&list);
 	buf_release(&content);
@@ -279,7 +280,6 @@ START_TEST(tar_reader__does_not_read_ahead)
 	ck_assert_int_eq(tar_reader_next(r, &member, &err), 1);
 	ck_assert_uint_lt(p.handed, 64u << 10);
 	tar_reader_free(r);
-	free(p.last);
 }
 END_TEST
 
