@@ -31,14 +31,14 @@ class Session(support.PodTest):
             process.wait()
 
     def urls(self, members):
-        return ",".join(f"http://{self.host}:1{n}379" for n in range(1, members + 1))
+        return ",".join(f"http://{self.host}:2{n}379" for n in range(1, members + 1))
 
     def start(self, number, members=3, *more):
         log = open(f"{self.folder.name}/{number}.log", "ab")
         self.addCleanup(log.close)
         self.processes[number] = subprocess.Popen(
             [str(support.BUILD / "seedpod-server"), "--id", str(number), "--cluster", self.urls(members), "--port",
-             f"1{number}380", *more], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+             f"2{number}380", *more], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def curl(self, *arguments):
         """(status, body) of one curl."""
@@ -48,10 +48,10 @@ class Session(support.PodTest):
         return int(status or 0), body
 
     def put(self, number, key, value):
-        return self.curl("-L", "-XPUT", "-d", value, f"http://{self.host}:1{number}380/{key}")[0]
+        return self.curl("-L", "-XPUT", "-d", value, f"http://{self.host}:2{number}380/{key}")[0]
 
     def get(self, number, key):
-        return self.curl("-L", f"http://{self.host}:1{number}380/{key}")
+        return self.curl("-L", f"http://{self.host}:2{number}380/{key}")
 
     def logs(self):
         return "".join(open(f"{self.folder.name}/{n}.log").read()[-3000:] for n in self.processes)
@@ -63,7 +63,7 @@ class Session(support.PodTest):
             raise AssertionError(f"{problem}\n{self.logs()}") from None
 
     def voters(self, number):
-        status, body = self.curl(f"http://{self.host}:1{number}380/v1/members")
+        status, body = self.curl(f"http://{self.host}:2{number}380/v1/members")
         return body.count('"role":"voter"') if status == 200 else 0
 
     def test_a_member_beyond_the_log_says_what_to_do_and_that_helps(self):
@@ -79,7 +79,7 @@ class Session(support.PodTest):
         for n in range(100):
             self.assertEqual(self.put(1, f"key-{n}", "value"), 204)
         self.start(3)
-        self.wait(lambda: '"role":"needs_snapshot"' in self.curl(f"http://{self.host}:13380/v1/position")[1],
+        self.wait(lambda: '"role":"needs_snapshot"' in self.curl(f"http://{self.host}:23380/v1/position")[1],
                   "it says that it needs a snapshot")
         log = pathlib.Path(f"{self.folder.name}/3.log")
         self.wait(lambda: "nobody seeds a cluster on the command line" in log.read_text(), "the log says what to do")
@@ -110,18 +110,18 @@ class Session(support.PodTest):
         self.start(2)
         self.wait(lambda: self.get(2, "my-key") == (200, "foo"), "the second caught up")
         # Add a fourth with POST, then start it.
-        self.wait(lambda: self.curl("-L", "-XPOST", "-d", f"http://{self.host}:14379",
-                                    f"http://{self.host}:11380/4")[0] == 204, "the fourth is announced")
+        self.wait(lambda: self.curl("-L", "-XPOST", "-d", f"http://{self.host}:24379",
+                                    f"http://{self.host}:21380/4")[0] == 204, "the fourth is announced")
         self.start(4, 4, "--join")
         self.wait(lambda: self.voters(1) == 4, "four vote")
         self.wait(lambda: self.get(4, "my-key") == (200, "foo"), "the fourth has it")
         self.assertEqual(self.put(4, "from-four", "bar"), 204)
         # Remove the third with DELETE: it shuts itself down.
-        self.wait(lambda: self.curl("-L", "-XDELETE", f"http://{self.host}:11380/3")[0] in (204, 404), "it is removed")
+        self.wait(lambda: self.curl("-L", "-XDELETE", f"http://{self.host}:21380/3")[0] in (204, 404), "it is removed")
         self.assertEqual(self.processes[3].wait(20 * support.SLOW), 0)
         self.wait(lambda: self.voters(1) == 3, "three vote again")
         self.assertEqual(self.put(2, "my-key", "baz"), 204)
-        status, headers = self.curl("-i", "-XPATCH", f"http://{self.host}:11380/my-key")
+        status, headers = self.curl("-i", "-XPATCH", f"http://{self.host}:21380/my-key")
         self.assertEqual(status, 405)
         self.assertRegex(headers, r"(?m)^Allow: PUT, GET, HEAD, POST, DELETE\r?$")
 
