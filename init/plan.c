@@ -162,13 +162,26 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	out->warn = !p->consistent;
 }
 
-bool
-plan_may_have_data(const struct peer_fact *peer)
+static bool
+may_have_data(const struct peer_fact *peer)
 {
 	const struct peer_answer *a = &peer->answer;
 
 	return !a->has_store && (peer->had_data || a->err.code == SP_EPERM ||
 				    (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
+}
+
+const struct peer_fact *
+plan_silent_peer(const struct facts *f, const struct peer_fact *most)
+{
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (may_have_data(peer) &&
+		    (!peer->had_data || most == NULL || more_advanced(&peer->answer.position, &most->answer.position)))
+			return peer;
+	}
+	return NULL;
 }
 
 size_t
@@ -189,20 +202,6 @@ plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *pe
 	out->code = peer->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
 }
 
-/* One that may know more than `most`, the peer that knows most of those that answer (NULL: none does). */
-static const struct peer_fact *
-silent_peer(const struct facts *f, const struct peer_fact *most)
-{
-	for (size_t i = 0; i < f->peer_count; i++) {
-		const struct peer_fact *peer = &f->peers[i];
-
-		if (plan_may_have_data(peer) &&
-		    (!peer->had_data || most == NULL || more_advanced(&peer->answer.position, &most->answer.position)))
-			return peer;
-	}
-	return NULL;
-}
-
 static void
 leader_with_empty_volume(const struct facts *f, struct plan *out)
 {
@@ -216,7 +215,7 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 		if (most == NULL || more_advanced(&f->peers[i].answer.position, &most->answer.position))
 			most = &f->peers[i];
 	}
-	silent = silent_peer(f, most);
+	silent = plan_silent_peer(f, most);
 	if (!f->grace_over && with_store < f->peer_count) {
 		plan_decide(out, PLAN_WAIT,
 		    "this pod leads, its volume is empty, and %zu of %zu peers have not told a position yet",

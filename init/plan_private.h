@@ -8,10 +8,11 @@
 void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /*
- * Whether a peer that tells no position now may hold what an empty volume lost: it lets nobody in, says what cannot be
- * read, or told of its data earlier in this run.
+ * A peer that tells no position now and may hold what an empty volume lost, or NULL: it lets nobody in, says what
+ * cannot be read, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL:
+ * nobody else tells of data.
  */
-bool plan_may_have_data(const struct peer_fact *peer);
+const struct peer_fact *plan_silent_peer(const struct facts *f, const struct peer_fact *most);
 
 /* How many peers gave no answer at all. That nobody told of data is said together with it. */
 size_t plan_unreached(const struct facts *f);

@@ -153,19 +153,10 @@ with_store(const struct facts *f, struct plan *out)
 	}
 }
 
-static const struct peer_fact *
-silent_peer(const struct facts *f)
-{
-	for (size_t i = 0; i < f->peer_count; i++)
-		if (plan_may_have_data(&f->peers[i]))
-			return &f->peers[i];
-	return NULL;
-}
-
 static void
 with_empty_volume(const struct facts *f, struct plan *out)
 {
-	const struct peer_fact *silent = silent_peer(f);
+	const struct peer_fact *silent = plan_silent_peer(f, NULL);
 	struct strangers s = look_for_strangers(f);
 
 	if (s.other != NULL) {

@@ -32,7 +32,6 @@
 struct doors;
 
 /* What all handlers share; filled by server.c and constant but for the atomics. */
-
 struct api {
 	struct store *store;
 	struct repl *repl;

@@ -12,12 +12,6 @@
  */
 #include "server/repl_raft_internal.h"
 
-static struct repl_raft *
-owner_of(struct raft_io *io)
-{
-	return (struct repl_raft *)((char *)io - offsetof(struct repl_raft, io));
-}
-
 /* --- A leader's side --- */
 
 /* An entry of this term that is on disk here is the last one stored: libraft asks who has that. */
@@ -44,7 +38,7 @@ note_same(struct repl_raft *r, raft_index index)
 static int
 send_message(struct raft_io *io, struct raft_io_send *request, const struct raft_message *m, raft_io_send_cb cb)
 {
-	struct repl_raft *r = owner_of(io);
+	struct repl_raft *r = raft_of_io(io);
 	struct raft_message bounded = *m;
 	struct raft_append_entries_result *result = &bounded.append_entries_result;
 
@@ -65,7 +59,7 @@ send_message(struct raft_io *io, struct raft_io_send *request, const struct raft
 static void
 received(struct raft_io *io, struct raft_message *m)
 {
-	struct repl_raft *r = owner_of(io);
+	struct repl_raft *r = raft_of_io(io);
 	bool appends = m->type == RAFT_IO_APPEND_ENTRIES;
 
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
@@ -87,7 +81,7 @@ received(struct raft_io *io, struct raft_message *m)
 static int
 start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
-	struct repl_raft *r = owner_of(io);
+	struct repl_raft *r = raft_of_io(io);
 
 	r->recv = recv;
 	return r->start(io, msecs, tick, received);

@@ -37,7 +37,7 @@ get_over(struct raft_io_snapshot_get *request, struct raft_snapshot *snapshot, i
 static int
 snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request, raft_io_snapshot_get_cb cb)
 {
-	struct repl_raft *r = (struct repl_raft *)((char *)io - offsetof(struct repl_raft, io));
+	struct repl_raft *r = raft_of_io(io);
 	struct watched_get *w = malloc(sizeof(*w));
 	int rc;
 

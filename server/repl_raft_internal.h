@@ -161,6 +161,13 @@ struct repl_raft {
 	struct http_client *reader_http;
 };
 
+/* Whose `io` libraft calls. */
+static inline struct repl_raft *
+raft_of_io(struct raft_io *io)
+{
+	return (struct repl_raft *)((char *)io - offsetof(struct repl_raft, io));
+}
+
 /* --- repl_raft.c --- */
 
 void job_list_push(struct job_list *l, struct raft_job *j);

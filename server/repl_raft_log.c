@@ -62,7 +62,7 @@ static int
 append(struct raft_io *io, struct raft_io_append *request, const struct raft_entry entries[], unsigned n,
     raft_io_append_cb cb)
 {
-	struct repl_raft *r = (struct repl_raft *)((char *)io - offsetof(struct repl_raft, io));
+	struct repl_raft *r = raft_of_io(io);
 	struct watched_append *w = malloc(sizeof(*w));
 	int rc;
 
