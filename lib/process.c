@@ -39,8 +39,20 @@ set_attributes(posix_spawnattr_t *attributes)
 	return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
+/* Streams that are to be the child's: /dev/null for its input, and these for the rest. */
 static int
-spawn(struct child *child, const char *const *argv, int out_fd, int err_fd)
+set_streams(posix_spawn_file_actions_t *actions, int out_fd, int err_fd)
+{
+	int rc;
+
+	if ((rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
+	    (rc = posix_spawn_file_actions_adddup2(actions, out_fd, STDOUT_FILENO)) != 0)
+		return rc;
+	return posix_spawn_file_actions_adddup2(actions, err_fd, STDERR_FILENO);
+}
+
+int
+process_spawn(const char *const *argv, int out_fd, int err_fd, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -51,13 +63,11 @@ spawn(struct child *child, const char *const *argv, int out_fd, int err_fd)
 	if ((rc = posix_spawnattr_init(&attributes)) != 0)
 		goto out_actions;
 	if ((rc = set_attributes(&attributes)) != 0 ||
-	    (rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
-	    (rc = posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO)) != 0 ||
-	    (rc = posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO)) != 0 ||
+	    (out_fd >= 0 && (rc = set_streams(&actions, out_fd, err_fd)) != 0) ||
 	    (rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1)) != 0)
 		goto out;
 	/* posix_spawn() takes char *const[] and changes nothing. */
-	rc = posix_spawnp(&child->pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
+	rc = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
 out:
 	posix_spawnattr_destroy(&attributes);
 out_actions:
@@ -78,7 +88,7 @@ start(struct child *child, const char *const *argv, struct sp_error *err)
 		close(out_pipe[1]);
 		return rc;
 	}
-	rc = spawn(child, argv, out_pipe[1], err_pipe[1]);
+	rc = process_spawn(argv, out_pipe[1], err_pipe[1], &child->pid);
 	close(out_pipe[1]);
 	close(err_pipe[1]);
 	if (rc != 0) {

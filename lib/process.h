@@ -15,6 +15,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/buf.h"
 #include "lib/error.h"
@@ -33,6 +34,13 @@ struct process_result {
  */
 int process_run(
     const char *const *argv, int64_t timeout_ms, struct buf *out, struct process_result *result, struct sp_error *err);
+
+/*
+ * Only start argv[0]: *pid is the caller's to wait for. Its standard output and error are these descriptors, or, with
+ * -1 for both, its three standard streams are the caller's. 0 or an errno value. In the child nothing else is the
+ * caller's: libcurl does not have its connections closed on exec, and they would stay open when the caller closes them.
+ */
+int process_spawn(const char *const *argv, int out_fd, int err_fd, pid_t *pid);
 
 /* The path of the program `name` beside the running one, where it is there and may be run, else `name` itself. */
 void process_find_beside(const char *name, char *out, size_t size);

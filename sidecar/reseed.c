@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,8 +16,6 @@
 
 #define LOOK_MS       50   /* between two looks at the child */
 #define KILL_AFTER_MS 1000 /* what it has to end in after SIGTERM */
-
-extern char **environ;
 
 /* The reverse of sp_code_exit(), where several codes share an exit code: the one that init means most likely. */
 static int
@@ -46,33 +43,6 @@ code_from_exit(int status)
 	default:
 		return SP_EINTERNAL;
 	}
-}
-
-/* The child starts with no signal blocked or ignored: this process waits for its own in sigwait(). Nor has it our
- * connections, which libcurl does not close on exec: they would stay open when we close them. */
-static int
-spawn(const char *program, char *const *argv, pid_t *pid)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int rc;
-
-	if ((rc = posix_spawn_file_actions_init(&actions)) != 0)
-		return rc;
-	if ((rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1)) != 0 ||
-	    (rc = posix_spawnattr_init(&attr)) != 0)
-		goto out;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	rc = posix_spawnp(pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-out:
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
 }
 
 /* Wait until the child is over, or call->go_on() says no: then end it, first politely. True where it ended by itself.
@@ -104,7 +74,7 @@ reseed_run_child(const char *program, char *const *argv, const struct reseed_cal
 	pid_t pid;
 	int rc;
 
-	rc = spawn(program, argv, &pid);
+	rc = process_spawn((const char *const *)argv, -1, -1, &pid);
 	if (rc != 0)
 		return sp_error_errno(err, rc, "run %s", program);
 	if (!wait_for_child(pid, call, &status))
