@@ -34,29 +34,39 @@ class ControlSocket(support.PodTest):
         """Whoever shares a thread of the server's with it, as the sidecar's looks may, is answered all the same."""
         pod = self.pod_set(1).leader
         pod.load(((f"key-{n:06d}", "value") for n in range(300000)), batch=50000)
-        answered, over = [0] * 16, threading.Event()
+        lookers, over = 16, threading.Event()
+        asked, waited = [0] * lookers, [0.0] * lookers  # by each: how often, and how long at most for an answer
 
         def look(number):
             with support.podset.Client("", 0, unix=pod.control_socket) as client:
-                while not over.is_set():
+                while not over.wait(0.002):
+                    began = time.monotonic()
                     client.ask("GET", "/position")
-                    answered[number] += 1
+                    waited[number] = max(waited[number], time.monotonic() - began)
+                    asked[number] += 1
 
-        threads = [threading.Thread(target=look, args=(n,)) for n in range(len(answered))]
+        def all_are_answered():
+            had = list(asked)
+            wait_until(lambda: all(now > then for now, then in zip(asked, had)), 20, "each has an answer", pod)
+
+        threads = [threading.Thread(target=look, args=(n,)) for n in range(lookers)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: min(answered) > 0, 20, "all are connected")
-        fewest = []
-        for _ in range(4):  # each on another thread, perhaps
-            before = list(answered)
+        shares = []
+        for _ in range(7):  # each on another thread, perhaps
+            all_are_answered()
+            waited[:] = [0.0] * lookers
+            began = time.monotonic()
             digest = pod.ask_control("GET", "/digest").json()
-            fewest.append(min(after - had for after, had in zip(answered, before)))
+            took = time.monotonic() - began
+            all_are_answered()
+            shares.append(max(waited) / took)
             self.assertEqual(digest["digest"], pod.position()["digest"])
         over.set()
         for thread in threads:
             thread.join()
-        print(f"# answers during a digest to who had the fewest: {fewest}")
-        self.assertGreater(min(fewest), 3)
+        print(f"# who waited longest did for this share of a digest's time: {[round(share, 2) for share in shares]}")
+        self.assertLess(sorted(shares)[-3], 0.8)  # in one or two, the machine had other things to do
 
 
 class FullVolume(support.PodTest):
