@@ -12,6 +12,7 @@
 #endif
 
 #include "lib/error.h"
+#include "lib/le.h"
 
 struct digest_stream {
 	XXH3_state_t *state;
@@ -40,10 +41,8 @@ digest_of_record(const void *key, size_t key_len, uint64_t seq, const void *valu
 	struct digest_stream *s;
 	struct digest d;
 
-	for (int i = 0; i < 8; i++)
-		flat[i] = (unsigned char)(seq >> (8 * i));
-	for (int i = 0; i < 4; i++)
-		flat[8 + i] = (unsigned char)(key_len >> (8 * i));
+	le_put(flat, seq, 8);
+	le_put(flat + 8, key_len, 4);
 	if (key_len + value_len <= RECORD_ON_STACK) {
 		memcpy(flat + 12, key, key_len);
 		if (value_len > 0)

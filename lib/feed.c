@@ -4,6 +4,8 @@
 
 #include <uuid.h>
 
+#include "lib/le.h"
+
 static const char magic[8] = { 'S', 'P', 'F', 'E', 'E', 'D', '1', '\n' };
 
 #define HEADER_FIXED (sizeof(magic) + 16 + 8 + 8 + 8 + 2)
@@ -16,23 +18,6 @@ static const char magic[8] = { 'S', 'P', 'F', 'E', 'E', 'D', '1', '\n' };
 /* JSON's whole numbers end here (as jansson reads them): a position beyond could be told to nobody. */
 #define NUMBER_MAX ((uint64_t)INT64_MAX)
 
-static void
-store_le(unsigned char *out, uint64_t value, int bytes)
-{
-	for (int i = 0; i < bytes; i++)
-		out[i] = (unsigned char)(value >> (8 * i));
-}
-
-static uint64_t
-load_le(const unsigned char *in, int bytes)
-{
-	uint64_t value = 0;
-
-	for (int i = bytes - 1; i >= 0; i--)
-		value = value << 8 | in[i];
-	return value;
-}
-
 int
 feed_write_header(struct buf *out, const struct position *leader, uint64_t since)
 {
@@ -44,14 +29,14 @@ feed_write_header(struct buf *out, const struct position *leader, uint64_t since
 	p += sizeof(magic);
 	if (uuid_parse(leader->cluster, p) != 0)
 		memset(p, 0, 16);
-	store_le(p + 16, leader->epoch, 8);
-	store_le(p + 24, since, 8);
-	store_le(p + 32, leader->horizon, 8);
-	store_le(p + 40, leader->history_count, 2);
+	le_put(p + 16, leader->epoch, 8);
+	le_put(p + 24, since, 8);
+	le_put(p + 32, leader->horizon, 8);
+	le_put(p + 40, leader->history_count, 2);
 	rc = buf_add(out, fixed, sizeof(fixed));
 	for (size_t i = 0; rc == 0 && i < leader->history_count; i++) {
-		store_le(pair, leader->history[i].epoch, 8);
-		store_le(pair + 8, leader->history[i].since, 8);
+		le_put(pair, leader->history[i].epoch, 8);
+		le_put(pair + 8, leader->history[i].since, 8);
 		rc = buf_add(out, pair, sizeof(pair));
 	}
 	return rc;
@@ -63,9 +48,9 @@ feed_write_put(struct buf *out, uint64_t seq, const void *key, size_t key_len, c
 	unsigned char fixed[PUT_FIXED] = { 'P' };
 	int rc;
 
-	store_le(fixed + 1, key_len, 2);
-	store_le(fixed + 3, value_len, 4);
-	store_le(fixed + 7, seq, 8);
+	le_put(fixed + 1, key_len, 2);
+	le_put(fixed + 3, value_len, 4);
+	le_put(fixed + 7, seq, 8);
 	rc = buf_reserve(out, sizeof(fixed) + key_len + value_len);
 	if (rc < 0)
 		return rc;
@@ -80,8 +65,8 @@ feed_write_delete(struct buf *out, uint64_t seq, const void *key, size_t key_len
 	unsigned char fixed[DELETE_FIXED] = { 'D' };
 	int rc;
 
-	store_le(fixed + 1, key_len, 2);
-	store_le(fixed + 3, seq, 8);
+	le_put(fixed + 1, key_len, 2);
+	le_put(fixed + 3, seq, 8);
 	rc = buf_reserve(out, sizeof(fixed) + key_len);
 	if (rc < 0)
 		return rc;
@@ -94,9 +79,9 @@ feed_write_cut(struct buf *out, const struct position *leader)
 {
 	unsigned char cut[CUT_BYTES] = { 'C' };
 
-	store_le(cut + 1, leader->seq, 8);
+	le_put(cut + 1, leader->seq, 8);
 	digest_to_bytes(leader->digest, cut + 9);
-	store_le(cut + 9 + DIGEST_BYTES, leader->keys, 8);
+	le_put(cut + 9 + DIGEST_BYTES, leader->keys, 8);
 	return buf_add(out, cut, sizeof(cut));
 }
 
@@ -105,7 +90,7 @@ feed_write_more(struct buf *out, uint64_t leader_seq)
 {
 	unsigned char more[MORE_BYTES] = { 'M' };
 
-	store_le(more + 1, leader_seq, 8);
+	le_put(more + 1, leader_seq, 8);
 	return buf_add(out, more, sizeof(more));
 }
 
@@ -114,7 +99,7 @@ feed_write_end(struct buf *out, uint32_t records)
 {
 	unsigned char end[END_BYTES] = { 'E' };
 
-	store_le(end + 1, records, 4);
+	le_put(end + 1, records, 4);
 	digest_to_bytes(digest_of(out->data, out->len), end + 5);
 	return buf_add(out, end, sizeof(end));
 }
@@ -149,10 +134,10 @@ scan_header(struct scan *s, struct feed_info *f)
 	if (memcmp(p, magic, sizeof(magic)) != 0)
 		return sp_error_set(s->err, SP_EBADDATA, "feed: does not begin with SPFEED1");
 	uuid_unparse_lower(p + 8, f->cluster);
-	f->epoch = load_le(p + 24, 8);
-	f->since = load_le(p + 32, 8);
-	f->horizon = load_le(p + 40, 8);
-	f->history_count = load_le(p + 48, 2);
+	f->epoch = le_get(p + 24, 8);
+	f->since = le_get(p + 32, 8);
+	f->horizon = le_get(p + 40, 8);
+	f->history_count = le_get(p + 48, 2);
 	s->at = HEADER_FIXED;
 	if (f->history_count == 0 || f->history_count > POSITION_HISTORY_MAX)
 		return sp_error_set(s->err, SP_EBADDATA, "feed: history of %zu epochs; 1 to %d are allowed",
@@ -161,8 +146,8 @@ scan_header(struct scan *s, struct feed_info *f)
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < f->history_count; i++, s->at += 16) {
-		f->history[i].epoch = load_le(s->data + s->at, 8);
-		f->history[i].since = load_le(s->data + s->at + 8, 8);
+		f->history[i].epoch = le_get(s->data + s->at, 8);
+		f->history[i].since = le_get(s->data + s->at + 8, 8);
 		if (i > 0 &&
 		    (f->history[i].epoch <= f->history[i - 1].epoch || f->history[i].since < f->history[i - 1].since))
 			return sp_error_set(
@@ -186,9 +171,9 @@ scan_record(struct scan *s, struct feed_info *f)
 	rc = need(s, fixed, "record");
 	if (rc < 0)
 		return rc;
-	key_len = load_le(s->data + s->at + 1, 2);
-	value_len = put ? load_le(s->data + s->at + 3, 4) : 0;
-	seq = load_le(s->data + s->at + (put ? 7 : 3), 8);
+	key_len = le_get(s->data + s->at + 1, 2);
+	value_len = put ? le_get(s->data + s->at + 3, 4) : 0;
+	seq = le_get(s->data + s->at + (put ? 7 : 3), 8);
 	if (key_len == 0 || key_len > FEED_KEY_MAX)
 		return sp_error_set(s->err, SP_EBADDATA, "feed: key of %zu bytes at byte %zu; 1 to %d are allowed",
 		    key_len, s->at, FEED_KEY_MAX);
@@ -235,10 +220,10 @@ scan_close(struct scan *s, struct feed_info *f)
 	rc = need(s, f->cut ? CUT_BYTES : MORE_BYTES, "cut");
 	if (rc < 0)
 		return rc;
-	f->seq = load_le(s->data + s->at + 1, 8);
+	f->seq = le_get(s->data + s->at + 1, 8);
 	if (f->cut) {
 		f->digest = digest_from_bytes(s->data + s->at + 9);
-		f->keys = load_le(s->data + s->at + 9 + DIGEST_BYTES, 8);
+		f->keys = le_get(s->data + s->at + 9 + DIGEST_BYTES, 8);
 	}
 	if (f->seq < f->last_seq)
 		return sp_error_set(s->err, SP_EBADDATA,
@@ -261,7 +246,7 @@ scan_end(struct scan *s, const struct feed_info *f)
 	if (end[0] != 'E' || s->len - s->at != END_BYTES)
 		return sp_error_set(
 		    s->err, SP_EBADDATA, "feed: no end where one is due, at byte %zu of %zu", s->at, s->len);
-	records = (uint32_t)load_le(end + 1, 4);
+	records = (uint32_t)le_get(end + 1, 4);
 	if (records != f->records)
 		return sp_error_set(s->err, SP_EBADDATA, "feed: says %u records, holds %u", records, f->records);
 	if (!digest_equal(digest_of(s->data, s->at), digest_from_bytes(end + 5)))
@@ -296,15 +281,15 @@ feed_next(const void *data, size_t len, size_t *cursor, struct feed_record *out)
 	bool put;
 
 	if (*cursor == 0)
-		*cursor = HEADER_FIXED + load_le((const unsigned char *)data + 48, 2) * 16;
+		*cursor = HEADER_FIXED + le_get((const unsigned char *)data + 48, 2) * 16;
 	p = (const unsigned char *)data + *cursor;
 	if (*cursor >= len || (p[0] != 'P' && p[0] != 'D'))
 		return 0;
 	put = p[0] == 'P';
 	out->is_delete = !put;
-	out->key_len = load_le(p + 1, 2);
-	out->value_len = put ? load_le(p + 3, 4) : 0;
-	out->seq = load_le(p + (put ? 7 : 3), 8);
+	out->key_len = le_get(p + 1, 2);
+	out->value_len = put ? le_get(p + 3, 4) : 0;
+	out->seq = le_get(p + (put ? 7 : 3), 8);
 	out->key = p + (put ? PUT_FIXED : DELETE_FIXED);
 	out->value = (const unsigned char *)out->key + out->key_len;
 	*cursor += (put ? PUT_FIXED : DELETE_FIXED) + out->key_len + out->value_len;

@@ -9,6 +9,7 @@
 
 #include "lib/fault.h"
 #include "lib/file.h"
+#include "lib/le.h"
 #include "server/journal_layout.h"
 
 /* Zeros are written ahead in such steps, so that a group changes no metadata of the file system. */
@@ -54,8 +55,8 @@ journal_add_op(struct buf *ops, const struct journal_op *op)
 	int rc;
 
 	head[0] = op->is_delete;
-	journal_put_le(head + 1, op->key_len, 2);
-	journal_put_le(head + 3, op->value_len, 4);
+	le_put(head + 1, op->key_len, 2);
+	le_put(head + 3, op->value_len, 4);
 	rc = buf_add(ops, head, sizeof(head));
 	if (rc == 0)
 		rc = buf_add(ops, op->key, op->key_len);
@@ -76,7 +77,7 @@ write_file_head(struct journal *j, struct sp_error *err)
 	if (getrandom(j->salt, sizeof(j->salt), 0) != (ssize_t)sizeof(j->salt))
 		return sp_error_errno(err, errno, "random numbers");
 	memcpy(page, journal_file_magic, sizeof(journal_file_magic));
-	journal_put_le(page + 8, JOURNAL_FORMAT, 4);
+	le_put(page + 8, JOURNAL_FORMAT, 4);
 	memcpy(page + JOURNAL_SALT_AT, j->salt, sizeof(j->salt));
 	if (write_at(j->fd, page, sizeof(page), 0, err) < 0)
 		return err->code;
@@ -178,13 +179,13 @@ static void
 pack_head(const struct journal *j, const struct journal_group *g, size_t len, unsigned char *p)
 {
 	memcpy(p, journal_group_magic, sizeof(journal_group_magic));
-	journal_put_le(p + 4, len, 4);
-	journal_put_le(p + 8, j->generation, 8);
-	journal_put_le(p + 16, j->index, 8);
-	journal_put_le(p + 24, g->base_seq, 8);
-	journal_put_le(p + 32, g->seq, 8);
-	journal_put_le(p + 40, g->epoch, 8);
-	journal_put_le(p + 48, g->keys, 8);
+	le_put(p + 4, len, 4);
+	le_put(p + 8, j->generation, 8);
+	le_put(p + 16, j->index, 8);
+	le_put(p + 24, g->base_seq, 8);
+	le_put(p + 32, g->seq, 8);
+	le_put(p + 40, g->epoch, 8);
+	le_put(p + 48, g->keys, 8);
 	memcpy(p + 56, g->cluster, 16);
 	digest_to_bytes(g->base_digest, p + 72);
 	digest_to_bytes(g->digest, p + 88);

@@ -28,23 +28,6 @@
 static const unsigned char journal_file_magic[8] = { 's', 'p', 'j', 'o', 'u', 'r', 'n', 'l' };
 static const unsigned char journal_group_magic[4] = { 's', 'p', 'j', 'g' };
 
-static inline void
-journal_put_le(unsigned char *out, uint64_t value, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		out[i] = (unsigned char)(value >> (8 * i));
-}
-
-static inline uint64_t
-journal_get_le(const unsigned char *in, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = bytes; i > 0; i--)
-		value = value << 8 | in[i - 1];
-	return value;
-}
-
 static inline off_t
 journal_area_offset(unsigned area)
 {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/file.h"
+#include "lib/le.h"
 #include "server/journal_layout.h"
 
 #define PATH_BYTES 4096
@@ -20,8 +21,8 @@ journal_next_op(const void *ops, size_t len, size_t *at, struct journal_op *out)
 	if (left < JOURNAL_OP_HEAD_BYTES || p[0] > 1)
 		return SP_EBADDATA;
 	*out = (struct journal_op){ .is_delete = p[0] == 1, .key = p + JOURNAL_OP_HEAD_BYTES };
-	out->key_len = (size_t)journal_get_le(p + 1, 2);
-	out->value_len = (size_t)journal_get_le(p + 3, 4);
+	out->key_len = le_get(p + 1, 2);
+	out->value_len = le_get(p + 3, 4);
 	out->value = p + JOURNAL_OP_HEAD_BYTES + out->key_len;
 	if (out->key_len == 0 || out->key_len + out->value_len > left - JOURNAL_OP_HEAD_BYTES)
 		return SP_EBADDATA;
@@ -48,25 +49,25 @@ group_at(const struct area *a, size_t at, uint64_t *generation, uint64_t *index)
 
 	if (a->len - at < JOURNAL_HEAD_BYTES || memcmp(p, journal_group_magic, sizeof(journal_group_magic)) != 0)
 		return -1;
-	len = (size_t)journal_get_le(p + 4, 4);
+	len = le_get(p + 4, 4);
 	if (len > JOURNAL_GROUP_BYTES || len > a->len - at - JOURNAL_HEAD_BYTES)
 		return -1;
 	memcpy(said, p + JOURNAL_CHECKSUM_AT, sizeof(said));
 	memcpy(p + JOURNAL_CHECKSUM_AT, a->salt, DIGEST_BYTES);
 	ok = digest_equal(digest_from_bytes(said), digest_of(p, JOURNAL_HEAD_BYTES + len));
 	memcpy(p + JOURNAL_CHECKSUM_AT, said, sizeof(said));
-	*generation = journal_get_le(p + 8, 8);
-	*index = journal_get_le(p + 16, 8);
+	*generation = le_get(p + 8, 8);
+	*index = le_get(p + 16, 8);
 	return ok ? (int64_t)len : -1;
 }
 
 static int
 visit_group(const unsigned char *p, size_t len, journal_visit visit, void *arg, struct sp_error *err)
 {
-	struct journal_group g = { .base_seq = journal_get_le(p + 24, 8),
-		.seq = journal_get_le(p + 32, 8),
-		.epoch = journal_get_le(p + 40, 8),
-		.keys = journal_get_le(p + 48, 8),
+	struct journal_group g = { .base_seq = le_get(p + 24, 8),
+		.seq = le_get(p + 32, 8),
+		.epoch = le_get(p + 40, 8),
+		.keys = le_get(p + 48, 8),
 		.base_digest = digest_from_bytes(p + 72),
 		.digest = digest_from_bytes(p + 88) };
 
@@ -157,9 +158,9 @@ read_file_head(int fd, unsigned char head[JOURNAL_FILE_HEAD_BYTES], struct sp_er
 		return 0;
 	if (n < JOURNAL_FILE_HEAD_BYTES || memcmp(head, journal_file_magic, sizeof(journal_file_magic)) != 0)
 		return sp_error_set(err, SP_EBADDATA, "not a journal");
-	if (journal_get_le(head + 8, 4) != JOURNAL_FORMAT)
+	if (le_get(head + 8, 4) != JOURNAL_FORMAT)
 		return sp_error_set(err, SP_EBADDATA, "a journal of format %u; this program knows format %d",
-		    (unsigned)journal_get_le(head + 8, 4), JOURNAL_FORMAT);
+		    (unsigned)le_get(head + 8, 4), JOURNAL_FORMAT);
 	return 1;
 }
 

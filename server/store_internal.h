@@ -146,9 +146,6 @@ void record_header_pack(const struct record_header *h, unsigned char out[RECORD_
 /* SP_EBADDATA where the bytes are too few. */
 int record_header_unpack(const MDB_val *v, struct record_header *out);
 
-void store_le64(unsigned char out[8], uint64_t value);
-uint64_t store_from_le64(const unsigned char in[8]);
-
 /* Read and write meta's records. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
 int meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err);
 int meta_put(struct store *s, MDB_txn *txn, const struct meta *m);

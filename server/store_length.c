@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/le.h"
 #include "server/store_internal.h"
 #include "server/store_layout.h"
 
@@ -28,16 +29,6 @@ struct walk {
 	uint64_t missing;   /* of those between, how many are not known to be free */
 	unsigned char *known;
 };
-
-static uint64_t
-load(const unsigned char *p, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = bytes; i > 0; i--)
-		value = value << 8 | p[i - 1];
-	return value;
-}
 
 /* Read exactly len bytes. False where the file has them not. */
 static bool
@@ -62,7 +53,7 @@ mark_list(struct walk *w, uint64_t offset, uint64_t len)
 
 	if (len < 8 || !read_at(w, offset, numbers, 8))
 		return false;
-	count = load(numbers, 8);
+	count = le_get(numbers, 8);
 	if (count > len / 8 - 1)
 		return false;
 	for (uint64_t at = 0; at < count; at += LIST_PIECE) {
@@ -71,7 +62,7 @@ mark_list(struct walk *w, uint64_t offset, uint64_t len)
 		if (!read_at(w, offset + 8 + at * 8, numbers, n * 8))
 			return false;
 		for (size_t i = 0; i < n; i++) {
-			pgno = load(numbers + i * 8, 8);
+			pgno = le_get(numbers + i * 8, 8);
 			if (pgno < w->first || pgno >= w->end || w->known[pgno - w->first] != 0)
 				continue;
 			w->known[pgno - w->first] = 1;
@@ -87,18 +78,18 @@ static bool walk_page(struct walk *w, uint64_t pgno, unsigned depth);
 static bool
 walk_node(struct walk *w, const unsigned char *page, uint64_t pgno, size_t at, unsigned depth)
 {
-	bool branch = (load(page + PAGE_FLAGS, 2) & PAGE_BRANCH) != 0;
-	uint64_t low = load(page + at + NODE_LOW, 2) | load(page + at + NODE_HIGH, 2) << 16;
-	uint64_t flags = load(page + at + NODE_FLAGS, 2);
-	size_t data = at + NODE_HEADER_BYTES + load(page + at + NODE_KEY_LEN, 2);
+	bool branch = (le_get(page + PAGE_FLAGS, 2) & PAGE_BRANCH) != 0;
+	uint64_t low = le_get(page + at + NODE_LOW, 2) | le_get(page + at + NODE_HIGH, 2) << 16;
+	uint64_t flags = le_get(page + at + NODE_FLAGS, 2);
+	size_t data = at + NODE_HEADER_BYTES + le_get(page + at + NODE_KEY_LEN, 2);
 
 	if (branch)
 		return walk_page(w, low | flags << 32, depth + 1);
 	if ((flags & NODE_OVERFLOW) == 0)
 		return data + low <= w->page_size && mark_list(w, pgno * w->page_size + data, low);
-	if (data + 8 > w->page_size || load(page + data, 8) >= w->end)
+	if (data + 8 > w->page_size || le_get(page + data, 8) >= w->end)
 		return false;
-	return mark_list(w, load(page + data, 8) * w->page_size + PAGE_HEADER_BYTES, low);
+	return mark_list(w, le_get(page + data, 8) * w->page_size + PAGE_HEADER_BYTES, low);
 }
 
 /* Mark what the free list's tree names from this page down. False where it is not whole. */
@@ -113,11 +104,11 @@ walk_page(struct walk *w, uint64_t pgno, unsigned depth)
 		return false;
 	page = malloc(w->page_size);
 	ok = page != NULL && read_at(w, pgno * w->page_size, page, w->page_size) &&
-	     (load(page + PAGE_FLAGS, 2) & (PAGE_BRANCH | PAGE_LEAF)) != 0;
-	lower = ok ? load(page + PAGE_LOWER, 2) : 0;
+	     (le_get(page + PAGE_FLAGS, 2) & (PAGE_BRANCH | PAGE_LEAF)) != 0;
+	lower = ok ? le_get(page + PAGE_LOWER, 2) : 0;
 	ok = ok && lower <= w->page_size;
 	for (size_t i = PAGE_HEADER_BYTES; ok && i + 2 <= lower; i += 2) {
-		at = load(page + i, 2);
+		at = le_get(page + i, 2);
 		ok = at + NODE_HEADER_BYTES <= w->page_size && walk_node(w, page, pgno, at, depth);
 	}
 	free(page);
@@ -131,10 +122,10 @@ free_list_covers(struct walk *w, size_t txnid)
 	unsigned char meta[META_END];
 	uint64_t root;
 
-	if (!read_at(w, (txnid & 1) * w->page_size, meta, sizeof(meta)) || load(meta + META_MAGIC, 4) != LMDB_MAGIC ||
-	    load(meta + META_VERSION, 4) != LMDB_VERSION || load(meta + META_TXNID, 8) != txnid)
+	if (!read_at(w, (txnid & 1) * w->page_size, meta, sizeof(meta)) || le_get(meta + META_MAGIC, 4) != LMDB_MAGIC ||
+	    le_get(meta + META_VERSION, 4) != LMDB_VERSION || le_get(meta + META_TXNID, 8) != txnid)
 		return false;
-	root = load(meta + META_FREE_ROOT, 8);
+	root = le_get(meta + META_FREE_ROOT, 8);
 	return root != NO_PAGE && walk_page(w, root, 1) && w->missing == 0;
 }
 
@@ -145,15 +136,15 @@ store_newer_meta(int fd, unsigned char *meta)
 	struct walk file = { .fd = fd };
 	uint64_t page_size;
 
-	if (!read_at(&file, 0, meta, META_END) || load(meta + META_MAGIC, 4) != LMDB_MAGIC)
+	if (!read_at(&file, 0, meta, META_END) || le_get(meta + META_MAGIC, 4) != LMDB_MAGIC)
 		return false;
-	page_size = load(meta + META_PAGE_SIZE, 4);
+	page_size = le_get(meta + META_PAGE_SIZE, 4);
 	if (page_size == 0 || !read_at(&file, page_size, second, sizeof(second)) ||
-	    load(second + META_MAGIC, 4) != LMDB_MAGIC)
+	    le_get(second + META_MAGIC, 4) != LMDB_MAGIC)
 		return false;
-	if (load(second + META_TXNID, 8) > load(meta + META_TXNID, 8))
+	if (le_get(second + META_TXNID, 8) > le_get(meta + META_TXNID, 8))
 		memcpy(meta, second, sizeof(second));
-	return load(meta + META_PAGE_SIZE, 4) != 0;
+	return le_get(meta + META_PAGE_SIZE, 4) != 0;
 }
 
 int
@@ -175,17 +166,17 @@ store_check_head(const char *dir, struct sp_error *err)
 	if (!known)
 		return 0;
 	/* A page is in the file, or named in its free list, which takes eight bytes. */
-	page_size = load(meta + META_PAGE_SIZE, 4);
+	page_size = le_get(meta + META_PAGE_SIZE, 4);
 	pages = (uint64_t)st.st_size / page_size + (uint64_t)st.st_size / 8;
-	last = load(meta + META_LAST_PG, 8);
-	if (last < pages && load(meta + META_MAP_SIZE, 8) <= MAP_BYTES_MAX)
+	last = le_get(meta + META_LAST_PG, 8);
+	if (last < pages && le_get(meta + META_MAP_SIZE, 8) <= MAP_BYTES_MAX)
 		return 0;
 	return sp_error_set(err, SP_EBADDATA,
 	    "%s: is %llu bytes long, but says that its last page is number %llu and its map %llu bytes: damaged, or "
 	    "cut "
 	    "short",
 	    path, (unsigned long long)st.st_size, (unsigned long long)last,
-	    (unsigned long long)load(meta + META_MAP_SIZE, 8));
+	    (unsigned long long)le_get(meta + META_MAP_SIZE, 8));
 }
 
 int

@@ -3,6 +3,7 @@
 
 #include <uuid.h>
 
+#include "lib/le.h"
 #include "server/store_internal.h"
 
 #define STATE_KEY     "state"
@@ -17,27 +18,10 @@
 static const unsigned char state_magic[8] = "seedpod";
 
 void
-store_le64(unsigned char out[8], uint64_t value)
-{
-	for (int i = 0; i < 8; i++)
-		out[i] = (unsigned char)(value >> (8 * i));
-}
-
-uint64_t
-store_from_le64(const unsigned char in[8])
-{
-	uint64_t value = 0;
-
-	for (int i = 7; i >= 0; i--)
-		value = value << 8 | in[i];
-	return value;
-}
-
-void
 record_header_pack(const struct record_header *h, unsigned char out[RECORD_HEADER_BYTES])
 {
-	store_le64(out, h->seq);
-	store_le64(out + 8, h->flags); /* the upper half is the reserved word */
+	le_put(out, h->seq, 8);
+	le_put(out + 8, h->flags, 8); /* the upper half is the reserved word */
 	digest_to_bytes(h->hash, out + 16);
 }
 
@@ -48,8 +32,8 @@ record_header_unpack(const MDB_val *v, struct record_header *out)
 
 	if (v->mv_size < RECORD_HEADER_BYTES)
 		return SP_EBADDATA;
-	out->seq = store_from_le64(p);
-	out->flags = (uint32_t)store_from_le64(p + 8);
+	out->seq = le_get(p, 8);
+	out->flags = (uint32_t)le_get(p + 8, 8);
 	out->hash = digest_from_bytes(p + 16);
 	return 0;
 }
@@ -61,8 +45,8 @@ put_applied(struct store *s, MDB_txn *txn, const struct meta *m)
 	MDB_val key = { .mv_size = strlen(APPLIED_KEY), .mv_data = APPLIED_KEY };
 	MDB_val value = { .mv_size = sizeof(bytes), .mv_data = bytes };
 
-	store_le64(bytes, m->applied_index);
-	store_le64(bytes + 8, m->applied_term);
+	le_put(bytes, m->applied_index, 8);
+	le_put(bytes + 8, m->applied_term, 8);
 	return mdb_put(txn, s->meta, &key, &value, 0);
 }
 
@@ -93,8 +77,8 @@ get_applied(struct store *s, MDB_txn *txn, struct meta *m, struct sp_error *err)
 		return store_error(err, rc, "%s: read the store's state", s->dir);
 	if (value.mv_size != APPLIED_BYTES)
 		return sp_error_set(err, SP_EBADDATA, "%s: the store's applied index is damaged", s->dir);
-	m->applied_index = store_from_le64(value.mv_data);
-	m->applied_term = store_from_le64((unsigned char *)value.mv_data + 8);
+	m->applied_index = le_get(value.mv_data, 8);
+	m->applied_term = le_get((unsigned char *)value.mv_data + 8, 8);
 	return 0;
 }
 
@@ -109,18 +93,18 @@ meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
 	int rc;
 
 	memcpy(p, state_magic, sizeof(state_magic));
-	store_le64(p + 8, STORE_FORMAT | flags << 32);
+	le_put(p + 8, STORE_FORMAT | flags << 32, 8);
 	memcpy(p + 16, m->cluster, 16);
-	store_le64(p + 32, m->epoch);
-	store_le64(p + 40, m->seq);
+	le_put(p + 32, m->epoch, 8);
+	le_put(p + 40, m->seq, 8);
 	digest_to_bytes(m->digest, p + 48);
-	store_le64(p + 64, m->keys);
-	store_le64(p + 72, m->horizon);
-	store_le64(p + 80, m->history_count);
+	le_put(p + 64, m->keys, 8);
+	le_put(p + 72, m->horizon, 8);
+	le_put(p + 80, m->history_count, 8);
 	p += STATE_FIXED_BYTES;
 	for (size_t i = 0; i < m->history_count; i++, p += 16) {
-		store_le64(p, m->history[i].epoch);
-		store_le64(p + 8, m->history[i].since);
+		le_put(p, m->history[i].epoch, 8);
+		le_put(p + 8, m->history[i].since, 8);
 	}
 	value.mv_size = (size_t)(p - bytes);
 	rc = mdb_put(txn, s->meta, &key, &value, 0);
@@ -142,7 +126,7 @@ meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err)
 	p = value.mv_data;
 	if (value.mv_size < STATE_FIXED_BYTES || memcmp(p, state_magic, sizeof(state_magic)) != 0)
 		return sp_error_set(err, SP_EBADDATA, "%s: not a seedpod store", s->dir);
-	word = store_from_le64(p + 8);
+	word = le_get(p + 8, 8);
 	if ((uint32_t)word != STORE_FORMAT)
 		return sp_error_set(err, SP_EBADDATA, "%s: a store of format %u; this program knows format %d", s->dir,
 		    (uint32_t)word, STORE_FORMAT);
@@ -150,18 +134,18 @@ meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err)
 	out->consistent = (word >> 32 & STATE_CONSISTENT) != 0;
 	out->writer = (word >> 32 & STATE_WRITER) != 0;
 	memcpy(out->cluster, p + 16, 16);
-	out->epoch = store_from_le64(p + 32);
-	out->seq = store_from_le64(p + 40);
+	out->epoch = le_get(p + 32, 8);
+	out->seq = le_get(p + 40, 8);
 	out->digest = digest_from_bytes(p + 48);
-	out->keys = store_from_le64(p + 64);
-	out->horizon = store_from_le64(p + 72);
-	out->history_count = store_from_le64(p + 80);
+	out->keys = le_get(p + 64, 8);
+	out->horizon = le_get(p + 72, 8);
+	out->history_count = le_get(p + 80, 8);
 	if (out->history_count > POSITION_HISTORY_MAX || value.mv_size != STATE_FIXED_BYTES + out->history_count * 16)
 		return sp_error_set(err, SP_EBADDATA, "%s: the store's state is damaged", s->dir);
 	p += STATE_FIXED_BYTES;
 	for (size_t i = 0; i < out->history_count; i++, p += 16) {
-		out->history[i].epoch = store_from_le64(p);
-		out->history[i].since = store_from_le64(p + 8);
+		out->history[i].epoch = le_get(p, 8);
+		out->history[i].since = le_get(p + 8, 8);
 	}
 	return get_applied(s, txn, out, err);
 }

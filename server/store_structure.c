@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/le.h"
 #include "server/store_internal.h"
 #include "server/store_layout.h"
 
@@ -34,16 +35,6 @@ struct tree {
 	uint64_t root;
 	bool is_free_list, is_main;
 };
-
-static uint64_t
-load(const unsigned char *p, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = bytes; i > 0; i--)
-		value = value << 8 | p[i - 1];
-	return value;
-}
 
 static int
 damaged(struct check *c, uint64_t pgno, const char *what)
@@ -94,9 +85,9 @@ walk_tree(struct check *c, const struct tree *t, uint64_t by)
 static void
 load_tree(const unsigned char *p, struct tree *out)
 {
-	out->flags = (unsigned)load(p + TREE_FLAGS, 2);
-	out->depth = (unsigned)load(p + TREE_DEPTH, 2);
-	out->root = load(p + TREE_ROOT, 8);
+	out->flags = (unsigned)le_get(p + TREE_FLAGS, 2);
+	out->depth = (unsigned)le_get(p + TREE_DEPTH, 2);
+	out->root = le_get(p + TREE_ROOT, 8);
 	out->is_free_list = out->is_main = false;
 }
 
@@ -104,13 +95,13 @@ load_tree(const unsigned char *p, struct tree *out)
 static int
 walk_list(struct check *c, uint64_t by, const unsigned char *list, uint64_t len)
 {
-	uint64_t count = len >= 8 ? load(list, 8) : 0, before = c->end, pgno;
+	uint64_t count = len >= 8 ? le_get(list, 8) : 0, before = c->end, pgno;
 	int rc;
 
 	if (len < 8 || count > len / 8 - 1)
 		return damaged(c, by, "a list of free pages is longer than its place");
 	for (uint64_t i = 1; i <= count; i++) {
-		pgno = load(list + i * 8, 8);
+		pgno = le_get(list + i * 8, 8);
 		if (pgno >= before)
 			return damaged(c, by, "a list of free pages is not in order");
 		if ((rc = use(c, by, pgno, 1)) < 0)
@@ -132,8 +123,8 @@ walk_overflow(struct check *c, const struct tree *t, uint64_t by, uint64_t pgno,
 		return damaged(c, by, "it names a page that the store does not have");
 	if ((rc = read_bytes(c, pgno, 0, head, sizeof(head))) < 0)
 		return rc;
-	pages = load(head + PAGE_OVERFLOW_PAGES, 4);
-	if (load(head, 8) != pgno || load(head + PAGE_FLAGS, 2) != PAGE_OVERFLOW || pages < needed)
+	pages = le_get(head + PAGE_OVERFLOW_PAGES, 4);
+	if (le_get(head, 8) != pgno || le_get(head + PAGE_FLAGS, 2) != PAGE_OVERFLOW || pages < needed)
 		return damaged(c, pgno, "it is not what a large value begins with");
 	if ((rc = use(c, by, pgno, pages)) < 0 || !t->is_free_list)
 		return rc;
@@ -150,8 +141,8 @@ walk_overflow(struct check *c, const struct tree *t, uint64_t by, uint64_t pgno,
 static int
 walk_leaf(struct check *c, const struct tree *t, const unsigned char *node, uint64_t pgno, size_t room)
 {
-	uint64_t len = load(node + NODE_LOW, 2) | load(node + NODE_HIGH, 2) << 16;
-	uint64_t flags = load(node + NODE_FLAGS, 2), key_len = load(node + NODE_KEY_LEN, 2);
+	uint64_t len = le_get(node + NODE_LOW, 2) | le_get(node + NODE_HIGH, 2) << 16;
+	uint64_t flags = le_get(node + NODE_FLAGS, 2), key_len = le_get(node + NODE_KEY_LEN, 2);
 	const unsigned char *data = node + NODE_HEADER_BYTES + key_len;
 	struct tree inner;
 
@@ -168,21 +159,21 @@ walk_leaf(struct check *c, const struct tree *t, const unsigned char *node, uint
 		return walk_tree(c, &inner, pgno);
 	}
 	if ((flags & NODE_OVERFLOW) != 0)
-		return walk_overflow(c, t, pgno, load(data, 8), len);
+		return walk_overflow(c, t, pgno, le_get(data, 8), len);
 	return t->is_free_list ? walk_list(c, pgno, data, len) : 0;
 }
 
 static int
 walk_node(struct check *c, const struct tree *t, const unsigned char *page, size_t at, unsigned depth)
 {
-	uint64_t pgno = load(page, 8), child;
+	uint64_t pgno = le_get(page, 8), child;
 	const unsigned char *node = page + at;
 
-	if ((load(page + PAGE_FLAGS, 2) & PAGE_LEAF) != 0)
+	if ((le_get(page + PAGE_FLAGS, 2) & PAGE_LEAF) != 0)
 		return walk_leaf(c, t, node, pgno, c->page_size - at);
-	if (NODE_HEADER_BYTES + load(node + NODE_KEY_LEN, 2) > c->page_size - at)
+	if (NODE_HEADER_BYTES + le_get(node + NODE_KEY_LEN, 2) > c->page_size - at)
 		return damaged(c, pgno, "a node reaches beyond its page");
-	child = load(node + NODE_LOW, 2) | load(node + NODE_HIGH, 2) << 16 | load(node + NODE_FLAGS, 2) << 32;
+	child = le_get(node + NODE_LOW, 2) | le_get(node + NODE_HIGH, 2) << 16 | le_get(node + NODE_FLAGS, 2) << 32;
 	/* Without depth the roots of the records' trees are enough, whose pages may be many. */
 	return c->deep || t->is_main ? walk_page(c, t, pgno, child, depth + 1) : 0;
 }
@@ -190,10 +181,10 @@ walk_node(struct check *c, const struct tree *t, const unsigned char *page, size
 static int
 check_page(struct check *c, const struct tree *t, const unsigned char *page, uint64_t pgno, unsigned depth)
 {
-	uint64_t flags = load(page + PAGE_FLAGS, 2), lower = load(page + PAGE_LOWER, 2),
-		 upper = load(page + PAGE_UPPER, 2);
+	uint64_t flags = le_get(page + PAGE_FLAGS, 2), lower = le_get(page + PAGE_LOWER, 2),
+		 upper = le_get(page + PAGE_UPPER, 2);
 
-	if (load(page, 8) != pgno)
+	if (le_get(page, 8) != pgno)
 		return damaged(c, pgno, "it bears another page's number");
 	if (flags != (depth == t->depth ? PAGE_LEAF : PAGE_BRANCH))
 		return damaged(c, pgno, "it is of another kind than its place in the tree");
@@ -218,9 +209,9 @@ walk_page(struct check *c, const struct tree *t, uint64_t by, uint64_t pgno, uns
 	rc = read_bytes(c, pgno, 0, page, c->page_size);
 	if (rc == 0)
 		rc = check_page(c, t, page, pgno, depth);
-	for (size_t i = PAGE_HEADER_BYTES; rc == 0 && i < load(page + PAGE_LOWER, 2); i += 2) {
-		at = load(page + i, 2);
-		if (at < load(page + PAGE_UPPER, 2) || at % 2 != 0 || at + NODE_HEADER_BYTES > c->page_size)
+	for (size_t i = PAGE_HEADER_BYTES; rc == 0 && i < le_get(page + PAGE_LOWER, 2); i += 2) {
+		at = le_get(page + i, 2);
+		if (at < le_get(page + PAGE_UPPER, 2) || at % 2 != 0 || at + NODE_HEADER_BYTES > c->page_size)
 			rc = damaged(c, pgno, "a node begins outside of it");
 		else
 			rc = walk_node(c, t, page, at, depth);
@@ -236,8 +227,8 @@ walk_all(struct check *c, const unsigned char *meta)
 	struct tree lists, main_tree;
 	int rc;
 
-	c->page_size = (unsigned)load(meta + META_PAGE_SIZE, 4);
-	c->end = load(meta + META_LAST_PG, 8) + 1;
+	c->page_size = (unsigned)le_get(meta + META_PAGE_SIZE, 4);
+	c->end = le_get(meta + META_LAST_PG, 8) + 1;
 	c->used = calloc(1, c->end / 8 + 1);
 	if (c->used == NULL)
 		return sp_error_set(c->err, SP_ENOMEM, "check %s", c->dir);
@@ -245,9 +236,9 @@ walk_all(struct check *c, const unsigned char *meta)
 	load_tree(meta + META_MAIN_TREE, &main_tree);
 	lists.is_free_list = main_tree.is_main = true;
 	lists.flags |= TREE_INTEGER_KEY;
-	rc = walk_tree(c, &main_tree, load(meta + META_TXNID, 8) & 1);
+	rc = walk_tree(c, &main_tree, le_get(meta + META_TXNID, 8) & 1);
 	if (rc == 0 && c->deep)
-		rc = walk_tree(c, &lists, load(meta + META_TXNID, 8) & 1);
+		rc = walk_tree(c, &lists, le_get(meta + META_TXNID, 8) & 1);
 	free(c->used);
 	return rc;
 }

@@ -7,6 +7,7 @@
 
 #include "lib/clock.h"
 #include "lib/fault.h"
+#include "lib/le.h"
 #include "server/store_internal.h"
 
 int
@@ -258,7 +259,7 @@ index_tombstone(struct store_txn *t, uint64_t seq, const void *key, size_t key_l
 	MDB_val v = { .mv_size = TOMBSTONE_TIME_BYTES + key_len, .mv_data = entry };
 	int rc;
 
-	store_le64(entry, (uint64_t)clock_wall_ms());
+	le_put(entry, (uint64_t)clock_wall_ms(), 8);
 	memcpy(entry + TOMBSTONE_TIME_BYTES, key, key_len);
 	rc = mdb_put(t->txn, t->store->tombstones, &k, &v, MDB_APPEND);
 	return rc == 0 ? 0 : spoil(t, rc, err);
@@ -453,7 +454,7 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 		at_end = rc == MDB_NOTFOUND;
 		if (rc == 0 && entry.mv_size <= TOMBSTONE_TIME_BYTES)
 			rc = MDB_CORRUPTED;
-		if (rc != 0 || (int64_t)store_from_le64(entry.mv_data) >= before_wall_ms)
+		if (rc != 0 || (int64_t)le_get(entry.mv_data, 8) >= before_wall_ms)
 			break;
 		rc = expire_one(t, c, &key, &entry);
 		if (rc != 0)

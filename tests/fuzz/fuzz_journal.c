@@ -181,7 +181,7 @@ write_file(struct model *m, const uint8_t *data, size_t size)
 
 	FUZZ_REQUIRE(fd >= 0);
 	memcpy(head, journal_file_magic, sizeof(journal_file_magic));
-	journal_put_le(head + 8, JOURNAL_FORMAT, 4);
+	le_put(head + 8, JOURNAL_FORMAT, 4);
 	memcpy(head + JOURNAL_SALT_AT, salt, sizeof(salt));
 	if ((data[0] & NO_HEAD) == 0)
 		FUZZ_REQUIRE(pwrite(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/digest.h"
+#include "lib/le.h"
 #include "lib/tar.h"
 #include "lib/utf8.h"
 
@@ -78,14 +79,14 @@ fuzz_seal_tar(uint8_t *data, size_t size)
 static uint32_t
 count_records(const uint8_t *data, size_t size)
 {
-	size_t at = FEED_FIXED + (size_t)(data[48] | data[49] << 8) * 16, fixed;
+	size_t at = FEED_FIXED + le_get(data + 48, 2) * 16, fixed;
 	uint32_t count = 0;
 
 	for (; at + 15 < size && (data[at] == 'P' || data[at] == 'D'); count++) {
 		fixed = data[at] == 'P' ? 15 : 11;
 		if (data[at] == 'P')
-			fixed += (size_t)data[at + 3] | (size_t)data[at + 4] << 8 | (size_t)data[at + 5] << 16;
-		at += fixed + (size_t)(data[at + 1] | data[at + 2] << 8);
+			fixed += le_get(data + at + 3, 3);
+		at += fixed + le_get(data + at + 1, 2);
 	}
 	return count;
 }
@@ -100,8 +101,7 @@ fuzz_seal_feed(uint8_t *data, size_t size)
 		return;
 	records = count_records(data, size);
 	end[0] = 'E';
-	for (int i = 0; i < 4; i++)
-		end[1 + i] = (uint8_t)(records >> (8 * i));
+	le_put(end + 1, records, 4);
 	digest_to_bytes(digest_of(data, size - FEED_END), end + 5);
 }
 
