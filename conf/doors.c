@@ -100,8 +100,8 @@ single(struct buf *out, const char *prefix, const char *name, const char *type, 
 int
 doors_metrics(struct doors *d, const char *prefix, struct buf *out)
 {
-	struct tls_status tls = { .success = true };
-	struct tokens_status tokens = { .success = true };
+	struct tls_status tls = { .files.success = true };
+	struct file_watch_status tokens = { .success = true };
 	int rc;
 
 	if (d->tls != NULL)
@@ -125,9 +125,9 @@ doors_metrics(struct doors *d, const char *prefix, struct buf *out)
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_success", "gauge",
 		    "Whether the newest certificate and token files are in use.",
-		    tls.success && tokens.success ? 1 : 0);
+		    tls.files.success && tokens.success ? 1 : 0);
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_failures_total", "counter",
-		    "Certificate and token files that were refused.", (double)(tls.failures + tokens.failures));
+		    "Certificate and token files that were refused.", (double)(tls.files.failures + tokens.failures));
 	return rc;
 }

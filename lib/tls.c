@@ -14,7 +14,7 @@
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/file.h"
-#include "lib/file_stamp.h"
+#include "lib/file_watch.h"
 #include "lib/log.h"
 
 #define CHAIN_MAX 16 /* certificates in one file */
@@ -36,14 +36,11 @@ struct tls_set {
 };
 
 struct tls {
-	char *paths[FILE_COUNT];
 	enum tls_client_auth client_auth;
 	enum tls_version min_version;
 	atomic_uint_fast64_t refused;
 
-	/* The looking thread's own. */
-	struct file_stamp seen[FILE_COUNT];
-	bool again; /* what was seen could not be taken, perhaps for now alone: it is tried at each look */
+	struct file_watch files; /* the looking thread's own, but for the paths */
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct tls_set *newest;
@@ -91,7 +88,7 @@ datum(const struct buf *b)
 static int
 wrong(const struct tls *t, int file, const char *what, struct sp_error *err)
 {
-	return sp_error_set(err, SP_ECONF, "%s %s: %s", file_names[file], t->paths[file], what);
+	return sp_error_set(err, SP_ECONF, "%s %s: %s", file_names[file], t->files.paths[file], what);
 }
 
 /* Read one file; "" is none. */
@@ -101,9 +98,9 @@ read_file(const struct tls *t, int file, struct buf *out, struct sp_error *err)
 	int rc;
 
 	buf_init(out, TLS_FILE_MAX);
-	if (t->paths[file][0] == '\0')
+	if (t->files.paths[file][0] == '\0')
 		return 0;
-	if ((rc = file_read_all(t->paths[file], out, err)) < 0) {
+	if ((rc = file_read_all(t->files.paths[file], out, err)) < 0) {
 		sp_error_wrap(err, "%s", file_names[file]);
 		return rc;
 	}
@@ -157,7 +154,7 @@ take_key(const struct tls *t, struct tls_set *h, struct sp_error *err)
 		return wrong(t, FILE_KEY, "holds no private key in PEM form", err);
 	rc = gnutls_certificate_set_x509_key_mem2(h->credentials, &cert, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
 	if (rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
-		snprintf(what, sizeof(what), "does not belong to the certificate in %.120s", t->paths[FILE_CERT]);
+		snprintf(what, sizeof(what), "does not belong to the certificate in %.120s", t->files.paths[FILE_CERT]);
 	else if (rc < 0)
 		snprintf(what, sizeof(what), "cannot be used with its certificate: %.100s", gnutls_strerror(rc));
 	return rc < 0 ? wrong(t, FILE_KEY, what, err) : 0;
@@ -168,7 +165,7 @@ take_authorities(const struct tls *t, struct tls_set *h, struct sp_error *err)
 {
 	gnutls_datum_t pem = datum(&h->identity.ca);
 
-	if (t->paths[FILE_CA][0] == '\0')
+	if (t->files.paths[FILE_CA][0] == '\0')
 		return 0;
 	if (gnutls_certificate_set_x509_trust_mem(h->credentials, &pem, GNUTLS_X509_FMT_PEM) <= 0)
 		return wrong(t, FILE_CA, "holds no certificate in PEM form", err);
@@ -185,7 +182,7 @@ prepare(const struct tls *t, struct tls_set *h, struct sp_error *err)
 	if (gnutls_certificate_allocate_credentials(&h->credentials) < 0 ||
 	    gnutls_priority_init(&h->priority, priority, NULL) < 0)
 		return sp_error_set(err, SP_EINTERNAL, "set up TLS");
-	if (t->paths[FILE_CERT][0] != '\0' &&
+	if (t->files.paths[FILE_CERT][0] != '\0' &&
 	    ((rc = check_certificate(t, h, err)) < 0 || (rc = take_key(t, h, err)) < 0))
 		return rc;
 	return take_authorities(t, h, err);
@@ -196,8 +193,7 @@ static int
 load(struct tls *t, struct tls_set **out, struct sp_error *err)
 {
 	struct tls_set *h = calloc(1, sizeof(*h));
-	struct file_stamp after;
-	int rc;
+	int rc, moved;
 
 	if (h == NULL)
 		return sp_error_set(err, SP_ENOMEM, "read the certificates: out of memory");
@@ -205,18 +201,14 @@ load(struct tls *t, struct tls_set **out, struct sp_error *err)
 	h->identity.min_version = t->min_version;
 	buf_init(&h->identity.key, TLS_FILE_MAX);
 	buf_init(&h->identity.ca, TLS_FILE_MAX);
-	for (int i = 0; i < FILE_COUNT; i++)
-		t->seen[i] = file_stamp_take(t->paths[i]);
+	file_watch_begin(&t->files);
 	if ((rc = read_file(t, FILE_CERT, &h->identity.cert, err)) == 0 &&
 	    (rc = read_file(t, FILE_KEY, &h->identity.key, err)) == 0 &&
 	    (rc = read_file(t, FILE_CA, &h->identity.ca, err)) == 0)
 		rc = prepare(t, h, err);
-	for (int i = 0; i < FILE_COUNT; i++) {
-		after = file_stamp_take(t->paths[i]);
-		if (!file_stamp_equal(&after, &t->seen[i]))
-			rc =
-			    sp_error_set(err, SP_EAGAIN, "%s %s changed while it was read", file_names[i], t->paths[i]);
-	}
+	if ((moved = file_watch_moved(&t->files)) >= 0)
+		rc = sp_error_set(
+		    err, SP_EAGAIN, "%s %s changed while it was read", file_names[moved], t->files.paths[moved]);
 	if (rc < 0) {
 		set_put(h);
 		return rc;
@@ -241,17 +233,14 @@ tls_new(const struct tls_options *o, struct sp_error *err)
 	pthread_mutex_init(&t->lock, NULL);
 	t->client_auth = o->client_auth;
 	t->min_version = o->min_version;
-	for (int i = 0; i < FILE_COUNT; i++) {
-		if ((t->paths[i] = strdup(paths[i] != NULL ? paths[i] : "")) == NULL) {
-			sp_error_set(err, SP_ENOMEM, "set up TLS: out of memory");
+	for (int i = 0; i < FILE_COUNT; i++)
+		if (file_watch_add(&t->files, paths[i] != NULL ? paths[i] : "", err) < 0)
 			goto fail;
-		}
-	}
 	for (int tries = 0; tries < 5 && rc == SP_EAGAIN; tries++)
 		rc = load(t, &t->newest, err);
 	if (rc < 0)
 		goto fail;
-	t->status.success = true;
+	t->status.files.success = true;
 	t->status.expires_wall_s = t->newest->expires_wall_s;
 	return t;
 fail:
@@ -265,24 +254,20 @@ tls_free(struct tls *t)
 	if (t == NULL)
 		return;
 	set_put(t->newest);
-	for (int i = 0; i < FILE_COUNT; i++)
-		free(t->paths[i]);
+	file_watch_release(&t->files);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
 static void
-refuse(struct tls *t, const struct sp_error *why, bool changed)
+refuse(struct tls *t, const struct sp_error *why)
 {
-	bool told;
+	bool is_news;
 
 	pthread_mutex_lock(&t->lock);
-	told = !t->status.success && strcmp(t->status.error, why->text) == 0;
-	t->status.success = false;
-	t->status.failures += changed || !told;
-	snprintf(t->status.error, sizeof(t->status.error), "%s", why->text);
+	is_news = file_watch_refused(&t->files, &t->status.files, why->text);
 	pthread_mutex_unlock(&t->lock);
-	if (!told)
+	if (is_news)
 		log_warn("certificate files refused, the ones before stay in use", LOG_STR("error", why->text));
 }
 
@@ -295,39 +280,32 @@ accept(struct tls *t, struct tls_set *fresh)
 	pthread_mutex_lock(&t->lock);
 	before = t->newest;
 	t->newest = fresh;
-	t->status.success = true;
+	file_watch_taken(&t->status.files);
 	t->status.renewals++;
-	t->status.error[0] = '\0';
 	t->status.expires_wall_s = fresh->expires_wall_s;
 	pthread_mutex_unlock(&t->lock);
 	set_put(before);
 	if (fresh->expires_wall_s > 0)
 		clock_format(fresh->expires_wall_s * 1000, expires, sizeof(expires));
-	log_info("certificate files renewed", LOG_STR("cert", t->paths[FILE_CERT]), LOG_STR("expires", expires));
+	log_info("certificate files renewed", LOG_STR("cert", t->files.paths[FILE_CERT]), LOG_STR("expires", expires));
 }
 
 void
 tls_look(struct tls *t)
 {
 	struct tls_set *fresh;
-	struct file_stamp now;
 	struct sp_error err = { 0 };
-	bool changed = false;
 	int rc;
 
-	for (int i = 0; i < FILE_COUNT; i++) {
-		now = file_stamp_take(t->paths[i]);
-		changed |= !file_stamp_equal(&now, &t->seen[i]);
-	}
-	if (!changed && !t->again)
+	if (!file_watch_due(&t->files))
 		return;
 	rc = load(t, &fresh, &err);
-	t->again = rc < 0;
+	t->files.again = rc < 0;
 	FAULT_POINT("tls.read");
 	if (rc == 0)
 		accept(t, fresh);
 	else if (rc != SP_EAGAIN)
-		refuse(t, &err, changed);
+		refuse(t, &err);
 	FAULT_POINT("tls.taken");
 }
 

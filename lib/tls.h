@@ -21,6 +21,7 @@
 
 #include "lib/buf.h"
 #include "lib/error.h"
+#include "lib/file_watch.h"
 
 #define TLS_FILE_MAX (1u << 20) /* bytes of a certificate, key or authorities file */
 
@@ -50,12 +51,10 @@ void tls_free(struct tls *t);
 void tls_look(struct tls *t);
 
 struct tls_status {
-	bool success;           /* the files' newest content is in use */
-	uint64_t failures;      /* new content that was refused */
-	uint64_t renewals;      /* and that was taken */
+	struct file_watch_status files;
+	uint64_t renewals;      /* new content that was taken */
 	int64_t expires_wall_s; /* the end of the certificate in use, seconds since 1970; 0 without a certificate */
 	uint64_t refused;       /* sessions in which a client's certificate was refused, or missing */
-	char error[SP_ERROR_TEXT_MAX]; /* why the newest is not in use; "" where it is */
 };
 
 void tls_status(struct tls *t, struct tls_status *out);

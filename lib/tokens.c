@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "lib/file.h"
-#include "lib/file_stamp.h"
+#include "lib/file_watch.h"
 #include "lib/log.h"
 
 #define FILE_MAX       (64u << 10)
@@ -42,14 +42,11 @@ struct set {
 
 struct tokens {
 	char *dir;
-
-	/* The looking thread's own. */
-	struct file_stamp seen[ROLE_COUNT];
-	bool again; /* what was seen could not be taken: it is tried at each look */
+	struct file_watch files; /* of each role; the looking thread's own */
 
 	pthread_rwlock_t lock; /* guards what follows */
 	struct set *set;
-	struct tokens_status status;
+	struct file_watch_status status;
 };
 
 static void
@@ -125,13 +122,6 @@ parse(struct set *s, unsigned role, const char *path, const struct buf *text, st
 	return 0;
 }
 
-/* The path of a role's file. */
-static int
-role_path(const struct tokens *t, int i, char out[PATH_MAX_BYTES], struct sp_error *err)
-{
-	return file_join(out, PATH_MAX_BYTES, t->dir, role_files[i].file, err);
-}
-
 static int
 load_role(struct set *s, int i, const char *path, struct sp_error *err)
 {
@@ -155,24 +145,16 @@ static int
 load(struct tokens *t, struct set **out, struct sp_error *err)
 {
 	struct set *s = calloc(1, sizeof(*s));
-	char path[PATH_MAX_BYTES];
-	struct file_stamp after;
-	int rc = 0;
+	int rc = 0, moved;
 
 	if (s == NULL)
 		return sp_error_set(err, SP_ENOMEM, "read the tokens: out of memory");
-	for (int i = 0; i < ROLE_COUNT && role_path(t, i, path, NULL) == 0; i++)
-		t->seen[i] = file_stamp_take(path);
+	file_watch_begin(&t->files);
 	for (int i = 0; i < ROLE_COUNT && rc == 0; i++)
-		if ((rc = role_path(t, i, path, err)) == 0 && t->seen[i].there)
-			rc = load_role(s, i, path, err);
-	for (int i = 0; i < ROLE_COUNT && rc != SP_ETOOBIG; i++) {
-		if (role_path(t, i, path, NULL) < 0)
-			break;
-		after = file_stamp_take(path);
-		if (rc == 0 && !file_stamp_equal(&after, &t->seen[i]))
-			rc = sp_error_set(err, SP_EAGAIN, "[auth] tokens: %s changed while it was read", path);
-	}
+		if (t->files.seen[i].there)
+			rc = load_role(s, i, t->files.paths[i], err);
+	if (rc == 0 && (moved = file_watch_moved(&t->files)) >= 0)
+		rc = sp_error_set(err, SP_EAGAIN, "[auth] tokens: %s changed while it was read", t->files.paths[moved]);
 	if (rc == 0 && s->count == 0)
 		rc = sp_error_set(err, SP_ECONF,
 		    "[auth] tokens: %s holds no token in any of the files read, write, peer and metrics", t->dir);
@@ -190,6 +172,7 @@ struct tokens *
 tokens_new(const char *dir, struct sp_error *err)
 {
 	struct tokens *t = calloc(1, sizeof(*t));
+	char path[PATH_MAX_BYTES];
 	int rc = SP_EAGAIN;
 
 	if (t == NULL) {
@@ -201,6 +184,10 @@ tokens_new(const char *dir, struct sp_error *err)
 		sp_error_set(err, SP_ENOMEM, "read the tokens: out of memory");
 		goto fail;
 	}
+	for (int i = 0; i < ROLE_COUNT; i++)
+		if (file_join(path, sizeof(path), dir, role_files[i].file, err) < 0 ||
+		    file_watch_add(&t->files, path, err) < 0)
+			goto fail;
 	for (int tries = 0; tries < 5 && rc == SP_EAGAIN; tries++)
 		rc = load(t, &t->set, err);
 	if (rc < 0)
@@ -219,22 +206,20 @@ tokens_free(struct tokens *t)
 		return;
 	set_free(t->set);
 	pthread_rwlock_destroy(&t->lock);
+	file_watch_release(&t->files);
 	free(t->dir);
 	free(t);
 }
 
 static void
-refuse(struct tokens *t, const struct sp_error *why, bool changed)
+refuse(struct tokens *t, const struct sp_error *why)
 {
-	bool told;
+	bool is_news;
 
 	pthread_rwlock_wrlock(&t->lock);
-	told = !t->status.success && strcmp(t->status.error, why->text) == 0;
-	t->status.success = false;
-	t->status.failures += changed || !told;
-	snprintf(t->status.error, sizeof(t->status.error), "%s", why->text);
+	is_news = file_watch_refused(&t->files, &t->status, why->text);
 	pthread_rwlock_unlock(&t->lock);
-	if (!told)
+	if (is_news)
 		log_warn("token files refused, the tokens before stay in use", LOG_STR("error", why->text));
 }
 
@@ -242,31 +227,23 @@ void
 tokens_look(struct tokens *t)
 {
 	struct set *fresh = NULL, *before;
-	char path[PATH_MAX_BYTES];
-	struct file_stamp now;
 	struct sp_error err = { 0 };
-	bool changed = false;
 	size_t count;
 	int rc;
 
-	for (int i = 0; i < ROLE_COUNT && role_path(t, i, path, NULL) == 0; i++) {
-		now = file_stamp_take(path);
-		changed |= !file_stamp_equal(&now, &t->seen[i]);
-	}
-	if (!changed && !t->again)
+	if (!file_watch_due(&t->files))
 		return;
 	rc = load(t, &fresh, &err);
-	t->again = rc < 0;
+	t->files.again = rc < 0;
 	if (rc < 0 && rc != SP_EAGAIN)
-		refuse(t, &err, changed);
+		refuse(t, &err);
 	if (rc < 0)
 		return;
 	count = fresh->count;
 	pthread_rwlock_wrlock(&t->lock);
 	before = t->set;
 	t->set = fresh;
-	t->status.success = true;
-	t->status.error[0] = '\0';
+	file_watch_taken(&t->status);
 	pthread_rwlock_unlock(&t->lock);
 	set_free(before);
 	log_info("tokens renewed", LOG_STR("dir", t->dir), LOG_U64("tokens", count));
@@ -356,7 +333,7 @@ tokens_first(struct tokens *t, enum token_role role, char *out, size_t size)
 }
 
 void
-tokens_status(struct tokens *t, struct tokens_status *out)
+tokens_status(struct tokens *t, struct file_watch_status *out)
 {
 	pthread_rwlock_rdlock(&t->lock);
 	*out = t->status;

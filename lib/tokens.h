@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/file_watch.h"
 
 /* A set of roles is these added up. */
 enum token_role { TOKEN_READ = 1, TOKEN_WRITE = 2, TOKEN_PEER = 4, TOKEN_METRICS = 8 };
@@ -48,12 +49,7 @@ bool tokens_has(struct tokens *t, enum token_role role);
 /* The first token of the role, into out[size]; false where there is none. */
 bool tokens_first(struct tokens *t, enum token_role role, char *out, size_t size);
 
-struct tokens_status {
-	bool success;                  /* the files' newest content is in use */
-	uint64_t failures;             /* new content that was refused */
-	char error[SP_ERROR_TEXT_MAX]; /* why it is not; "" where it is */
-};
-
-void tokens_status(struct tokens *t, struct tokens_status *out);
+/* What the last look brought. */
+void tokens_status(struct tokens *t, struct file_watch_status *out);
 
 #endif

@@ -122,7 +122,7 @@ END_TEST
 
 START_TEST(tokens_look__takes_new_files_and_keeps_the_old_ones_where_these_are_bad)
 {
-	struct tokens_status status;
+	struct file_watch_status status;
 	struct tokens *t;
 
 	log_configure(LOG_ERROR, LOG_LOGFMT);
@@ -153,7 +153,7 @@ END_TEST
 START_TEST(tokens_look__tries_again_what_failed_for_a_while)
 {
 	struct rlimit limit, none;
-	struct tokens_status status;
+	struct file_watch_status status;
 	struct tokens *t;
 
 	log_configure(LOG_ERROR, LOG_LOGFMT);
