@@ -167,8 +167,7 @@ may_have_data(const struct peer_fact *peer)
 {
 	const struct peer_answer *a = &peer->answer;
 
-	return !a->has_store && (peer->had_data || a->err.code == SP_EPERM ||
-				    (a->reached && (a->err.code == SP_EBADDATA || a->err.code == SP_ENOMEM)));
+	return !a->has_store && (peer->had_data || a->unclear);
 }
 
 const struct peer_fact *

@@ -8,8 +8,8 @@
 void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /*
- * A peer that tells no position now and may hold what an empty volume lost, or NULL: it lets nobody in, says what
- * cannot be read, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL:
+ * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there and leaves open what it
+ * has, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL:
  * nobody else tells of data.
  */
 const struct peer_fact *plan_silent_peer(const struct facts *f, const struct peer_fact *most);

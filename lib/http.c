@@ -89,6 +89,7 @@ void
 http_reply_init(struct http_reply *r, size_t body_limit_bytes)
 {
 	r->status = 0;
+	r->silent = false;
 	r->content_length = -1;
 	buf_init(&r->headers, HTTP_HEADERS_MAX);
 	buf_init(&r->body, body_limit_bytes);
@@ -133,6 +134,7 @@ http_client_begin(struct http_client *c, const struct http_request_out *rq, stru
 
 	http_stream_close(c);
 	reply->status = 0;
+	reply->silent = false;
 	reply->content_length = -1;
 	buf_reset(&reply->headers);
 	buf_reset(&reply->body);
@@ -248,7 +250,7 @@ finish_one(struct http_exchange *x, CURLM *multi, int *result, struct sp_error *
 	CURL *easy = x->easy;
 
 	if (!x->finished)
-		http_exchange_fail(x, SP_EUNAVAIL, "no answer in time");
+		http_exchange_fail_late(x, SP_EUNAVAIL, "no answer in time");
 	*result = x->result;
 	*err = x->err;
 	if (easy == NULL)

@@ -94,6 +94,7 @@ struct http_request_out {
 
 struct http_reply {
 	long status;
+	bool silent;        /* somebody took the connection, and its answer was not there in time */
 	struct buf headers; /* «name: value\n» lines, names in lower case */
 	struct buf body;
 	int64_t content_length; /* as announced, -1 where it was not */

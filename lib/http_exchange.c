@@ -132,6 +132,16 @@ http_exchange_fail(struct http_exchange *x, int code, const char *text)
 	x->finished = true;
 }
 
+void
+http_exchange_fail_late(struct http_exchange *x, int code, const char *text)
+{
+	curl_off_t connected = 0;
+
+	if (x->reply != NULL && curl_easy_getinfo(x->easy, CURLINFO_CONNECT_TIME_T, &connected) == CURLE_OK)
+		x->reply->silent = connected > 0;
+	http_exchange_fail(x, code, text);
+}
+
 /* There is somebody, but it could not show that it is the one that was asked, or does not take us for one of its own.
  */
 static void
@@ -207,6 +217,9 @@ finish(struct http_exchange *x, CURLcode rc)
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 		http_exchange_fail(x, SP_EINTERNAL, text);
 		break;
+	case CURLE_OPERATION_TIMEDOUT:
+		http_exchange_fail_late(x, SP_EUNAVAIL, text);
+		break;
 	case CURLE_COULDNT_CONNECT:
 		if (x->on_socket && curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0)
 			text = strerror((int)number); /* curl's own words name a host and a port */
@@ -265,7 +278,7 @@ http_exchange_check(struct http_exchange *x, int64_t now_ms)
 	if (x->timeout_ms > 0 && now_ms - x->started_ms >= x->timeout_ms) {
 		snprintf(text, sizeof(text), "no whole answer within %" PRId64 " ms (%" PRIu64 " bytes had come)",
 		    x->timeout_ms, x->body_bytes);
-		http_exchange_fail(x, SP_EUNAVAIL, text);
+		http_exchange_fail_late(x, SP_EUNAVAIL, text);
 		return 0;
 	}
 	look_at_upload(x, now_ms);
@@ -277,7 +290,7 @@ http_exchange_check(struct http_exchange *x, int64_t now_ms)
 		else
 			snprintf(text, sizeof(text), "silent for %" PRId64 " ms after %" PRIu64 " bytes", silence_ms,
 			    x->body_bytes);
-		http_exchange_fail(x, SP_ESTALLED, text);
+		http_exchange_fail_late(x, SP_ESTALLED, text);
 		return 0;
 	}
 	left_ms = silence_ms - (now_ms - x->heard_ms);

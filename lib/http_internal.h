@@ -72,6 +72,9 @@ void http_exchange_stop(struct http_exchange *x, CURLM *multi);
 /* End it now with a code and a text of our own. */
 void http_exchange_fail(struct http_exchange *x, int code, const char *text);
 
+/* The same, where the peer took too long: was anybody there? */
+void http_exchange_fail_late(struct http_exchange *x, int code, const char *text);
+
 /* Give it up where its time is over. Returns how many milliseconds it may still be silent. */
 int64_t http_exchange_check(struct http_exchange *x, int64_t now_ms);
 

@@ -102,16 +102,34 @@ round_init(struct round *r, size_t n, struct sp_error *err)
 	return 0;
 }
 
+/*
+ * Whether somebody is there whose answer leaves open what store it has: it was silent, could not be understood, did not
+ * let us in, or is a seedpod that cannot say at present. Not who refuses the connection, or closes it without a word,
+ * nor a proxy's own 503: those stand for nobody.
+ */
+static bool
+is_unclear(const struct http_reply *reply, int result, int code)
+{
+	int told;
+
+	if (result == 0 && code == SP_EUNAVAIL) {
+		told = problem_code(&reply->body, 0);
+		return told != 0 && told != SP_ENOTFOUND;
+	}
+	return reply->status != 0 || reply->silent || code == SP_EPERM || code == SP_EBADDATA || code == SP_ETOOBIG ||
+	       code == SP_ETRUNCATED;
+}
+
 static void
 take_answer(const struct round *r, size_t i, struct peer_answer *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->reached = r->replies[i].status != 0;
-	if (r->results[i] < 0) {
+	if (r->results[i] < 0)
 		out->err = r->errs[i];
-		return;
-	}
-	out->has_store = read_position(r->urls[i], &r->replies[i], &out->position, &out->err) == 0;
+	else
+		out->has_store = read_position(r->urls[i], &r->replies[i], &out->position, &out->err) == 0;
+	out->unclear = !out->has_store && is_unclear(&r->replies[i], r->results[i], out->err.code);
 }
 
 int

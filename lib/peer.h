@@ -23,6 +23,7 @@ int peer_position(
 struct peer_answer {
 	bool reached;   /* it spoke HTTP, whatever it said */
 	bool has_store; /* position is filled */
+	bool unclear;   /* somebody is there, who told neither a position nor that there is no store */
 	struct position position;
 	struct sp_error err; /* the reason where has_store is false */
 };

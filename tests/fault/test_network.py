@@ -193,6 +193,21 @@ class BrokenLeader(support.PodTest):
         print(f"# init beside {len(WAYS)} kinds of broken leader: two attempts each, all over after {took:.1f} s", flush=True)
         self.assertLess(took, 15 * support.SLOW)
 
+    def test_an_empty_leader_makes_no_store_beside_a_peer_that_may_have_its_data(self):
+        """Whoever is there may have what the volume lost, be it silent; nobody is where nobody says anything and closes."""
+        absent = {"say_nothing_and_close", "reset", "overloaded"}  # the last is no seedpod's 503: a proxy before nobody
+        pods = self.pod_set(0, {"bootstrap.attempts": "2", "bootstrap.retry_delay": "50ms", "bootstrap.max_peers": "1"})
+        pods.add()
+        runs = [(way, pod, self.broken(pods.leader, way, port)) for way, pod, port in self.each_way(pods)]
+        for _, pod, _ in runs:
+            pod.environment["SEEDPOD_REPLICATION_LEADER_ORDINAL"] = str(pod.ordinal)
+            pod.init.start()
+        for way, pod, peer in runs:
+            with self.subTest(way):
+                self.assertEqual(pod.init.wait(30), 0 if way in absent else 75, pod.init.log)
+                self.assertEqual("action=create" in pod.init.log, way in absent)
+                self.assertGreaterEqual(peer.count, 1 if way in absent else 2)
+
     def test_sigterm_ends_init_at_once_whatever_it_waits_for(self):
         """A peer that takes the connection and says nothing, one that nobody is at, and peers of which all are asked."""
         pods = self.pod_set(0, {"bootstrap.retry_delay": "20s", "bootstrap.peer_grace": "20s"})

@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import signal
 
 import support
 from support import wait_until
@@ -85,6 +86,32 @@ class Leader(support.PodTest):
             self.assertEqual(pod.get("/v1/kv/late-99").body, b"x")
             self.assertEqual(pod.get("/v1/kv/after").body, b"the loss")
         self.assertEqual([pod.server.starts for pod in pods][1:], [1, 1])
+
+    def lost_while(self, away, back):
+        """The leader loses its volume while its only peer cannot tell of the data: it waits, and then has them again."""
+        pods = self.pod_set(2, {"bootstrap.peer_grace": "0s"})
+        pods.leader.put("kept", b"x")
+        pods.wait_equal()
+        pods.leader.kill()
+        pods.leader.delete_volume()
+        pods[1].kill("sidecar")
+        away(pods[1])
+        before = len(pods.leader.init.log)
+        pods.leader.begin()
+        wait_until(lambda: "waiting for the next attempt" in pods.leader.init.log[before:] or not pods.leader.init.running,
+                   20, "init has asked", pods)
+        self.assertIn("store-1 may have data but cannot be asked", pods.leader.init.log[before:])
+        back(pods[1])
+        pods.leader.wait_running()
+        self.assertRegex(pods.leader.init.log[before:], r"action=\"?restore")
+        wait_until(lambda: pods.leader.get("/v1/kv/kept").body == b"x", 20, "the data are back", pods)
+
+    def test_that_lost_its_volume_waits_for_a_peer_that_stands_still(self):
+        self.lost_while(lambda pod: pod.server.signal(signal.SIGSTOP), lambda pod: pod.server.signal(signal.SIGCONT))
+
+    def test_that_lost_its_volume_waits_for_a_peer_that_let_go_of_its_store(self):
+        self.lost_while(lambda pod: self.assertEqual(pod.ask_control("POST", "/release").status, 204),
+                        lambda pod: self.assertEqual(pod.ask_control("POST", "/open").status, 204))
 
 
 class Follower(support.PodTest):

@@ -42,10 +42,18 @@ peer(unsigned ordinal)
 }
 
 void
+is_unclear(unsigned ordinal, int code, const char *text)
+{
+	peer(ordinal)->answer.unclear = true;
+	sp_error_set(&peer(ordinal)->answer.err, code, "%s", text);
+}
+
+void
 answers(unsigned ordinal, struct position p)
 {
 	peer(ordinal)->answer.reached = true;
 	peer(ordinal)->answer.has_store = true;
+	peer(ordinal)->answer.unclear = false;
 	peer(ordinal)->answer.position = p;
 }
 

@@ -17,6 +17,9 @@ void pods(unsigned ordinal);
 /* The peer of that ordinal; the test fails where there is none. */
 struct peer_fact *peer(unsigned ordinal);
 
+/* It is there, and leaves open what it has: `code` is what came of asking it. */
+void is_unclear(unsigned ordinal, int code, const char *text);
+
 /* It answers, with a store at `p`. */
 void answers(unsigned ordinal, struct position p);
 

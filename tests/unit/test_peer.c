@@ -145,7 +145,88 @@ START_TEST(peer_positions__tells_reached_from_absent)
 	ck_assert(answers[1].reached && !answers[1].has_store);
 	ck_assert_int_eq(answers[1].err.code, SP_EUNAVAIL);
 	ck_assert(!answers[2].reached && !answers[2].has_store);
+	ck_assert(!answers[0].unclear && !answers[1].unclear && !answers[2].unclear);
 	peer_server_free(other);
+}
+END_TEST
+
+/* A peer of which more is to be told than what it answers. */
+static bool
+say_nothing(int fd, const char *request, void *arg)
+{
+	(void)request;
+	(void)arg;
+	peer_stall(fd);
+	return false;
+}
+
+static bool
+close_without_a_word(int fd, const char *request, void *arg)
+{
+	(void)fd;
+	(void)request;
+	(void)arg;
+	return false;
+}
+
+static bool
+begin_and_stall(int fd, const char *request, void *arg)
+{
+	(void)request;
+	(void)arg;
+	peer_send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{");
+	peer_stall(fd);
+	return false;
+}
+
+static bool
+speak_another_protocol(int fd, const char *request, void *arg)
+{
+	(void)request;
+	(void)arg;
+	peer_send_text(fd, "-ERR unknown command\r\n");
+	return false;
+}
+
+/* Who is there and leaves open what it has is told from who is not there, and from who has nothing. */
+static bool
+is_unclear(peer_handler handle, void *arg)
+{
+	struct peer_server *peer = peer_server_new(handle, arg);
+	struct peer_answer answer;
+	char url[128];
+	const char *urls[] = { url };
+
+	peer_server_url(peer, "", url, sizeof(url));
+	ck_assert_int_eq(peer_positions(http, urls, &answer, 1, 500, &err), 0);
+	ck_assert(!answer.has_store);
+	peer_server_free(peer);
+	return answer.unclear;
+}
+
+START_TEST(peer_positions__tells_who_leaves_open_what_it_has)
+{
+	static const struct {
+		struct script script;
+		bool unclear;
+	} said[] = {
+		{ { .status = 503, .body = "{\"code\":\"SP_ENOTFOUND\",\"detail\":\"no store\"}" }, false },
+		{ { .status = 503, .body = "{\"code\":\"SP_EAGAIN\",\"detail\":\"released\"}" }, true },
+		{ { .status = 503, .body = "no healthy upstream" }, false },
+		{ { .status = 401, .body = "" }, true },
+		{ { .status = 500, .body = "" }, true },
+		{ { .status = 200, .body = "{}" }, true },
+	};
+
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+		struct script now = said[i].script;
+
+		ck_assert_msg(is_unclear(play, &now) == said[i].unclear, "status %d: %s", now.status, now.body);
+	}
+	ck_assert(is_unclear(say_nothing, NULL));
+	ck_assert(is_unclear(begin_and_stall, NULL));
+	ck_assert(is_unclear(speak_another_protocol, NULL));
+	ck_assert(!is_unclear(close_without_a_word, NULL));
 }
 END_TEST
 
@@ -440,6 +521,7 @@ main(void)
 	tcase_add_test(tc, peer_position__reads_it);
 	tcase_add_test(tc, peer_position__tells_no_store_from_nonsense);
 	tcase_add_test(tc, peer_positions__tells_reached_from_absent);
+	tcase_add_test(tc, peer_positions__tells_who_leaves_open_what_it_has);
 	tcase_add_test(tc, peer_changes__asks_and_maps_refusals);
 	tcase_add_test(tc, driver_seedpod__verbs_through_the_control_socket);
 	tcase_add_test(tc, driver_seedpod__snapshot_goes_into_the_sink);
