@@ -2,6 +2,19 @@
 
 #include <stdlib.h>
 
+#include "tests/lib/tempdir.h"
+
+static char *folder; /* of suite_case_in_folder() */
+
+static int
+run_tests(const char *name, TCase *all, const TTest *const *tests, size_t count, double timeout_s)
+{
+	tcase_set_timeout(all, timeout_s);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(all, tests[i]);
+	return suite_run_case(name, all);
+}
+
 int
 suite_run(const char *name, const TTest *const *tests, size_t count, double timeout_s)
 {
@@ -14,12 +27,37 @@ suite_run_fixture(
 {
 	TCase *all = tcase_create(name);
 
-	tcase_set_timeout(all, timeout_s);
 	if (setup != NULL)
 		tcase_add_checked_fixture(all, setup, teardown);
-	for (size_t i = 0; i < count; i++)
-		tcase_add_test(all, tests[i]);
-	return suite_run_case(name, all);
+	return run_tests(name, all, tests, count, timeout_s);
+}
+
+static void
+make_folder(void)
+{
+	tempdir_make(folder);
+}
+
+static void
+remove_folder(void)
+{
+	tempdir_remove(folder);
+}
+
+void
+suite_case_in_folder(TCase *all, char *dir)
+{
+	folder = dir;
+	tcase_add_checked_fixture(all, make_folder, remove_folder);
+}
+
+int
+suite_run_in_folder(const char *name, const TTest *const *tests, size_t count, double timeout_s, char *dir)
+{
+	TCase *all = tcase_create(name);
+
+	suite_case_in_folder(all, dir);
+	return run_tests(name, all, tests, count, timeout_s);
 }
 
 int

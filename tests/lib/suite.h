@@ -22,7 +22,13 @@ int suite_run(const char *name, const TTest *const *tests, size_t count, double 
 int suite_run_fixture(
     const char *name, const TTest *const *tests, size_t count, double timeout_s, SFun setup, SFun teardown);
 
+/* The same, each test with a temporary folder of its own (tests/lib/tempdir.h), whose path is in dir[TEMPDIR_MAX]. */
+int suite_run_in_folder(const char *name, const TTest *const *tests, size_t count, double timeout_s, char *dir);
+
 /* The same of a case that the caller has made, which may have loops in it. Takes it over. */
 int suite_run_case(const char *name, TCase *all);
+
+/* Such a folder for each test of a case. One case of a program. */
+void suite_case_in_folder(TCase *all, char *dir);
 
 #endif

@@ -1,6 +1,5 @@
 /* The configuration: golden files (tests/unit/golden), properties, and what is made from the schema. Run from the top
  * of the tree. */
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +13,7 @@
 #include "conf/conf.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
 #define GOLDEN          "tests/unit/golden"
@@ -622,10 +622,9 @@ START_TEST(conf_write__no_room)
 }
 END_TEST
 
-static Suite *
-make_suite(void)
+int
+main(void)
 {
-	Suite *suite = suite_create("conf");
 	TCase *tests = tcase_create("conf");
 
 	tcase_add_checked_fixture(tests, setup, NULL);
@@ -656,18 +655,5 @@ make_suite(void)
 	tcase_add_test(tests, conf_sample__is_committed_and_parses_to_the_defaults);
 	tcase_add_test(tests, conf_docs__are_committed_as_the_schema_says);
 	tcase_add_test(tests, conf_write__no_room);
-	suite_add_tcase(suite, tests);
-	return suite;
-}
-
-int
-main(void)
-{
-	SRunner *runner = srunner_create(make_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run_case("conf", tests);
 }

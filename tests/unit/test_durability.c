@@ -223,18 +223,6 @@ START_TEST(durability__a_sync_that_finds_no_room_is_one_that_fails)
 }
 END_TEST
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 int
 main(void)
 {
@@ -250,5 +238,5 @@ main(void)
 
 	if (http_setup(&err) < 0)
 		return 1;
-	return suite_run_fixture("durability", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
+	return suite_run_in_folder("durability", tests, sizeof(tests) / sizeof(tests[0]), 30, dir);
 }

@@ -123,18 +123,6 @@ START_TEST(expiry__goes_on_until_nothing_is_due)
 }
 END_TEST
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 int
 main(void)
 {
@@ -142,5 +130,5 @@ main(void)
 
 	if (http_setup(&err) < 0)
 		return 1;
-	return suite_run_fixture("expiry", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
+	return suite_run_in_folder("expiry", tests, sizeof(tests) / sizeof(tests[0]), 60, dir);
 }

@@ -19,19 +19,6 @@ static char dir[TEMPDIR_MAX];
 static struct sp_error err;
 
 static void
-setup(void)
-{
-	memset(&err, 0, sizeof(err));
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
-static void
 assert_content(const char *path, const char *text)
 {
 	struct buf b;
@@ -375,5 +362,5 @@ main(void)
 		file_lock__cannot_be_made,
 	};
 
-	return suite_run_fixture("file", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
+	return suite_run_in_folder("file", tests, sizeof(tests) / sizeof(tests[0]), 30, dir);
 }

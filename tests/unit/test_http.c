@@ -1,7 +1,6 @@
 /* The HTTP client against peers that refuse, stall, cut short, overflow and talk nonsense. */
 #include "lib/http.h"
 
-#include <check.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "lib/clock.h"
 #include "tests/lib/peer_server.h"
+#include "tests/lib/suite.h"
 
 #define URL_MAX 256
 
@@ -745,10 +745,8 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("http");
 	TCase *tc = tcase_create("http");
 	struct sp_error err = { 0 };
-	SRunner *runner;
 	int failed;
 
 	if (http_setup(&err) < 0)
@@ -779,11 +777,7 @@ main(void)
 	tcase_add_test(tc, http_stream__refusals_bring_their_text);
 	tcase_add_test(tc, http_stream__zstd_is_undone_in_bounded_memory);
 	tcase_add_test(tc, http_stream__cancel_ends_it);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	failed = suite_run_case("http", tc);
 	http_teardown();
-	return failed == 0 ? 0 : 1;
+	return failed;
 }

@@ -1,5 +1,4 @@
 /* The small parts of init: volume states and their recovery, sums, manifest, progress, the termination message. */
-#include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "init/volume.h"
 #include "lib/file.h"
 #include "tests/lib/snapshot_maker.h"
+#include "tests/lib/suite.h"
 
 static char dir[64];
 static struct volume volume;
@@ -324,10 +324,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("init_parts");
-	TCase *tc = tcase_create("parts");
-	SRunner *runner;
-	int failed;
+	TCase *tc = tcase_create("init_parts");
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_loop_test(tc, volume_recover__every_state_has_one_outcome, 0, 16);
@@ -342,10 +339,5 @@ main(void)
 	tcase_add_test(tc, manifest_parse__wrong_ones_are_named);
 	tcase_add_test(tc, progress_text__shows_bytes_rate_and_time_left);
 	tcase_add_test(tc, termination_write__one_json_line_where_the_folder_exists);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return suite_run_case("init_parts", tc);
 }

@@ -3,7 +3,6 @@
  * store that was there before is there after. The last check, which takes seedpod-server, is a function of the test's
  * own.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "lib/tar.h"
 #include "tests/lib/donor.h"
 #include "tests/lib/snapshot_maker.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tar_maker.h"
 
 #define DATA_BYTES 303104 /* 74 pages */
@@ -785,9 +785,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("init_seed");
-	TCase *tc = tcase_create("seed");
-	SRunner *runner;
+	TCase *tc = tcase_create("init_seed");
 	int failed;
 
 	if (http_setup(&err) < 0)
@@ -835,11 +833,7 @@ main(void)
 	tcase_add_test(tc, init_run__stops_when_asked);
 	tcase_add_test(tc, init_run__stops_in_the_middle_of_a_download);
 	tcase_add_test(tc, init_plan__changes_nothing);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	failed = suite_run_case("init_seed", tc);
 	http_teardown();
-	return failed == 0 ? 0 : 1;
+	return failed;
 }

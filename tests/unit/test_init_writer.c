@@ -16,18 +16,6 @@
 static char dir[TEMPDIR_MAX];
 static struct sp_error err;
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 static int
 create(const char *path)
 {
@@ -172,5 +160,5 @@ main(void)
 		writer__a_file_system_without_direct_writes_is_as_good, writer__a_full_volume_is_told_with_its_name,
 		writer_end__a_failure_of_the_last_bytes_is_told, writer_free__amid_the_work_ends_it };
 
-	return suite_run_fixture("init_writer", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
+	return suite_run_in_folder("init_writer", tests, sizeof(tests) / sizeof(tests[0]), 30, dir);
 }

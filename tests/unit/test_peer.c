@@ -2,7 +2,6 @@
  * child. */
 #include "lib/peer.h"
 
-#include <check.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "lib/file.h"
 #include "lib/process.h"
 #include "tests/lib/peer_server.h"
+#include "tests/lib/suite.h"
 
 #define CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
 #define POSITION                                                                                                       \
@@ -509,9 +509,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("peer");
 	TCase *tc = tcase_create("peer");
-	SRunner *runner;
 	int failed;
 
 	if (http_setup(&err) < 0)
@@ -531,11 +529,7 @@ main(void)
 	tcase_add_test(tc, process_run__tells_output_complaint_and_exit_code);
 	tcase_add_test(tc, process_run__hands_on_no_descriptor_but_the_standard_three);
 	tcase_add_test(tc, process_run__ends_what_talks_too_much_or_takes_too_long);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	failed = suite_run_case("peer", tc);
 	http_teardown();
-	return failed == 0 ? 0 : 1;
+	return failed;
 }

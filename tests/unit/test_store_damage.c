@@ -19,18 +19,6 @@
 static char dir[TEMPDIR_MAX];
 static struct sp_error err;
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 static const char *
 data_path(void)
 {
@@ -708,7 +696,7 @@ main(void)
 {
 	TCase *all = tcase_create("store_damage");
 
-	tcase_add_checked_fixture(all, setup, teardown);
+	suite_case_in_folder(all, dir);
 	tcase_set_timeout(all, 30);
 	tcase_add_test(all, store_attach__a_text_file_is_no_store);
 	tcase_add_test(all, store_attach__zeros_are_no_store);

@@ -11,18 +11,6 @@
 
 static char dir[TEMPDIR_MAX];
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 START_TEST(store_mark__says_whose_store_it_was_until_it_is_cleared)
 {
 	struct sp_error err = { 0 };
@@ -65,5 +53,5 @@ main(void)
 		store_mark__anything_under_its_name_counts,
 	};
 
-	return suite_run_fixture("store mark", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
+	return suite_run_in_folder("store mark", tests, sizeof(tests) / sizeof(tests[0]), 60, dir);
 }

@@ -18,18 +18,6 @@
 static char dir[TEMPDIR_MAX];
 static struct sp_error err;
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 static const char *
 data_path(void)
 {
@@ -147,5 +135,5 @@ main(void)
 		store_check_structure__a_flipped_bit_anywhere_ends_no_process,
 	};
 
-	return suite_run_fixture("store_structure", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
+	return suite_run_in_folder("store_structure", tests, sizeof(tests) / sizeof(tests[0]), 60, dir);
 }

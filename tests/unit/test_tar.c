@@ -1,12 +1,12 @@
 /* Tar: headers that are always the same, and a reader that takes nothing but whole, plain archives. */
 #include "lib/tar.h"
 
-#include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/tar_maker.h"
 
 /* A source that hands out an archive in pieces, then ends or fails or goes on for ever. */
@@ -389,10 +389,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *suite = suite_create("tar");
 	TCase *tc = tcase_create("tar");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, set_up, tear_down);
@@ -416,10 +413,5 @@ main(void)
 	tcase_add_test(tc, tar_reader__compressed_archives_are_refused);
 	tcase_add_test(tc, tar_reader__endless_pax_headers_are_refused);
 	tcase_add_test(tc, tar_reader__unread_data_is_skipped);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return suite_run_case("tar", tc);
 }

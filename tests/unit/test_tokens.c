@@ -17,19 +17,6 @@
 static char dir[TEMPDIR_MAX];
 static struct sp_error err;
 
-static void
-setup(void)
-{
-	memset(&err, 0, sizeof(err));
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 static struct tokens *
 must_read(void)
 {
@@ -191,5 +178,5 @@ main(void)
 		tokens_look__tries_again_what_failed_for_a_while,
 	};
 
-	return suite_run_fixture("tokens", tests, sizeof(tests) / sizeof(tests[0]), 10, setup, teardown);
+	return suite_run_in_folder("tokens", tests, sizeof(tests) / sizeof(tests[0]), 10, dir);
 }

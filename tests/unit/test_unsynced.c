@@ -8,18 +8,6 @@
 
 static char dir[TEMPDIR_MAX];
 
-static void
-setup(void)
-{
-	tempdir_make(dir);
-}
-
-static void
-teardown(void)
-{
-	tempdir_remove(dir);
-}
-
 START_TEST(unsynced_in_doubt__without_a_mark_it_is_not)
 {
 	ck_assert(!unsynced_in_doubt(dir));
@@ -89,5 +77,5 @@ main(void)
 		unsynced_mark__where_it_cannot_be_left_says_so,
 	};
 
-	return suite_run_fixture("unsynced", tests, sizeof(tests) / sizeof(tests[0]), 10, setup, teardown);
+	return suite_run_in_folder("unsynced", tests, sizeof(tests) / sizeof(tests[0]), 10, dir);
 }
