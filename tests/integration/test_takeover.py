@@ -72,27 +72,25 @@ class Restore(support.PodTest):
         self.assertEqual(pods[0].get("/v1/kv/again").body, b"of the promoted")
         self.assertEqual(pods[0].position()["role"], "follower")
 
-    def test_writes_of_a_follower_that_nobody_saw_lead_are_found_out_while_the_leader_is_idle(self):
+    def follower_that_wrote_alone(self):
+        """A pair whose follower was promoted by mistake, written to, and demoted: it holds what its leader never had.
+        All in less time than lies between two looks of its sidecar."""
         pods = self.pod_set(2)
         pods.leader.put("key", b"value")
         pods.wait_equal()
         pods.wait_ready()
-        # In less time than lies between two looks of the sidecar.
         self.assertEqual(pods[1].ask_control("POST", "/role", b'{"role":"leader"}').status, 200)
         pods[1].put("mine", b"alone")
         self.assertEqual(pods[1].ask_control("POST", "/role", b'{"role":"follower"}').status, 200)
+        return pods
+
+    def test_writes_of_a_follower_that_nobody_saw_lead_are_found_out_while_the_leader_is_idle(self):
+        pods = self.follower_that_wrote_alone()
         wait_until(lambda: pods[1].status()["state"] == "diverged", 20, "it is found out", pods)
         self.assertEqual(pods[1].readyz(), 503)
 
     def test_a_follower_with_writes_of_its_own_is_found_out_refused_and_explained(self):
-        pods = self.pod_set(2)
-        pods.leader.put("key", b"value")
-        pods.wait_equal()
-        pods.wait_ready()
-        # Promoted by mistake, written to, and demoted: it holds what its leader never had.
-        self.assertEqual(pods[1].ask_control("POST", "/role", b'{"role":"leader"}').status, 200)
-        pods[1].put("mine", b"alone")
-        self.assertEqual(pods[1].ask_control("POST", "/role", b'{"role":"follower"}').status, 200)
+        pods = self.follower_that_wrote_alone()
         pods.leader.put("key", b"of the leader")
         wait_until(lambda: pods[1].status()["state"] == "diverged", 20, "it is found out", pods)
         self.assertEqual(pods[1].readyz(), 503)

@@ -10,8 +10,8 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/http.h"
-#include "server/server.h"
 #include "server/unsynced.h"
+#include "tests/lib/lone_server.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -37,23 +37,13 @@ fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
-/* A server alone in its pod, on a loopback address of this process's own. */
 static struct server *
 start(const char *durability)
 {
-	char text[3 * TEMPDIR_MAX + 512], path[TEMPDIR_MAX + 16];
-	unsigned pid = (unsigned)getpid();
-	struct server *s = NULL;
+	char more[64];
 
-	snprintf(path, sizeof(path), "%s/seedpod.ini", dir);
-	snprintf(text, sizeof(text),
-	    "[pod]\nname = store-0\npeer_url = http://127.%u.%u.{ordinal}:9876\n[server]\nlisten = 127.%u.%u.0:9876\n"
-	    "control_socket = %s/control.sock\ndata_dir = %s/data\ndurability = %s\n[log]\nlevel = error\n",
-	    100 + (pid >> 8 & 0x3f), pid & 0xff, 100 + (pid >> 8 & 0x3f), pid & 0xff, dir, dir, durability);
-	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
-	ck_assert_msg(conf_load(path, &conf, &err) == 0, "%s", err.text);
-	ck_assert_msg(server_start(&conf, path, NULL, &s, &err) == 0, "%s", err.text);
-	return s;
+	snprintf(more, sizeof(more), "durability = %s\n", durability);
+	return lone_server_start(dir, more, &conf);
 }
 
 static void

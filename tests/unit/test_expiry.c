@@ -1,16 +1,14 @@
 /* Expiry of tombstones, as a whole server does it from tick to tick. */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/http.h"
 #include "lib/position.h"
-#include "server/server.h"
+#include "tests/lib/lone_server.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -31,25 +29,6 @@ clock_gettime(clockid_t id, struct timespec *ts)
 	if (id == CLOCK_REALTIME)
 		ts->tv_sec += atomic_load(&ahead_s);
 	return rc;
-}
-
-/* A server alone in its pod, on a loopback address of this process's own. */
-static struct server *
-start(void)
-{
-	char text[3 * TEMPDIR_MAX + 512], path[TEMPDIR_MAX + 16];
-	unsigned pid = (unsigned)getpid();
-	struct server *s = NULL;
-
-	snprintf(path, sizeof(path), "%s/seedpod.ini", dir);
-	snprintf(text, sizeof(text),
-	    "[pod]\nname = store-0\npeer_url = http://127.%u.%u.{ordinal}:9876\n[server]\nlisten = 127.%u.%u.0:9876\n"
-	    "control_socket = %s/control.sock\ndata_dir = %s/data\ntombstone_keep = 1h\n[log]\nlevel = error\n",
-	    100 + (pid >> 8 & 0x3f), pid & 0xff, 100 + (pid >> 8 & 0x3f), pid & 0xff, dir, dir);
-	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
-	ck_assert_msg(conf_load(path, &conf, &err) == 0, "%s", err.text);
-	ck_assert_msg(server_start(&conf, path, NULL, &s, &err) == 0, "%s", err.text);
-	return s;
 }
 
 static void
@@ -104,7 +83,7 @@ horizon(void)
 /* Where more are due than one transaction takes, the next ticks go on, so that they do not pile up. */
 START_TEST(expiry__goes_on_until_nothing_is_due)
 {
-	struct server *s = start();
+	struct server *s = lone_server_start(dir, "tombstone_keep = 1h\n", &conf);
 	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
 	struct http_reply reply;
 
