@@ -1,4 +1,4 @@
-/* A listener and its requests, as the two parts of lib/listener.h know them. */
+/* A listener and its requests, as the parts of lib/listener.h know them. */
 #ifndef LIB_LISTENER_INTERNAL_H_
 #define LIB_LISTENER_INTERNAL_H_
 
@@ -54,6 +54,18 @@ struct request {
 };
 
 void request_drop_headers(struct request *rq);
+
+/* The headers are in: decide whether the body may come. listener_body.c. */
+void request_begin(struct request *rq, const char *version);
+
+/* A piece of the body. False: give the connection up. */
+bool request_take_body(struct request *rq, const char *data, size_t len);
+
+/* Answer with the refusal that was decided. */
+void request_refuse(struct request *rq);
+
+/* The request is over: what it took out of the budgets is the others' again. */
+void request_give_back(struct request *rq);
 
 /* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c.
  */
