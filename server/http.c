@@ -232,33 +232,47 @@ done(struct request *rq, void *arg)
 	free(c);
 }
 
-/* Before a body is taken: what is not there is answered 404 or 405 later, what is must be allowed. */
+/* Whether the request's token allows it: 0, or the status to refuse it with. */
 static unsigned
-admit(struct request *rq, const char **detail, void *arg)
+check_token(struct api *api, const struct request *rq, const struct route *r, const char **detail)
 {
-	struct face *face = arg;
-	struct tokens *tokens =
-	    face->routes == network_routes && face->api->doors != NULL ? face->api->doors->tokens : NULL;
-	const char *authorization;
-	const struct route *r;
-	char allow[ALLOW_SIZE];
+	const char *authorization = request_header(rq, "Authorization");
 	unsigned roles;
 
-	if (tokens == NULL)
+	if (r->roles == ANYONE)
 		return 0;
-	r = route_of(face, rq, allow);
-	if (r == NULL || r->roles == ANYONE)
-		return 0;
-	authorization = request_header(rq, "Authorization");
-	roles = tokens_roles(tokens, authorization);
+	roles = tokens_roles(api->doors->tokens, authorization);
 	if ((roles & r->roles) != 0)
 		return 0;
-	atomic_fetch_add(roles == 0 ? &face->api->counters.unauthorized : &face->api->counters.forbidden, 1);
+	atomic_fetch_add(roles == 0 ? &api->counters.unauthorized : &api->counters.forbidden, 1);
 	if (roles == 0)
 		*detail = authorization == NULL ? "a bearer token is needed here" : "the token is not known here";
 	else
 		*detail = "the token does not allow this";
 	return roles == 0 ? 401 : 403;
+}
+
+/* Before a body is taken: what is not there is answered 404 or 405 later, what is must be allowed. A write that waits
+ * for «100 Continue» is sent on to the leader without its body, which the client may be able to read only once. */
+static unsigned
+admit(struct request *rq, const char **detail, void *arg)
+{
+	struct face *face = arg;
+	struct api *api = face->api;
+	bool waits = request_header(rq, "Expect") != NULL;
+	bool guarded = api->doors != NULL && api->doors->tokens != NULL;
+	const struct route *r;
+	char allow[ALLOW_SIZE];
+	unsigned status;
+
+	if (face->routes != network_routes || !(guarded || waits) || (r = route_of(face, rq, allow)) == NULL)
+		return 0;
+	status = guarded ? check_token(api, rq, r, detail) : 0;
+	if (status == 0 && waits && r->roles == TOKEN_WRITE && api->repl->ops->role(api->repl) != ROLE_LEADER) {
+		status = 307;
+		*detail = "writes go to the leader";
+	}
+	return status;
 }
 
 static size_t
@@ -282,6 +296,11 @@ refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 	struct call c = { .api = face->api, .rq = rq, .plain = answers_plainly(face, request_path(rq)) };
 	const char *code = "SP_EAGAIN";
 
+	if (status == 307) {
+		if (!api_sent_to_leader(&c))
+			api_problem(&c, 503, code, "this pod has begun to lead just now");
+		return;
+	}
 	if (status == 401 || status == 403) {
 		api_challenge(&c, status, detail);
 		return;

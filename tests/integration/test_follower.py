@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a follower answers to clients: redirects, refusals, reads of one's own writes."""
 
+import socket
 import time
 
 import support
@@ -21,6 +22,14 @@ class Redirects(support.SharedPods):
                 reply = self.follower.ask(method, path, b"{}" if method == "POST" else b"x")
                 self.assertEqual(reply.status, 307, reply.body)
                 self.assertEqual(reply.headers["Location"], self.leader.url + path)
+
+    def test_who_waits_for_100_continue_is_redirected_before_the_body(self):
+        with socket.create_connection((self.follower.ip, 9876), timeout=20) as s:
+            s.sendall(b"PUT /v1/kv/waits HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+            self.assertRegex(s.recv(4096), rb"\AHTTP/1.1 307 [^\0]*\r\nLocation: %b/v1/kv/waits\r\n" % self.leader.url.encode())
+        with socket.create_connection((self.leader.ip, 9876), timeout=20) as s:
+            s.sendall(b"PUT /v1/kv/waits HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+            self.assertIn(b"HTTP/1.1 100 Continue", s.recv(4096))
 
     def test_a_large_body_is_redirected_too(self):
         reply = self.follower.put("large", bytes(4 << 20))
@@ -77,6 +86,7 @@ class Rejects(support.SharedPods):
         self.problem(follower.ask("DELETE", "/v1/kv/x"), 403)
         self.problem(follower.ask("POST", "/v1/batch", b'{"op":"delete","key":"x"}\n'), 403)
         self.assertEqual(follower.ask("PUT", "/set/x", b"x").status, 403)
+        self.problem(follower.ask("PUT", "/v1/kv/x", b"x", {"Expect": "100-continue"}), 403)
 
     def test_the_key_is_live(self):
         follower = self.pods[1]

@@ -11,9 +11,9 @@ import unittest
 import support
 
 
-def curl(*arguments):
+def curl(*arguments, stdin=b""):
     """What curl prints, as bytes."""
-    done = subprocess.run(["curl", "-sS", "--max-time", "60", *arguments], capture_output=True)
+    done = subprocess.run(["curl", "-sS", "--max-time", "60", *arguments], capture_output=True, input=stdin)
     if done.returncode != 0:
         raise support.PodError(f"curl {' '.join(arguments)} exited {done.returncode}: {done.stderr.decode()}")
     return done.stdout
@@ -44,6 +44,13 @@ class Mehdb(support.SharedPods):
         self.assertEqual(curl(f"{self.leader.ip}:9876/get/through"), b"through a follower")
         support.wait_until(lambda: self.follower.get("/get/through").body == b"through a follower", 20,
                            "the follower has it", self.pods)
+
+    def test_a_body_that_can_be_read_only_once_is_followed_to_the_leader(self):
+        content = random.Random(3).randbytes(300000)
+        for key in ("pipe", "piped"):
+            answer = curl("-L", "-T", "-", f"{self.follower.ip}:9876/set/{key}", stdin=content)
+            self.assertEqual(answer, b"WRITE completed")
+            self.assertEqual(curl(f"{self.leader.ip}:9876/get/{key}"), content)
 
     def test_put_at_a_follower_answers_307_with_the_leaders_url(self):
         reply = self.follower.ask("PUT", "/set/test", b"x")
