@@ -24,10 +24,14 @@ tags_match(const char *tags, uint64_t seq)
 static void
 reply_value(struct call *c, const struct store_record *r)
 {
-	const char *tags = request_header(c->rq, "If-None-Match");
+	const char *tags = request_header(c->rq, "If-None-Match"), *match = request_header(c->rq, "If-Match");
 	bool same = tags != NULL && tags_match(tags, r->seq);
 
 	api_seq_headers(c, r->seq);
+	if (match != NULL && !tags_match(match, r->seq)) {
+		api_problem(c, 412, "SP_EPRECOND", "the key's last change is not one that If-Match names");
+		return;
+	}
 	/* A 304 sends no value, but must not say another length than the 200 would. */
 	request_reply(c->rq, same ? 304 : 200, same ? NULL : API_BYTES, r->value, r->value_len);
 }

@@ -59,6 +59,14 @@ class Keys(support.SharedPods):
         self.put("cached", b"two")
         self.assertEqual(self.leader.get(self.path("cached"), {"If-None-Match": tag}).body, b"two")
 
+    def test_if_match_holds_for_reads_too(self):
+        tag = self.put("read-if", b"one").headers["ETag"]
+        for wanted in (tag, f'"0", {tag}', "*"):
+            self.assertEqual(self.leader.get(self.path("read-if"), {"If-Match": wanted}).body, b"one")
+        self.problem(self.leader.get(self.path("read-if"), {"If-Match": '"0"'}), 412)
+        self.assertEqual(self.leader.ask("HEAD", self.path("read-if"), headers={"If-Match": '"0"'}).status, 412)
+        self.problem(self.leader.get(self.path("read-if-missing"), {"If-Match": tag}), 404)
+
     def test_conditions_that_a_write_does_not_take_are_refused(self):
         self.problem(self.put("conditions", b"x", If_None_Match='"5"'), 400)
         self.problem(self.put("conditions", b"x", If_None_Match="*", If_Match="*"), 400)
