@@ -10,7 +10,14 @@ static void
 reply_written(struct call *c)
 {
 	char body[64];
+	struct position p;
+	struct sp_error err;
 
+	/* A batch whose deletes find nothing changes nothing, also where there is one of them. */
+	if (c->batch.code == SP_ENOTFOUND && store_position(c->api->store, &p, &err) == 0) {
+		c->batch.code = 0;
+		c->batch.seq = p.seq;
+	}
 	if (c->batch.code < 0) {
 		api_error(c, &c->batch.err);
 		return;

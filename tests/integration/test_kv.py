@@ -235,6 +235,14 @@ class Batches(support.SharedPods):
             self.problem(reply, 400)
         self.assertEqual(self.leader.get("/v1/kv/batch-if").status, 404)
 
+    def test_a_delete_of_what_is_not_there_changes_nothing_in_a_batch_of_any_size(self):
+        seq = self.leader.position()["seq"]
+        gone = [{"op": "delete", "key": f"batch-gone-{n}"} for n in range(3)]
+        for count in (1, 3):
+            reply = self.batch(*gone[:count])
+            self.assertEqual((reply.status, reply.body), (200, b'{"seq":%d}' % seq))
+        self.assertEqual(self.leader.position()["seq"], seq)
+
     def test_keys_and_values_may_be_base64(self):
         key, value = b"\xfe\x00key", b"\x00\xff"
         reply = self.batch({"op": "put", "key64": base64.b64encode(key).decode(),
