@@ -51,12 +51,15 @@ int
 volume_lock(struct volume *v, struct sp_error *err)
 {
 	struct statvfs fs;
+	struct stat st;
 	int rc;
 
 	if ((rc = file_make_dirs(v->data_dir, err)) < 0)
 		return volume_fault(err, rc);
 	if (statvfs(v->data_dir, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0)
 		return sp_error_set(err, SP_EVOLUME, "%s is on a file system that is mounted read-only", v->data_dir);
+	if (stat(v->store, &st) == 0 && !S_ISDIR(st.st_mode))
+		return sp_error_set(err, SP_EVOLUME, "%s is no directory: it cannot be the store", v->store);
 	if ((rc = file_lock(v->lock, err)) == SP_EAGAIN)
 		return sp_error_wrap(err, "a server has the store open, or another seedpod-init is at work");
 	if (rc < 0)

@@ -29,6 +29,7 @@ code_from_errno(int errnum)
 	case EPERM:
 		return SP_EPERM;
 	case EROFS:
+	case ENOTDIR:
 		return SP_EVOLUME;
 	case ENOENT:
 		return SP_ENOTFOUND;

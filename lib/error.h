@@ -67,7 +67,7 @@ struct sp_error {
 int sp_error_set(struct sp_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* As sp_error_set(), followed by «: » and the text of `errnum`; picks the code from errnum (ENOSPC and
- * EDQUOT -> SP_ENOSPACE, EACCES/EPERM -> SP_EPERM, EROFS -> SP_EVOLUME, ENOENT -> SP_ENOTFOUND, ENOMEM ->
+ * EDQUOT -> SP_ENOSPACE, EACCES/EPERM -> SP_EPERM, EROFS and ENOTDIR -> SP_EVOLUME, ENOENT -> SP_ENOTFOUND, ENOMEM ->
  * SP_ENOMEM, else SP_EIO). */
 int sp_error_errno(struct sp_error *err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

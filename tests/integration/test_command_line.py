@@ -108,9 +108,10 @@ class CommandLine(support.PodTest):
     def test_a_missing_configuration_is_named(self):
         for program in PROGRAMS:
             with self.subTest(program):
-                code, _, err = self.run_program(program, "--config", "/nonexistent/seedpod.ini")
-                self.assertIn(code, (66, 70, 78))
-                self.assertIn("/nonexistent/seedpod.ini", err)
+                for missing in ("/nonexistent/seedpod.ini", "/etc/hostname/seedpod.ini", str(self.dir)):
+                    code, _, err = self.run_program(program, "--config", missing)
+                    self.assertEqual(code, 78)
+                    self.assertIn(missing, err)
 
     def test_a_pod_name_without_an_ordinal_is_78(self):
         source = self.config("")

@@ -366,6 +366,17 @@ class Volume(support.PodTest):
         follower.data_dir.write_text("a file is in the way")
         code, log = follower.run_init()
         self.assertIn(code, (73, 77), log)
+        follower.server.start()
+        self.assertEqual(follower.server.wait(), 73, follower.server.log)
+
+    def test_a_file_where_the_store_belongs_is_73_and_stays(self):
+        pods = self.pod_set(0)
+        leader = pods.add()
+        leader.store_dir.write_text("a file is in the way")
+        code, log = leader.run_init()
+        self.assertEqual(code, 73, log)
+        self.assertIn(f"{leader.store_dir} is no directory", log)
+        self.assertEqual(leader.store_dir.read_text(), "a file is in the way")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ START_TEST(error_errno__picks_the_code)
 	static const struct {
 		int errnum, code;
 	} cases[] = { { ENOSPC, SP_ENOSPACE }, { EDQUOT, SP_ENOSPACE }, { EACCES, SP_EPERM }, { EPERM, SP_EPERM },
-		{ EROFS, SP_EVOLUME }, { ENOENT, SP_ENOTFOUND }, { ENOMEM, SP_ENOMEM }, { EIO, SP_EIO },
-		{ EBUSY, SP_EIO } };
+		{ EROFS, SP_EVOLUME }, { ENOTDIR, SP_EVOLUME }, { ENOENT, SP_ENOTFOUND }, { ENOMEM, SP_ENOMEM },
+		{ EIO, SP_EIO }, { EBUSY, SP_EIO } };
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct sp_error err = { 0 };

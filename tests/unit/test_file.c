@@ -154,7 +154,7 @@ START_TEST(file_sync_dir__missing_or_not_a_directory)
 	tempdir_write(dir, "f", "");
 	ck_assert_int_eq(file_sync_dir(dir, &err), 0);
 	ck_assert_int_eq(file_sync_dir(tempdir_path(dir, "none"), &err), SP_ENOTFOUND);
-	ck_assert_int_eq(file_sync_dir(tempdir_path(dir, "f"), &err), SP_EIO);
+	ck_assert_int_eq(file_sync_dir(tempdir_path(dir, "f"), &err), SP_EVOLUME);
 }
 END_TEST
 
@@ -193,8 +193,8 @@ END_TEST
 START_TEST(file_make_dirs__file_in_the_way)
 {
 	tempdir_write(dir, "f", "");
-	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "f"), &err), SP_EIO);
-	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "f/g"), &err), SP_EIO);
+	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "f"), &err), SP_EVOLUME);
+	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "f/g"), &err), SP_EVOLUME);
 	ck_assert_ptr_nonnull(strstr(err.text, strerror(ENOTDIR)));
 	ck_assert_int_eq(file_make_dirs("", &err), SP_ETOOBIG);
 }
