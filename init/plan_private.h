@@ -1,4 +1,4 @@
-/* What the two halves of the decision share: plan.c (a leader and its followers) and plan_raft.c (members). */
+/* What the parts of the decision share: plan.c chooses among them. */
 #ifndef INIT_PLAN_PRIVATE_H_
 #define INIT_PLAN_PRIVATE_H_
 
@@ -7,10 +7,13 @@
 /* Set the action and the sentence that says why. */
 void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Whether `a` knows more than `b`: a later epoch, or further on in the same; at the same place, a clean cut first. */
+bool plan_more_advanced(const struct position *a, const struct position *b);
+
 /*
- * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there and leaves open what it
- * has, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL:
- * nobody else tells of data.
+ * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there and leaves open what
+ * it has, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL: nobody
+ * else tells of data.
  */
 const struct peer_fact *plan_silent_peer(const struct facts *f, const struct peer_fact *most);
 
@@ -20,7 +23,9 @@ size_t plan_unreached(const struct facts *f);
 /* Wait for such a peer. `pod` begins the sentence: what this pod is. */
 void plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer);
 
-/* The rows of mode raft. */
+/* The rows of mode static, and those of mode raft. */
+void plan_leader(const struct facts *f, struct plan *out);
+void plan_follower(const struct facts *f, struct plan *out);
 void plan_raft(const struct facts *f, struct plan *out);
 
 #endif

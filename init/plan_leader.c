@@ -1,0 +1,178 @@
+/* The rows of a leader. What must never happen is that it starts empty where a peer has data, or that two lead. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "init/plan_private.h"
+
+/*
+ * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch
+ * later than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that
+ * one's demotion, or by replication.leader_ordinal.
+ */
+static bool
+rival_leads(const struct facts *f, const char *cluster, uint64_t since, struct plan *out)
+{
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+		const struct position *p = &peer->answer.position;
+
+		if (!peer->answer.has_store || p->role != ROLE_LEADER || p->epoch <= since ||
+		    (cluster != NULL && strcmp(p->cluster, cluster) != 0))
+			continue;
+		plan_decide(out, PLAN_WAIT,
+		    "this pod is to lead, but %s was promoted and takes the cluster's writes (epoch %" PRIu64
+		    " seq %" PRIu64 "): two that lead would lose one's; make %s a follower, or set "
+		    "replication.leader_ordinal to it",
+		    peer->name, p->epoch, p->seq, peer->name);
+		out->code = SP_EDIVERGED;
+		return true;
+	}
+	return false;
+}
+
+static void
+leader_with_store(const struct facts *f, struct plan *out)
+{
+	const struct peer_fact *ahead = NULL;
+
+	if (rival_leads(f, f->own.cluster, f->own.epoch, out))
+		return;
+
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (!peer->answer.has_store || strcmp(peer->answer.position.cluster, f->own.cluster) != 0)
+			continue;
+		if ((peer->answer.position.epoch > f->own.epoch ||
+			(peer->answer.position.epoch == f->own.epoch && peer->answer.position.seq > f->own.seq)) &&
+		    (ahead == NULL || plan_more_advanced(&peer->answer.position, &ahead->answer.position)))
+			ahead = peer;
+	}
+	if (ahead == NULL) {
+		plan_decide(out, PLAN_START, "this pod leads and has its store");
+		return;
+	}
+	plan_decide(out, PLAN_START,
+	    "this pod leads and has its store, but %s is ahead: epoch %" PRIu64 " seq %" PRIu64 " there, epoch %" PRIu64
+	    " seq %" PRIu64 " here; what is only there will be refused as diverged",
+	    ahead->name, ahead->answer.position.epoch, ahead->answer.position.seq, f->own.epoch, f->own.seq);
+	out->warn = true;
+}
+
+/* Two peers with data of different clusters: which of them was this pod's is not for a program to guess. */
+static bool
+clusters_differ(const struct facts *f, const struct peer_fact *most, struct plan *out)
+{
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (!peer->answer.has_store ||
+		    strcmp(peer->answer.position.cluster, most->answer.position.cluster) == 0)
+			continue;
+		plan_decide(out, PLAN_REFUSE,
+		    "this pod leads, its volume is empty, and its peers hold different clusters: %s holds %s, %s holds "
+		    "%s; "
+		    "keep the one that is right and clear the other's volume",
+		    most->name, most->answer.position.cluster, peer->name, peer->answer.position.cluster);
+		out->code = SP_EDIVERGED;
+		return true;
+	}
+	return false;
+}
+
+static bool
+same_place(const struct position *a, const struct position *b)
+{
+	return a->epoch == b->epoch && a->seq == b->seq && digest_equal(a->digest, b->digest);
+}
+
+/*
+ * The peer that knows most, whatever it was caught at; and the one to restore from, which is another only where the
+ * first has given bad data and another stands at exactly the same place: an older one would lose acknowledged writes
+ * silently.
+ */
+static const struct peer_fact *
+restore_donor(const struct facts *f, const struct peer_fact *most)
+{
+	if (!most->gave_bad_data)
+		return most;
+	for (size_t i = 0; i < f->peer_count; i++)
+		if (f->peers[i].answer.has_store && !f->peers[i].gave_bad_data &&
+		    same_place(&f->peers[i].answer.position, &most->answer.position))
+			return &f->peers[i];
+	return NULL;
+}
+
+static void
+leader_restores(const struct facts *f, const struct peer_fact *most, struct plan *out)
+{
+	const struct position *p = &most->answer.position;
+
+	out->donor = restore_donor(f, most);
+	if (out->donor == NULL) {
+		plan_decide(out, PLAN_REFUSE,
+		    "this pod leads, its volume is empty, and the snapshot of %s, which knows most (epoch %" PRIu64
+		    " seq %" PRIu64 "), was bad; no other peer stands at the same place",
+		    most->name, p->epoch, p->seq);
+		out->code = SP_EBADDATA;
+		return;
+	}
+	plan_decide(out, PLAN_RESTORE,
+	    "this pod leads, its volume is empty, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
+	    " keys%s; it goes on in a new epoch",
+	    out->donor->name, p->epoch, p->seq, p->keys,
+	    p->consistent ? "" : " (caught between two cuts of its former leader)");
+	out->warn = !p->consistent;
+}
+
+static void
+leader_with_empty_volume(const struct facts *f, struct plan *out)
+{
+	const struct peer_fact *most = NULL, *silent;
+	size_t with_store = 0;
+
+	for (size_t i = 0; i < f->peer_count; i++) {
+		if (!f->peers[i].answer.has_store)
+			continue;
+		with_store++;
+		if (most == NULL || plan_more_advanced(&f->peers[i].answer.position, &most->answer.position))
+			most = &f->peers[i];
+	}
+	silent = plan_silent_peer(f, most);
+	if (!f->grace_over && with_store < f->peer_count) {
+		plan_decide(out, PLAN_WAIT,
+		    "this pod leads, its volume is empty, and %zu of %zu peers have not told a position yet",
+		    f->peer_count - with_store, f->peer_count);
+		out->grace = true;
+		out->code = SP_EAGAIN;
+	} else if (silent != NULL) {
+		plan_wait_for_data(out, "this pod leads", silent);
+	} else if (most == NULL) {
+		plan_decide(out, PLAN_CREATE,
+		    "this pod leads, its volume is empty, and none of %zu peers tells of data (%zu cannot be reached)",
+		    f->peer_count, plan_unreached(f));
+	} else if (!clusters_differ(f, most, out) && !rival_leads(f, NULL, 0, out)) {
+		leader_restores(f, most, out);
+	}
+}
+
+void
+plan_leader(const struct facts *f, struct plan *out)
+{
+	switch (f->store) {
+	case STORE_PRESENT:
+		leader_with_store(f, out);
+		break;
+	case STORE_EMPTY:
+		leader_with_empty_volume(f, out);
+		break;
+	case STORE_DAMAGED:
+		plan_decide(out, PLAN_REFUSE,
+		    "this pod leads and its store cannot be read (%s); put it right, or move it away to have the "
+		    "volume "
+		    "restored from a peer",
+		    f->damage);
+		out->code = SP_EBADDATA;
+		break;
+	}
+}
