@@ -1,157 +1,10 @@
-/* The one transaction at a time that changes the store. */
-#include <errno.h>
-#include <stdlib.h>
+/* What a transaction does to the records: puts, deletes, and the expiry of tombstones. */
 #include <string.h>
-
-#include <uuid.h>
 
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/le.h"
 #include "server/store_internal.h"
-
-int
-store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err)
-{
-	struct store_txn *t = calloc(1, sizeof(*t));
-	int rc;
-
-	if (t == NULL)
-		return sp_error_set(err, SP_ENOMEM, "write to the store");
-	t->store = s;
-	pthread_mutex_lock(&s->write_lock);
-	rc = store_flush_locked(s, err);
-	if (rc < 0)
-		goto fail;
-	/* Detaching takes write_lock first, so the environment stays while this transaction lives; env_lock is not
-	 * kept, because growing the map needs it. */
-	if (s->env == NULL) {
-		rc = s->known ? sp_error_set(err, SP_EAGAIN, "the store is released for reseeding")
-			      : sp_error_set(err, SP_ENOTFOUND, "there is no store here yet");
-		goto fail;
-	}
-	rc = mdb_txn_begin(s->env, NULL, 0, &t->txn);
-	if (rc != 0) {
-		rc = store_error(err, rc, "write to the store");
-		goto fail;
-	}
-	rc = meta_get(s, t->txn, &t->meta, err);
-	if (rc < 0) {
-		mdb_txn_abort(t->txn);
-		goto fail;
-	}
-	*out = t;
-	return 0;
-fail:
-	pthread_mutex_unlock(&s->write_lock);
-	free(t);
-	return rc;
-}
-
-static void
-txn_end(struct store_txn *t)
-{
-	pthread_mutex_unlock(&t->store->write_lock);
-	free(t);
-}
-
-void
-store_txn_abort(struct store_txn *t)
-{
-	if (t == NULL)
-		return;
-	if (t->txn == NULL) {
-		recent_txn_abort(t);
-		return;
-	}
-	mdb_txn_abort(t->txn);
-	txn_end(t);
-}
-
-/* LMDB gives up where the page that names the new version could not be written: nobody may begin a transaction then. */
-static bool
-gave_up(struct store *s)
-{
-	MDB_txn *probe;
-	int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &probe);
-
-	if (rc == 0)
-		mdb_txn_abort(probe);
-	return rc == MDB_PANIC;
-}
-
-int
-store_commit_lmdb(struct store_txn *t, struct sp_error *err)
-{
-	int rc;
-
-	rc = meta_put(t->store, t->txn, &t->meta);
-	FAULT_POINT("commit.ready");
-	if (rc != 0)
-		mdb_txn_abort(t->txn);
-	else
-		rc = mdb_txn_commit(t->txn);
-	FAULT_POINT("commit.done");
-	/* LMDB reports a write that was cut short as EIO. On a full volume that is what it is; nothing refers to those
-	 * pages. */
-	if (rc == EIO && !store_has_room(t->store))
-		rc = ENOSPC;
-	if (rc != 0 && gave_up(t->store))
-		rc = MDB_PANIC;
-	return rc == 0 ? 0 : store_error(err, rc, "commit");
-}
-
-/* LMDB is where all is, and the groups to come follow this. */
-static void
-note_commit(struct store *s, const struct meta *m)
-{
-	pthread_mutex_lock(&s->recent_lock);
-	s->latest = *m;
-	pthread_mutex_unlock(&s->recent_lock);
-	store_flushed(s, m);
-}
-
-int
-store_txn_commit(struct store_txn *t, struct sp_error *err)
-{
-	int rc;
-
-	if (!t->changed) {
-		store_txn_abort(t);
-		return 0;
-	}
-	if (t->txn == NULL)
-		return recent_txn_commit(t, err);
-	rc = store_commit_lmdb(t, err);
-	if (rc == 0)
-		note_commit(t->store, &t->meta);
-	txn_end(t);
-	return rc;
-}
-
-bool
-store_txn_changed(const struct store_txn *t)
-{
-	return t->changed;
-}
-
-int
-store_txn_broken(const struct store_txn *t)
-{
-	return t->broken;
-}
-
-void
-store_txn_position(const struct store_txn *t, struct position *out)
-{
-	meta_position(&t->meta, out);
-}
-
-uint64_t
-store_txn_last_seq(const struct store_txn *t)
-{
-	return t->meta.seq;
-}
 
 /* Note LMDB's failure: the transaction cannot be used any more. Who comes here missed what the records themselves name
  * (an index entry, say), so «not found» is damage. */
@@ -312,32 +165,6 @@ put_lmdb(struct store_txn *t, const struct record_header *old, const struct reco
 	return index_seq(t, h->seq, BY_SEQ_PUT, key->mv_data, key->mv_size, err);
 }
 
-int
-store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
-    struct sp_error *err)
-{
-	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	MDB_val v = { .mv_size = value_len, .mv_data = (void *)(uintptr_t)value };
-	struct record_header old, new = { .seq = seq };
-	bool replaces;
-	int rc;
-
-	rc = check_key(key_len, err);
-	if (rc == 0)
-		rc = find(t, &k, &old, err);
-	if (rc < 0)
-		return rc;
-	replaces = rc == 1;
-	new.hash = digest_of_record(key, key_len, seq, value, value_len);
-	rc = t->txn == NULL ? recent_txn_change(t, &new, &k, value, value_len, err)
-			    : put_lmdb(t, replaces ? &old : NULL, &new, &k, &v, err);
-	if (rc < 0)
-		return rc;
-	meta_count(&t->meta, seq, replaces ? &old : NULL, &new);
-	t->changed = true;
-	return 0;
-}
-
 /* A tombstone's place in LMDB: kv, by_seq and tombstones. */
 static int
 delete_lmdb(struct store_txn *t, const struct record_header *old, const struct record_header *h, MDB_val *key,
@@ -359,29 +186,54 @@ delete_lmdb(struct store_txn *t, const struct record_header *old, const struct r
 	return rc == 0 ? index_tombstone(t, h->seq, key->mv_data, key->mv_size, err) : rc;
 }
 
-/* Leave a tombstone under the given seq, also for a key that is not here (it was made and deleted since the last feed).
- */
+/* Give the key a new record; a value of NULL is a tombstone. */
+static int
+change(struct store_txn *t, uint64_t seq, MDB_val *key, const MDB_val *value, struct sp_error *err)
+{
+	struct record_header found, new = { .seq = seq };
+	const struct record_header *old;
+	int rc;
+
+	rc = check_key(key->mv_size, err);
+	if (rc == 0)
+		rc = find(t, key, &found, err);
+	if (rc < 0)
+		return rc;
+	old = rc == 1 ? &found : NULL;
+	if (value != NULL)
+		new.hash = digest_of_record(key->mv_data, key->mv_size, seq, value->mv_data, value->mv_size);
+	else
+		new.flags = RECORD_TOMBSTONE;
+	if (t->txn == NULL)
+		rc = recent_txn_change(
+		    t, &new, key, value != NULL ? value->mv_data : NULL, value != NULL ? value->mv_size : 0, err);
+	else if (value != NULL)
+		rc = put_lmdb(t, old, &new, key, value, err);
+	else
+		rc = delete_lmdb(t, old, &new, key, err);
+	if (rc < 0)
+		return rc;
+	meta_count(&t->meta, seq, old, &new);
+	t->changed = true;
+	return 0;
+}
+
+int
+store_put_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len,
+    struct sp_error *err)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
+	MDB_val v = { .mv_size = value_len, .mv_data = (void *)(uintptr_t)value };
+
+	return change(t, seq, &k, &v, err);
+}
+
 int
 store_delete_at(struct store_txn *t, uint64_t seq, const void *key, size_t key_len, struct sp_error *err)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	struct record_header old, new = { .seq = seq, .flags = RECORD_TOMBSTONE };
-	bool replaces;
-	int rc;
 
-	rc = check_key(key_len, err);
-	if (rc == 0)
-		rc = find(t, &k, &old, err);
-	if (rc < 0)
-		return rc;
-	replaces = rc == 1;
-	rc = t->txn == NULL ? recent_txn_change(t, &new, &k, NULL, 0, err)
-			    : delete_lmdb(t, replaces ? &old : NULL, &new, &k, err);
-	if (rc < 0)
-		return rc;
-	meta_count(&t->meta, seq, replaces ? &old : NULL, &new);
-	t->changed = true;
-	return 0;
+	return change(t, seq, &k, NULL, err);
 }
 
 int
