@@ -1,5 +1,5 @@
 /*
- * What the files of the HTTP client share (http.c, http_exchange.c, http_stream.c); nobody else includes this.
+ * What the files of the HTTP client share (http.c and http_*.c); nobody else includes this.
  *
  * An exchange is one request with its answer. It is added to a curl multi handle, which http_turn() moves on; curl's
  * callbacks fill the reply. The exchange measures silence itself, in milliseconds, because curl's own low-speed limit
@@ -61,6 +61,13 @@ struct http_exchange {
 
 /* Set up what the door asks for (http_door.c): TLS, the name to be verified, the token. After the URL was set. */
 int http_door_prepare(struct http_exchange *x, const char *url);
+
+/* Set x->easy, of which nothing is left from before, up for `rq`: all but where the answer goes. SP_ENOMEM; what it
+ * leaves in `x` is then the caller's to free (http_request.c). */
+int http_request_set_up(struct http_exchange *x, const struct http_manner *manner, const struct http_request_out *rq);
+
+/* «GET http://store-0:9876/v1/position», «GET /position through /run/seedpod/control.sock»; NULL when out of memory. */
+char *http_request_describe(const struct http_manner *manner, const struct http_request_out *rq);
 
 /* Set `easy` up for `rq` and add it to `multi`. On failure nothing is left to stop. */
 int http_exchange_start(struct http_exchange *x, CURLM *multi, CURL *easy, const struct http_manner *manner,
