@@ -65,7 +65,7 @@ int64_t
 follower_halt(struct follower *f, enum sync_reason reason, bool for_content, const struct sp_error *err)
 {
 	follower_trouble(f, reason, err);
-	state_set_diverged(f->o.state, err->text);
+	state_set_diverged(f->o.state, f->life, err->text);
 	f->halt.on = true;
 	f->halt.for_content = for_content;
 	f->halt.own = f->own;
@@ -92,7 +92,7 @@ follower_halt_over(struct follower *f, const char *relation)
 {
 	log_info("no longer diverged: sync goes on", LOG_STR("relation", relation));
 	f->halt.on = false;
-	state_set_diverged(f->o.state, NULL);
+	state_agrees(f->o.state);
 }
 
 /* Whether leader or store are others than those that did not fit together. A member's numbers say nothing of that: its
@@ -128,7 +128,7 @@ follower_recheck(struct follower *f)
 		return wait_ms;
 	relation = position_relate(&leader, &f->own, why, sizeof(why));
 	if (relation == RELATION_DIVERGED || relation == RELATION_OTHER_CLUSTER) {
-		state_set_diverged(f->o.state, why);
+		state_set_diverged(f->o.state, f->life, why);
 		return f->o.recheck_ms;
 	}
 	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(f, &leader))

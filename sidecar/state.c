@@ -20,7 +20,7 @@ state_new(const struct conf *conf, int64_t now_ms)
 	s->conf = *conf;
 	s->generation = 1;
 	s->started_ms = s->follows_since_ms = now_ms;
-	s->life = 1;
+	own_init(&s->own);
 	lag_init(&s->lag, now_ms);
 	return s;
 }
@@ -86,7 +86,7 @@ state_life(struct state *s)
 	uint64_t life;
 
 	lock(s);
-	life = s->life;
+	life = s->own.life;
 	unlock(s);
 	return life;
 }
@@ -97,99 +97,55 @@ state_ticket(struct state *s)
 	uint64_t ticket;
 
 	lock(s);
-	ticket = s->ticket;
+	ticket = s->own.ticket;
 	unlock(s);
 	return ticket;
 }
 
-/* The store may be another one than the one that we proved: nothing is known of it. */
+uint64_t
+state_own(struct state *s, struct position *own)
+{
+	uint64_t life;
+
+	lock(s);
+	*own = s->own.at;
+	life = s->own.life;
+	unlock(s);
+	return life;
+}
+
+/* A server that led and does so no more begins to follow: what it heard of a leader, and for how long it heard none, is
+ * counted from here. */
 static void
-begin_life(struct state *s)
+note_role(struct state *s, bool led, int64_t now_ms)
 {
-	s->life++;
-	s->proven = false;
-	s->target_known = false;
-}
-
-/* Whether `p` is where a store gets by applying its leader's changes from `before` on: also into a later epoch, which
- * the watch may see before the sync has noted what it applied. */
-static bool
-goes_on(const struct position *before, const struct position *p)
-{
-	enum relation r;
-
-	if (p->epoch == before->epoch)
-		return p->seq > before->seq || (p->seq == before->seq && digest_equal(p->digest, before->digest));
-	r = position_relate(p, before, NULL, 0);
-	return r == RELATION_SAME || r == RELATION_BEHIND || r == RELATION_BELOW_HORIZON;
-}
-
-/* Whether the store behind `p` may be another one than the one behind `before`; `moves`: it may have gone on since. */
-static bool
-is_other_store(const struct position *before, const struct position *p, bool moves)
-{
-	if (strcmp(before->cluster, p->cluster) != 0)
-		return true;
-	/* In mode raft who leads, and in which term, changes without any store becoming another. */
-	if (before->raft.role != RAFT_ROLE_NONE && p->raft.role != RAFT_ROLE_NONE)
-		return before->raft.id != p->raft.id || p->raft.applied < before->raft.applied;
-	if (before->role != p->role)
-		return true;
-	if (p->role == ROLE_LEADER)
-		return false;
-	return moves ? !goes_on(before, p)
-		     : before->epoch != p->epoch || before->seq != p->seq || !digest_equal(before->digest, p->digest);
-}
-
-/* The server stands at `p` now. One that leads no more begins to follow: what it heard of a leader, and for how long it
- * heard none, is counted from here. */
-static void
-take_own(struct state *s, const struct position *p, int64_t now_ms)
-{
-	if (s->own_known && s->own.role == ROLE_LEADER && p->role != ROLE_LEADER) {
-		lag_init(&s->lag, now_ms);
-		s->leader_known = s->leader_heard = s->leader_failing = false;
-		s->follows_since_ms = now_ms;
-	}
-	s->own = *p;
-	s->own_known = true;
+	if (!led || own_leads(&s->own))
+		return;
+	lag_init(&s->lag, now_ms);
+	s->leader_known = s->leader_heard = s->leader_failing = false;
+	s->follows_since_ms = now_ms;
 }
 
 bool
 state_server_answered(struct state *s, uint64_t ticket, const struct position *p, int64_t now_ms)
 {
-	bool changed = false;
+	bool changed, led;
 
 	lock(s);
-	s->server_asked = true;
-	s->server_ok = true;
-	s->server_seen_ms = now_ms;
-	if (ticket == s->ticket) {
-		if (s->own_known && is_other_store(&s->own, p, s->applying)) {
-			begin_life(s);
-			changed = true;
-		}
-		take_own(s, p, now_ms);
-	}
+	led = own_leads(&s->own);
+	changed = own_answered(&s->own, ticket, p, now_ms);
+	note_role(s, led, now_ms);
 	unlock(s);
 	return changed;
 }
 
 bool
-state_server_failed(struct state *s, const struct sp_error *err, int64_t now_ms)
+state_server_failed(struct state *s, const struct sp_error *err)
 {
-	bool changed = false;
+	bool changed;
 
-	(void)now_ms;
 	lock(s);
-	/* It was there and is away: what comes back is looked at anew. */
-	if (s->server_ok) {
-		begin_life(s);
-		changed = true;
-	}
-	s->server_asked = true;
-	s->server_ok = false;
-	s->server_error = *err;
+	changed = own_failed(&s->own, err);
 	unlock(s);
 	return changed;
 }
@@ -198,16 +154,13 @@ uint64_t
 state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 {
 	uint64_t life;
+	bool led;
 
 	lock(s);
-	if (s->own_known && is_other_store(&s->own, p, true))
-		begin_life(s);
-	s->ticket++;
-	s->server_ok = true;
-	s->server_asked = true;
-	s->server_seen_ms = now_ms;
-	take_own(s, p, now_ms);
-	life = s->life;
+	led = own_leads(&s->own);
+	own_told(&s->own, p, now_ms);
+	note_role(s, led, now_ms);
+	life = s->own.life;
 	unlock(s);
 	return life;
 }
@@ -216,7 +169,7 @@ void
 state_set_applying(struct state *s, bool applying)
 {
 	lock(s);
-	s->applying = applying;
+	own_set_applying(&s->own, applying);
 	unlock(s);
 }
 
@@ -224,14 +177,85 @@ void
 state_applied(struct state *s, const struct position *after, uint32_t records, size_t bytes, int64_t now_ms)
 {
 	lock(s);
-	s->ticket++;
-	s->applying = false;
-	s->own = *after;
-	s->own_known = true;
-	s->server_seen_ms = now_ms;
+	own_applied(&s->own, after, now_ms);
 	s->counters.applied_changes += records;
 	s->counters.applied_batches++;
 	s->counters.applied_bytes += bytes;
+	unlock(s);
+}
+
+void
+state_set_target(struct state *s, uint64_t life, uint64_t target)
+{
+	lock(s);
+	own_set_target(&s->own, life, target);
+	unlock(s);
+}
+
+bool
+state_prove(struct state *s, uint64_t life)
+{
+	bool news;
+
+	lock(s);
+	news = own_prove(&s->own, life);
+	unlock(s);
+	return news;
+}
+
+bool
+state_proven(struct state *s)
+{
+	bool proven;
+
+	lock(s);
+	proven = s->own.proven;
+	unlock(s);
+	return proven;
+}
+
+void
+state_set_diverged(struct state *s, uint64_t life, const char *why)
+{
+	lock(s);
+	own_diverged(&s->own, life);
+	snprintf(s->diverged_text, sizeof(s->diverged_text), "%s", why);
+	unlock(s);
+}
+
+uint64_t
+state_diverged_life(struct state *s)
+{
+	uint64_t life;
+
+	lock(s);
+	life = s->own.diverged_life;
+	unlock(s);
+	return life;
+}
+
+void
+state_agrees(struct state *s)
+{
+	lock(s);
+	own_agrees(&s->own);
+	unlock(s);
+}
+
+void
+state_set_seeding(struct state *s, bool seeding)
+{
+	lock(s);
+	s->seeding = seeding;
+	unlock(s);
+}
+
+void
+state_reseeded(struct state *s)
+{
+	lock(s);
+	own_reseeded(&s->own);
+	s->counters.reseeds++;
 	unlock(s);
 }
 
@@ -299,7 +323,7 @@ state_leader_position(struct state *s, const struct position *p, int64_t now_ms,
 	s->leader = *p;
 	s->leader_known = true;
 	note_contact(s, now_ms, planned_silence_ms);
-	lag_heard(&s->lag, p->seq, s->own.seq, now_ms, planned_silence_ms);
+	lag_heard(&s->lag, p->seq, s->own.at.seq, now_ms, planned_silence_ms);
 	unlock(s);
 }
 
@@ -308,7 +332,7 @@ state_leader_feed(struct state *s, const struct feed_info *info, int64_t now_ms,
 {
 	lock(s);
 	note_contact(s, now_ms, planned_silence_ms);
-	lag_heard(&s->lag, info->seq, s->own.seq, now_ms, planned_silence_ms);
+	lag_heard(&s->lag, info->seq, s->own.at.seq, now_ms, planned_silence_ms);
 	/* Only a cut tells all of a position; a feed that ends short of one is not shown as one. */
 	if (info->cut) {
 		memcpy(s->leader.cluster, info->cluster, sizeof(s->leader.cluster));
@@ -340,49 +364,6 @@ state_leader_lost(struct state *s)
 }
 
 void
-state_set_target(struct state *s, uint64_t life, uint64_t target)
-{
-	lock(s);
-	if (life == s->life && (!s->target_known || (s->own.raft.role == RAFT_ROLE_NONE && target < s->target))) {
-		s->target_known = true;
-		s->target = target;
-	}
-	unlock(s);
-}
-
-/* How far the local store is, in what targets count in. */
-static uint64_t
-progress(const struct position *own)
-{
-	return own->raft.role != RAFT_ROLE_NONE ? own->raft.applied : own->seq;
-}
-
-bool
-state_prove(struct state *s, uint64_t life)
-{
-	bool news;
-
-	lock(s);
-	news = life == s->life && s->target_known && s->own_known && s->own.consistent &&
-	       progress(&s->own) >= s->target && !s->proven;
-	if (news)
-		s->proven = true;
-	unlock(s);
-	return news;
-}
-
-bool
-state_proven(struct state *s)
-{
-	bool proven;
-
-	lock(s);
-	proven = s->proven;
-	unlock(s);
-	return proven;
-}
-
-void
 state_count_error(struct state *s, enum sync_reason reason, const struct sp_error *err)
 {
 	lock(s);
@@ -408,37 +389,6 @@ state_sync_well(struct state *s)
 {
 	lock(s);
 	s->in_trouble = false;
-	unlock(s);
-}
-
-void
-state_set_diverged(struct state *s, const char *why)
-{
-	lock(s);
-	s->diverged = why != NULL;
-	snprintf(s->diverged_text, sizeof(s->diverged_text), "%s", why != NULL ? why : "");
-	if (s->diverged)
-		s->proven = false;
-	unlock(s);
-}
-
-void
-state_set_seeding(struct state *s, bool seeding)
-{
-	lock(s);
-	s->seeding = seeding;
-	unlock(s);
-}
-
-void
-state_reseeded(struct state *s)
-{
-	lock(s);
-	begin_life(s);
-	s->ticket++;
-	s->own_known = false;
-	s->diverged = false;
-	s->counters.reseeds++;
 	unlock(s);
 }
 

@@ -5,9 +5,7 @@
  * Any thread may call anything here; one mutex guards all of it and is held for copying alone. Times are
  * clock_mono_ms().
  *
- * The server's life: a number that grows whenever the store that we proved may not be the one that is there now (the
- * server was away, its seq went backwards, its cluster, epoch or role changed by another hand). Whoever proves
- * something says of which life; a proof of an earlier one is dropped.
+ * What it says of the local store is in own.h; here is the lock around it.
  */
 #ifndef SIDECAR_STATE_H_
 #define SIDECAR_STATE_H_
@@ -33,27 +31,36 @@ void state_set_conf(struct state *s, const struct conf *conf);
 unsigned state_conf(struct state *s, struct conf *out);
 unsigned state_generation(struct state *s);
 
-/* --- The local server. --- */
+/* --- The local store: see own.h for what each of these means. --- */
 
 uint64_t state_life(struct state *s);
 
-/* Ask before a position is asked for and hand it back with the answer: so an answer that was overtaken by what the sync
- * applied meanwhile is known as such. */
+/* The watch: a ticket, then the question, then the answer with the ticket. True where a new life began. */
 uint64_t state_ticket(struct state *s);
-
-/* The watch's look at the server. Returns true where the server's life changed: the sync should look again. */
 bool state_server_answered(struct state *s, uint64_t ticket, const struct position *p, int64_t now_ms);
-bool state_server_failed(struct state *s, const struct sp_error *err, int64_t now_ms);
+bool state_server_failed(struct state *s, const struct sp_error *err);
 
-/* The sync asked the server itself. Returns the life that this position belongs to. */
+/* The sync: it asked the server itself; returns the life that this position belongs to. Or it goes on from what is
+ * known: where the store stands, and of which life that is. */
 uint64_t state_server_told(struct state *s, const struct position *p, int64_t now_ms);
+uint64_t state_own(struct state *s, struct position *own);
 
-/* The sync is about to have a feed applied: until this is over (or it was applied), the watch may see the store move
- * on. When it moves at another time, it was moved by another hand: that begins a new life. */
+/* The sync has a feed applied, or had it refused; it was applied, `records` and `bytes` of it. */
 void state_set_applying(struct state *s, bool applying);
-
-/* The sync applied a feed of `records` and `bytes`; the server stands at `after`. */
 void state_applied(struct state *s, const struct position *after, uint32_t records, size_t bytes, int64_t now_ms);
+
+void state_set_target(struct state *s, uint64_t life, uint64_t target);
+bool state_prove(struct state *s, uint64_t life);
+bool state_proven(struct state *s);
+
+/* It has diverged: `why` is told. The life in which that was found, 0: it has not. It agrees with its leader. */
+void state_set_diverged(struct state *s, uint64_t life, const char *why);
+uint64_t state_diverged_life(struct state *s);
+void state_agrees(struct state *s);
+
+/* Its store is being replaced; was replaced. */
+void state_set_seeding(struct state *s, bool seeding);
+void state_reseeded(struct state *s);
 
 /* The server's own samples (Prometheus text), and data_dir/seed.json; NULL or empty forgets them. Copied. */
 void state_set_server_metrics(struct state *s, const char *text, size_t len);
@@ -71,17 +78,6 @@ void state_leader_feed(struct state *s, const struct feed_info *info, int64_t no
 void state_leader_spoke(struct state *s, int64_t now_ms, int64_t planned_silence_ms);
 void state_leader_lost(struct state *s);
 
-/* --- Proof. --- */
-
-/* The position that is to be passed, a change's number or in mode raft an index of the log: to be called with the life
- * whose store is compared. The first one of a life stays, but for a leader that goes back to an earlier change (it was
- * restored): what it has now is all that there is. In mode raft nothing that counts is ever taken back. */
-void state_set_target(struct state *s, uint64_t life, uint64_t target);
-
-/* The content was shown to be the leader's. Returns true where it was not known before. */
-bool state_prove(struct state *s, uint64_t life);
-bool state_proven(struct state *s);
-
 /* --- Troubles and their end. --- */
 
 /* Counts one failure and keeps it as the last error. */
@@ -90,13 +86,6 @@ void state_count_digest_mismatch(struct state *s);
 
 /* The sync goes well: the last error is history. */
 void state_sync_well(struct state *s);
-
-/* NULL: not (any more). */
-void state_set_diverged(struct state *s, const char *why);
-void state_set_seeding(struct state *s, bool seeding);
-
-/* A reseed was done: another store is there, nothing is proven of it. */
-void state_reseeded(struct state *s);
 
 /* --- Liveness. --- */
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "sidecar/lag.h"
+#include "sidecar/own.h"
 #include "sidecar/readiness.h"
 #include "sidecar/state.h"
 #include "sidecar/view.h"
@@ -16,16 +17,9 @@ struct state {
 	unsigned generation;
 	int64_t started_ms;
 
-	/* The local server. */
-	uint64_t life;
-	uint64_t ticket;              /* grows with each position that the sync brought */
-	bool server_asked;            /* the watch has looked at least once */
-	bool server_ok;               /* at its last look there was an answer with a position */
-	int64_t server_seen_ms;       /* when that answer came */
-	struct sp_error server_error; /* where not ok */
-	bool own_known;
-	struct position own;
-	bool applying;        /* the sync is having a feed applied */
+	struct own own;                         /* the local store */
+	char diverged_text[READINESS_TEXT_MAX]; /* expected and found, where it has */
+	bool seeding;
 	char *server_metrics; /* or NULL */
 	size_t server_metrics_len;
 	char *seed; /* JSON text, or NULL */
@@ -41,13 +35,7 @@ struct state {
 	int64_t follows_since_ms; /* when it began to, where it does */
 	struct lag_tracker lag;
 
-	/* Proof. */
-	bool target_known;
-	uint64_t target;
-	bool proven;
-	bool diverged;
-	char diverged_text[READINESS_TEXT_MAX];
-	bool seeding;
+	/* What is told. */
 	struct readiness_hysteresis hysteresis;
 	bool told; /* the log knows whether the pod is ready */
 	bool told_ready;

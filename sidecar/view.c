@@ -11,31 +11,31 @@
 static enum role
 role_of(const struct state *s)
 {
-	if (s->own_known)
-		return s->own.role;
+	if (s->own.known)
+		return s->own.at.role;
 	return conf_is_leader(&s->conf) ? ROLE_LEADER : ROLE_FOLLOWER;
 }
 
 static bool
 server_is_ok(const struct state *s, int64_t now_ms)
 {
-	return s->server_ok && s->own_known && now_ms - s->server_seen_ms <= VIEW_SERVER_FRESH_MS;
+	return s->own.ok && s->own.known && now_ms - s->own.seen_ms <= VIEW_SERVER_FRESH_MS;
 }
 
 /* Why the server is not ok, as the rest of a sentence that begins with «server». */
 static void
 describe_server(const struct state *s, int64_t now_ms, char *out, size_t size)
 {
-	if (!s->server_asked)
+	if (!s->own.asked)
 		snprintf(out, size, "was not asked yet");
-	else if (s->server_ok)
-		snprintf(out, size, "has not answered for %.1fs", (double)(now_ms - s->server_seen_ms) / 1000);
-	else if (s->server_error.code == SP_ENOTFOUND)
+	else if (s->own.ok)
+		snprintf(out, size, "has not answered for %.1fs", (double)(now_ms - s->own.seen_ms) / 1000);
+	else if (s->own.error.code == SP_ENOTFOUND)
 		snprintf(out, size, "has no store yet");
-	else if (s->server_error.code == SP_EAGAIN)
-		snprintf(out, size, "has no store open: %.580s", s->server_error.text);
+	else if (s->own.error.code == SP_EAGAIN)
+		snprintf(out, size, "has no store open: %.580s", s->own.error.text);
 	else
-		snprintf(out, size, "does not answer: %.580s", s->server_error.text);
+		snprintf(out, size, "does not answer: %.580s", s->own.error.text);
 }
 
 static int64_t
@@ -60,7 +60,7 @@ lag_of(const struct state *s, int64_t now_ms)
 {
 	if (role_of(s) == ROLE_LEADER)
 		return (struct lag){ .known = true };
-	return lag_at(&s->lag, s->own.seq, now_ms);
+	return lag_at(&s->lag, s->own.at.seq, now_ms);
 }
 
 static void
@@ -72,15 +72,15 @@ settle(struct state *s, int64_t now_ms, struct readiness *out)
 		.server_ok = server_is_ok(s, now_ms),
 		.server_text = server_text,
 		.role = role_of(s),
-		.writable = s->own.writable,
+		.writable = s->own.at.writable,
 		.seeding = s->seeding,
-		.diverged = s->diverged,
+		.diverged = s->own.diverged_life != 0,
 		.diverged_text = s->diverged_text,
-		.proven = s->proven,
-		.target_known = s->target_known,
-		.target = s->target,
-		.own_seq = s->own.seq,
-		.member = s->own_known ? &s->own.raft : NULL,
+		.proven = s->own.proven,
+		.target_known = s->own.target_known,
+		.target = s->own.target,
+		.own_seq = s->own.at.seq,
+		.member = s->own.known ? &s->own.at.raft : NULL,
 		.last_error = s->in_trouble ? s->last_error.text : "",
 		.leader_lost = leader_is_lost(s, now_ms),
 		.contact_age_ms = contact_age_ms(s, now_ms),
@@ -128,18 +128,20 @@ tell(const struct readiness *r)
 static const char *
 phase_of(const struct state *s, const struct view *v)
 {
+	const struct position *own = &s->own.at;
+
 	if (s->seeding)
 		return "seeding";
 	if (!v->server_ok)
-		return s->own_known || s->counters.reseeds > 0 ? "no server" : "starting";
-	if (s->own.raft.role == RAFT_ROLE_JOINING || s->own.raft.role == RAFT_ROLE_REMOVED ||
-	    s->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT || s->own.raft.role == RAFT_ROLE_NO_ROOM)
-		return raft_role_name(s->own.raft.role);
+		return s->own.known || s->counters.reseeds > 0 ? "no server" : "starting";
+	if (own->raft.role == RAFT_ROLE_JOINING || own->raft.role == RAFT_ROLE_REMOVED ||
+	    own->raft.role == RAFT_ROLE_NEEDS_SNAPSHOT || own->raft.role == RAFT_ROLE_NO_ROOM)
+		return raft_role_name(own->raft.role);
 	if (v->role == ROLE_LEADER)
 		return "leading";
-	if (s->diverged)
+	if (s->own.diverged_life != 0)
 		return "diverged";
-	if (s->own.raft.role != RAFT_ROLE_NONE && !s->own.raft.leader_known)
+	if (own->raft.role != RAFT_ROLE_NONE && !own->raft.leader_known)
 		return "no leader";
 	if (v->stale)
 		return "stale";
@@ -158,22 +160,22 @@ view_take(struct state *s, int64_t now_ms, struct view *out)
 	out->role = role_of(s);
 	out->uptime_ms = now_ms - s->started_ms;
 	out->server_ok = server_is_ok(s, now_ms);
-	out->own_known = s->own_known;
-	out->own = s->own;
+	out->own_known = s->own.known;
+	out->own = s->own.at;
 	memcpy(out->leader_url, s->leader_url, sizeof(out->leader_url));
 	out->leader_known = s->leader_known;
 	out->leader = s->leader;
 	out->leader_seq = s->lag.leader_seq;
 	if (out->role == ROLE_LEADER) {
-		out->leader_known = s->own_known;
-		out->leader = s->own;
-		out->leader_seq = s->own.seq;
-		memcpy(out->leader_url, s->own.leader, sizeof(out->leader_url));
+		out->leader_known = s->own.known;
+		out->leader = s->own.at;
+		out->leader_seq = s->own.at.seq;
+		memcpy(out->leader_url, s->own.at.leader, sizeof(out->leader_url));
 	}
 	out->lag = lag_of(s, now_ms);
 	out->contact_age_ms = contact_age_ms(s, now_ms);
 	out->stale = leader_is_lost(s, now_ms);
-	out->proven = s->proven || (out->role == ROLE_LEADER && out->server_ok);
+	out->proven = s->own.proven || (out->role == ROLE_LEADER && out->server_ok);
 	out->counters = s->counters;
 	out->last_error = s->last_error;
 	settle(s, now_ms, &out->readiness);

@@ -35,7 +35,7 @@ look_at_server(struct watch *w)
 	bool changed;
 
 	if (w->o.driver->ops->position(w->o.driver, &p, &err) < 0)
-		changed = state_server_failed(w->o.state, &err, clock_mono_ms());
+		changed = state_server_failed(w->o.state, &err);
 	else
 		changed = state_server_answered(w->o.state, ticket, &p, clock_mono_ms());
 	if (changed && w->o.changed != NULL)

@@ -96,7 +96,7 @@ START_TEST(pages_readyz__tells_each_check)
 	ck_assert_int_eq(ask("GET", "/readyz?verbose=1"), 200);
 	ck_assert_ptr_nonnull(strstr(reply.body.data, "[+]server ok\n[+]history ok\n[+]proof ok"));
 	ck_assert_ptr_nonnull(strstr(reply.body.data, "[+]lag 0.0s <= 10s\nready\n"));
-	state_set_diverged(pages.state, "expected x, found y");
+	state_set_diverged(pages.state, state_life(pages.state), "expected x, found y");
 	ck_assert_int_eq(ask("GET", "/readyz"), 503);
 	ck_assert_str_eq(reply.body.data, "history diverged: expected x, found y\n");
 }

@@ -1,4 +1,4 @@
-/* The shared picture: what makes a new life of the server, what is proven, and what follows for whoever looks. */
+/* The shared picture, and what follows from it for whoever looks. */
 #include "sidecar/state.h"
 
 #include <check.h>
@@ -70,91 +70,23 @@ START_TEST(state_well__is_ready_until_the_server_is_silent)
 }
 END_TEST
 
-START_TEST(state_life__same_store_keeps_the_proof)
+/* What begins one is told in own.h. */
+START_TEST(state_life__a_new_one_is_not_ready_until_it_is_proven_too)
 {
+	uint64_t life;
+
 	make_well(2000);
-	ck_assert(!state_server_answered(state, state_ticket(state), &own, 2500));
-	state_set_applying(state, true);
+	ck_assert(look(2000)->readiness.ready);
+	life = state_life(state);
 	own.seq++;
-	ck_assert(!state_server_answered(state, state_ticket(state), &own, 3000));
-	ck_assert(look(3000)->proven);
-}
-END_TEST
-
-/* Nobody but the sync moves a follower's store on, unless it led for a moment, or was handed a feed by hand. */
-START_TEST(state_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof)
-{
-	struct position after = own;
-
-	make_well(2000);
-	state_set_applying(state, true);
-	after.seq++;
-	state_applied(state, &after, 1, 1, 2500);
-	ck_assert(!state_server_answered(state, state_ticket(state), &after, 3000));
-	ck_assert(look(3000)->proven);
-	after.seq++;
-	ck_assert(state_server_answered(state, state_ticket(state), &after, 3500));
-	ck_assert(!look(3500)->proven);
-}
-END_TEST
-
-START_TEST(state_life__whatever_may_be_another_store_drops_the_proof)
-{
-	struct sp_error err = { .code = SP_EUNAVAIL, .text = "refused" };
-	struct position p[5];
-
-	for (size_t i = 0; i < 5; i++)
-		p[i] = own;
-	p[0].seq--;
-	p[1].cluster[0] = 'd';
-	p[2].epoch++;
-	p[3].role = ROLE_LEADER;
-	p[4].digest.low++;
-	for (size_t i = 0; i < 5; i++) {
-		state_free(state);
-		state = state_new(&conf, 1000);
-		make_well(2000);
-		ck_assert(state_server_answered(state, state_ticket(state), &p[i], 2500));
-		ck_assert_msg(i == 3 || !look(2500)->proven, "row %zu", i);
-	}
-	state_free(state);
-	state = state_new(&conf, 1000);
-	make_well(2000);
-	ck_assert(state_server_failed(state, &err, 2500));
-	ck_assert(!state_server_failed(state, &err, 3000));
-	ck_assert(!state_server_answered(state, state_ticket(state), &own, 3500));
-	ck_assert(!look(3500)->proven);
-}
-END_TEST
-
-/* The watch may see an epoch that the sync has applied and not noted yet. */
-START_TEST(state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
-{
-	struct position p;
-
-	own.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
-	make_well(2000);
-	state_set_applying(state, true);
-	p = own;
-	p.epoch = 2;
-	p.history_count = 2;
-	p.history[1] = (struct epoch_start){ .epoch = 2, .since = 10 };
-	ck_assert(!state_server_answered(state, state_ticket(state), &p, 2500));
-	ck_assert(look(2500)->proven && view.readiness.ready);
-	p.epoch = 4;
-	p.seq = 30;
-	p.digest.low++;
-	p.history_count = 3;
-	p.history[2] = (struct epoch_start){ .epoch = 4, .since = 12 };
-	ck_assert(!state_server_answered(state, state_ticket(state), &p, 3000));
-	ck_assert(look(3000)->proven && view.readiness.ready);
-
-	/* One that parted before is another store. */
-	p.epoch = 5;
-	p.seq = 40;
-	p.history[2] = (struct epoch_start){ .epoch = 5, .since = 12 };
-	ck_assert(state_server_answered(state, state_ticket(state), &p, 3500));
-	ck_assert(!look(3500)->proven);
+	ck_assert(state_server_answered(state, state_ticket(state), &own, 2500));
+	ck_assert_uint_eq(state_life(state), life + 1);
+	ck_assert(!look(2500)->proven && !view.readiness.ready);
+	ck_assert_uint_eq(state_server_told(state, &own, 2600), life + 1);
+	state_set_target(state, life + 1, own.seq);
+	ck_assert(!state_prove(state, life));
+	ck_assert(state_prove(state, life + 1));
+	ck_assert(look(2600)->proven && view.readiness.ready);
 }
 END_TEST
 
@@ -192,45 +124,6 @@ START_TEST(state_ticket__overtaken_answer_is_not_taken)
 	ck_assert(view.proven);
 	ck_assert_uint_eq(view.counters.applied_changes, 10);
 	ck_assert_uint_eq(view.counters.applied_bytes, 1000);
-}
-END_TEST
-
-START_TEST(state_prove__needs_the_target_a_whole_cut_and_the_same_life)
-{
-	state_server_answered(state, state_ticket(state), &own, 2000);
-	ck_assert(!state_prove(state, state_life(state)));
-	state_set_target(state, state_life(state) + 1, 5);
-	ck_assert(!state_prove(state, state_life(state)));
-	state_set_target(state, state_life(state), 11);
-	ck_assert(!state_prove(state, state_life(state)));
-	own.seq = 11;
-	own.consistent = false;
-	state_applied(state, &own, 1, 1, 2100);
-	ck_assert(!state_prove(state, state_life(state)));
-	own.consistent = true;
-	state_applied(state, &own, 1, 1, 2200);
-	ck_assert(!state_prove(state, state_life(state) - 1));
-	ck_assert(state_prove(state, state_life(state)));
-	ck_assert(!state_prove(state, state_life(state)));
-	ck_assert(look(2200)->proven);
-}
-END_TEST
-
-/* A leader may go back, and is the leader then; raft's log takes nothing back that counts. */
-START_TEST(state_target__goes_down_with_the_leader_but_not_in_mode_raft)
-{
-	for (int member = 0; member <= 1; member++) {
-		state_free(state);
-		state = state_new(&conf, 1000);
-		own.raft =
-		    (struct position_raft){ .role = member ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_NONE, .applied = 10 };
-		state_server_answered(state, state_ticket(state), &own, 2000);
-		state_set_target(state, state_life(state), 12);
-		state_set_target(state, state_life(state), 13);
-		ck_assert(!state_prove(state, state_life(state)));
-		state_set_target(state, state_life(state), 10);
-		ck_assert_int_eq(state_prove(state, state_life(state)), !member);
-	}
 }
 END_TEST
 
@@ -279,7 +172,7 @@ START_TEST(state_diverged__is_unready_at_once_and_a_reseed_ends_it)
 {
 	make_well(2000);
 	ck_assert(look(2000)->readiness.ready);
-	state_set_diverged(state, "expected a, found b");
+	state_set_diverged(state, state_life(state), "expected a, found b");
 	ck_assert(!look(2001)->readiness.ready);
 	ck_assert_str_eq(view.phase, "diverged");
 	state_set_seeding(state, true);
@@ -311,14 +204,9 @@ main(void)
 	const TTest *tests[] = {
 		state_start__is_starting_and_not_ready,
 		state_well__is_ready_until_the_server_is_silent,
-		state_life__same_store_keeps_the_proof,
-		state_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof,
-		state_life__whatever_may_be_another_store_drops_the_proof,
-		state_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof,
+		state_life__a_new_one_is_not_ready_until_it_is_proven_too,
 		state_role__one_that_leads_no_more_counts_from_there,
 		state_ticket__overtaken_answer_is_not_taken,
-		state_prove__needs_the_target_a_whole_cut_and_the_same_life,
-		state_target__goes_down_with_the_leader_but_not_in_mode_raft,
 		state_leader__silence_makes_stale_after_what_was_planned,
 		state_leader__loss_turns_unready_where_that_is_configured,
 		state_leader__bad_answers_let_the_lag_grow_but_are_contact,

@@ -439,7 +439,7 @@ START_TEST(sync_errors__each_has_its_reason)
 		atomic_store(&leader.mood, rows[i].mood);
 		toy_driver_fail(&driver, rows[i].position_error, rows[i].apply_error);
 		/* So that each row begins with a look at the store. */
-		state_server_failed(state, &away, clock_mono_ms());
+		state_server_failed(state, &away);
 		ck_assert_msg(follower_turn(follower) > 0, "row %zu", i);
 		/* A leader that says nothing at all has stalled or was not reached: lib/http.h leaves either open. */
 		look();
@@ -504,7 +504,7 @@ START_TEST(sync_server_away__is_proven_anew)
 	begin("[readiness]\nmax_lag = 200ms\n");
 	turns(1);
 	ck_assert(look()->proven);
-	ck_assert(state_server_failed(state, &err, clock_mono_ms()));
+	ck_assert(state_server_failed(state, &err));
 	ck_assert(!look()->proven);
 	p = toy_position(&store);
 	state_server_answered(state, state_ticket(state), &p, clock_mono_ms());

@@ -333,7 +333,7 @@ START_TEST(raft_member__that_was_found_to_differ_is_not_proven_by_leading)
 	ck_assert(!state_proven(state));
 	ck_assert_ptr_nonnull(strstr(text_of("history"), "history diverged"));
 	ck_assert_uint_eq(reseeds.calls, 0);
-	state_server_failed(state, &err, clock_mono_ms());
+	state_server_failed(state, &err);
 	for (int i = 0; i < 3; i++)
 		follower_turn(follower);
 	ck_assert(look()->readiness.ready);
