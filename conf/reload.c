@@ -108,6 +108,18 @@ confirm(struct reload *r)
 		    LOG_STR("hash", r->running.hash));
 }
 
+/* A pipe can be read once, which the program's start has done; another one would be waited for, perhaps for ever. */
+static void
+leave_pipe_alone(struct reload *r, const struct file_stamp *now)
+{
+	struct sp_error err;
+
+	sp_error_set(&err, SP_ECONF, "%s: is a pipe or a device; allowed is a file", r->path);
+	if (r->seen.there)
+		refuse(r, err.text);
+	r->seen = *now;
+}
+
 /* One look at the file, and what follows from it. */
 static void
 look(struct reload *r)
@@ -119,6 +131,10 @@ look(struct reload *r)
 
 	if (now.there && file_stamp_equal(&now, &r->seen)) {
 		r->missing = 0;
+		return;
+	}
+	if (now.there && !S_ISREG(now.stat.st_mode) && !S_ISDIR(now.stat.st_mode)) {
+		leave_pipe_alone(r, &now);
 		return;
 	}
 	rc = conf_load(r->path, &fresh, &err);

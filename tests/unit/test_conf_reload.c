@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/reload.h"
@@ -154,19 +155,44 @@ let_it_look(void)
 	clock_sleep_ms(1200);
 }
 
+static void
+replace_plain(const char *text)
+{
+	tempdir_write(dir, "seedpod.ini", text);
+}
+
+/* Change the interval by `write`, and see that it is in force in time, at least once of three times: a machine may
+ * stand still meanwhile. The text in force. */
+static const char *
+change_in_time(void (*write)(const char *text))
+{
+	static char text[128];
+	unsigned before;
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(text, sizeof(text), "[sync]\ninterval = %dms\n[log]\nlevel = error\n", 250 + i);
+		before = calls_so_far();
+		write(text);
+		if (wait_for_calls(before + 1) < IN_FORCE_MS) {
+			ck_assert_int_eq(now.sync_interval_ms, 250 + i);
+			return text;
+		}
+	}
+	ck_abort_msg("three changes in a row took more than %d ms", IN_FORCE_MS);
+	return NULL;
+}
+
 START_TEST(reload__swapped_volume_is_in_force_within_two_seconds)
 {
-	static const char *const text = "[sync]\ninterval = 250ms\n[log]\nlevel = error\n";
+	const char *text;
 	struct reload_status status;
 	char hash[DIGEST_HEX_SIZE];
 	int64_t before = clock_wall_ms();
 
 	begin("[sync]\ninterval = 10s\n[log]\nlevel = error\n");
-	publish(text);
-	ck_assert_int_lt(wait_for_calls(1), IN_FORCE_MS);
+	text = change_in_time(publish);
 	hash_of(text, hash);
 	status = wait_for_hash(hash);
-	ck_assert_int_eq(now.sync_interval_ms, 250);
 	ck_assert_str_eq(now.hash, hash);
 	ck_assert(status.success);
 	ck_assert_str_eq(status.error, "");
@@ -270,20 +296,61 @@ END_TEST
 START_TEST(reload__plain_file_replaced_or_written_in_place)
 {
 	struct conf running;
+	int64_t interval_ms;
+	unsigned before;
 	FILE *f;
 
 	tempdir_write(dir, "seedpod.ini", "[log]\nlevel = error\n");
 	ck_assert_int_eq(conf_load(path, &running, &err), 0);
 	reload = reload_new(path, &running, take, &calls, &err);
-	tempdir_write(dir, "seedpod.ini", "[log]\nlevel = error\n[sync]\ninterval = 1s\n");
-	ck_assert_int_lt(wait_for_calls(1), IN_FORCE_MS);
+	change_in_time(replace_plain);
+	interval_ms = now.sync_interval_ms;
+	before = calls_so_far();
 	f = fopen(path, "a");
 	ck_assert_ptr_nonnull(f);
-	fputs("stall_timeout = 3s\n", f);
+	fputs("[readiness]\nmax_lag = 3s\n", f);
 	fclose(f);
-	ck_assert_int_lt(wait_for_calls(2), IN_FORCE_MS);
-	ck_assert_int_eq(now.sync_interval_ms, 1000);
-	ck_assert_int_eq(now.sync_stall_timeout_ms, 3000);
+	wait_for_calls(before + 1);
+	ck_assert_int_eq(now.sync_interval_ms, interval_ms);
+	ck_assert_int_eq(now.readiness_max_lag_ms, 3000);
+}
+END_TEST
+
+/* Whoever opens a pipe waits for somebody to write to it: the watch, and with it the program's end. */
+START_TEST(reload__pipe_in_the_files_place_is_refused_and_not_waited_for)
+{
+	static const char *const text = "[log]\nlevel = error\n[sync]\ninterval = 1s\n";
+	struct reload_status status;
+
+	begin("[log]\nlevel = error\n");
+	wait_for_success(true);
+	let_it_look();
+	ck_assert_int_eq(mkfifo(tempdir_path(dir, "fifo"), 0600), 0);
+	ck_assert_int_eq(rename(tempdir_path(dir, "fifo"), path), 0);
+	status = wait_for_success(false);
+	ck_assert_ptr_nonnull(strstr(status.error, "allowed is a file"));
+	ck_assert_uint_eq(calls_so_far(), 0);
+	ck_assert_int_eq(unlink(path), 0);
+	tempdir_write(dir, "seedpod.ini", text);
+	wait_for_calls(1);
+	wait_for_success(true);
+}
+END_TEST
+
+/* «seedpod-server --config <(…)»: there is nothing in it any more. */
+START_TEST(reload__pipe_that_the_program_was_started_with_is_not_read_again)
+{
+	struct reload_status status;
+	struct conf running;
+
+	tempdir_write(dir, "once.ini", "[log]\nlevel = error\n");
+	ck_assert_int_eq(conf_load(tempdir_path(dir, "once.ini"), &running, &err), 0);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	reload = reload_new(path, &running, take, &calls, &err);
+	let_it_look();
+	reload_status(reload, &status);
+	ck_assert(status.success);
+	ck_assert_uint_eq(calls_so_far(), 0);
 }
 END_TEST
 
@@ -352,6 +419,8 @@ main(void)
 		reload__missing_for_a_moment_is_no_failure,
 		reload__missing_for_long_is_told_and_mends,
 		reload__plain_file_replaced_or_written_in_place,
+		reload__pipe_in_the_files_place_is_refused_and_not_waited_for,
+		reload__pipe_that_the_program_was_started_with_is_not_read_again,
 		reload__change_before_the_watch_began,
 		reload__touched_file_is_no_change,
 		reload__comment_alone_is_acknowledged,
