@@ -2,10 +2,12 @@
 """A follower on an empty volume: seeded by tarball, unready until its content is proven to be the leader's."""
 
 import json
+import signal
 import threading
 import time
 
 import support
+from support import wait_until
 
 KEYS = 200_000 if not support.SANITIZE else 30_000
 
@@ -21,14 +23,14 @@ class Seeding(support.PodTest):
         answers = []
         while not answers or answers[-1][0] != 200:
             follower.tick()
+            try:  # before it is asked whether it is ready: nobody writes, so what is equal stays so
+                equal = follower.position()["digest"] == pods.leader.position()["digest"]
+            except (OSError, support.podset.http.client.HTTPException):
+                equal = False
             try:
                 status = follower.readyz()
             except OSError:
                 status = None
-            try:
-                equal = follower.position()["digest"] == pods.leader.position()["digest"]
-            except (OSError, support.podset.http.client.HTTPException):
-                equal = False
             answers.append((status, equal))
             self.assertLess(len(answers), 30000 * support.SLOW, pods.log_tails())
             time.sleep(0.002)
@@ -43,6 +45,25 @@ class Seeding(support.PodTest):
         self.assertRegex(follower.init.log, r"action=\"?seed")
         self.assertEqual(follower.get("/v1/kv/key%2F0000007").body, b"the value of key number 7")
         self.assertEqual([p.name for p in follower.data_dir.glob("store*")], ["store"])
+
+    def test_a_seeded_follower_is_not_ready_before_the_leader_has_confirmed_its_content(self):
+        """It has the leader's very content, and serves it; but that nobody has shown yet."""
+        pods = self.pod_set(1, {"readiness.max_lag": "1h"})
+        pods.leader.put("x", b"x")
+        follower = pods.add()
+        self.assertEqual(follower.run_init()[0], 0)
+        pods.leader.server.signal(signal.SIGSTOP)
+        follower.server.start()
+        follower.sidecar.start()
+        wait_until(lambda: follower.get("/v1/kv/x").body == b"x", 20, "it serves", pods)
+        wait_until(lambda: "[+]server" in follower.ask_sidecar("/readyz?verbose").text(), 20, "its server is seen", pods)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            verbose = follower.ask_sidecar("/readyz?verbose")
+            self.assertEqual(verbose.status, 503)
+            self.assertIn("[-]proof", verbose.text())
+        pods.leader.server.signal(signal.SIGCONT)
+        pods.wait_ready()
 
     def test_a_follower_whose_server_has_no_store_is_unready(self):
         pods = self.pod_set(1)

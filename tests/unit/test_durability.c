@@ -1,5 +1,6 @@
 /* durability = sync and async, as the disk sees them: how often a whole server asks for its writes to be put there. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static struct conf conf;
 static struct sp_error err;
 static atomic_uint syncs;
 static atomic_int disk_fails;     /* with this errno; 0: it does not */
+static atomic_bool disk_is_slow;  /* a sync does not end */
 static unsigned written_unsynced; /* writes that were answered without a sync since they were asked for */
 
 /* In place of the C library's, also for LMDB. */
@@ -30,6 +32,8 @@ int
 fdatasync(int fd)
 {
 	atomic_fetch_add(&syncs, 1);
+	while (atomic_load(&disk_is_slow))
+		clock_sleep_ms(1);
 	if (atomic_load(&disk_fails) != 0) {
 		errno = atomic_load(&disk_fails);
 		return -1;
@@ -90,6 +94,47 @@ START_TEST(durability__with_sync_each_write_is_put_on_disk)
 }
 END_TEST
 
+static void *
+write_one(void *arg)
+{
+	struct http_client *c = http_client_new(&(struct http_client_options){ .stall_timeout_ms = 10000 }, NULL);
+	struct http_reply reply;
+	char url[CONF_TEXT_MAX + 64];
+	atomic_long *status = arg;
+
+	snprintf(url, sizeof(url), "http://%s/v1/kv/one", conf.server_listen);
+	http_reply_init(&reply, 4096);
+	http_call(
+	    c, &(struct http_request_out){ .method = "PUT", .url = url, .body = "v", .body_len = 1 }, &reply, NULL);
+	atomic_store(status, reply.status);
+	http_reply_release(&reply);
+	http_client_free(c);
+	return NULL;
+}
+
+/* That a sync was asked for is not enough: its end has to be waited for. */
+START_TEST(durability__with_sync_no_write_is_answered_while_the_disk_is_at_it)
+{
+	struct server *s = start("sync");
+	atomic_long status = 0;
+	unsigned before;
+	pthread_t writer;
+
+	write_keys();
+	atomic_store(&disk_is_slow, true);
+	before = atomic_load(&syncs);
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_one, &status), 0);
+	while (atomic_load(&syncs) == before)
+		clock_sleep_ms(1);
+	clock_sleep_ms(300);
+	ck_assert_int_eq(atomic_load(&status), 0);
+	atomic_store(&disk_is_slow, false);
+	pthread_join(writer, NULL);
+	ck_assert_int_eq(atomic_load(&status), 204);
+	server_stop(s);
+}
+END_TEST
+
 START_TEST(durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end)
 {
 	struct server *s = start("async");
@@ -110,16 +155,19 @@ END_TEST
 START_TEST(durability__with_async_writes_are_on_disk_a_second_later)
 {
 	struct server *s = start("async");
-	int64_t begun_ms;
+	int64_t begun_ms, took_ms = INT64_MAX;
 	unsigned before;
 
-	write_keys();
-	before = atomic_load(&syncs);
-	begun_ms = clock_mono_ms();
-	while (atomic_load(&syncs) == before && clock_mono_ms() - begun_ms < 10000)
-		clock_sleep_ms(5);
-	/* A second, and what a machine with much to do takes to run a thread. */
-	ck_assert_int_lt(clock_mono_ms() - begun_ms, 2500);
+	/* A second, and what a machine with much to do takes to run a thread; again, where it stood still. */
+	for (int tries = 0; tries < 3 && took_ms >= 2500; tries++) {
+		write_keys();
+		before = atomic_load(&syncs);
+		begun_ms = clock_mono_ms();
+		while (atomic_load(&syncs) == before && clock_mono_ms() - begun_ms < 5000)
+			clock_sleep_ms(5);
+		took_ms = clock_mono_ms() - begun_ms;
+	}
+	ck_assert_int_lt(took_ms, 2500);
 	server_stop(s);
 }
 END_TEST
@@ -218,6 +266,7 @@ main(void)
 {
 	const TTest *tests[] = {
 		durability__with_sync_each_write_is_put_on_disk,
+		durability__with_sync_no_write_is_answered_while_the_disk_is_at_it,
 		durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end,
 		durability__with_async_writes_are_on_disk_a_second_later,
 		durability__with_async_a_role_is_on_disk_when_it_is_told,
