@@ -65,7 +65,7 @@ api_kv_get(struct call *c)
 		api_error(c, &err);
 }
 
-/* The preconditions of a write. False: it was answered. */
+/* The preconditions of a write, and that all of the value is there. False: it was answered. */
 static bool
 read_conditions(struct call *c)
 {
@@ -74,6 +74,11 @@ read_conditions(struct call *c)
 	char *end;
 
 	c->batch.condition = REPL_ALWAYS;
+	/* A part of a value (`curl -C 5 -T file`) would take the place of all of it. */
+	if (request_header(c->rq, "Content-Range") != NULL) {
+		api_problem(c, 400, "header", "a value is stored whole: Content-Range is not taken");
+		return false;
+	}
 	if (none != NULL && strcmp(none, "*") != 0) {
 		api_problem(c, 400, "header", "a write takes If-None-Match only as «*»");
 		return false;

@@ -116,6 +116,11 @@ class Keys(support.SharedPods):
                 self.problem(self.leader.get(f"/v1/kv/{bad}"), 400)
                 self.problem(self.leader.ask("PUT", f"/v1/kv/{bad}", b"x"), 400)
 
+    def test_a_part_of_a_value_does_not_take_the_place_of_all_of_it(self):
+        self.put("whole", b"0123456789")
+        self.problem(self.put("whole", b"3456789", Content_Range="bytes 3-9/10"), 400)
+        self.assertEqual(self.leader.get(self.path("whole")).body, b"0123456789")
+
     def test_a_value_over_the_limit_is_413_and_one_at_the_limit_is_stored(self):
         limit = 8 << 20
         self.problem(self.put("limit", bytes(limit + 1)), 413)
