@@ -79,16 +79,6 @@ follower_guard(struct follower *f, int64_t now_ms)
 	http_client_cancel(f->client);
 }
 
-/* Nothing is known of the local store and of how it stands to the leader. */
-void
-follower_forget(struct follower *f)
-{
-	f->own_known = false;
-	f->related = false;
-	f->proven = false;
-	f->draining = false;
-}
-
 /* Whether the call may be made. What follower_interrupt() is to tell of may have happened since this turn looked: it is
  * looked at once more after the call has been announced, so that no change is slept over. */
 bool
@@ -174,15 +164,14 @@ released(struct follower *f)
 	if (now_ms - f->released_since_ms < RELEASED_MS)
 		return 200;
 	f->released_since_ms = 0;
-	return follower_reseed(f, false, "the server has no store open");
+	return follower_reseed(f, false, 0, "the server has no store open");
 }
 
-/* Learn the local store's position. STEP_ON with f->own filled. */
-int64_t
-follower_look(struct follower *f)
+/* Ask the local server where its store stands. STEP_ON with f->own and f->life. */
+static int64_t
+look(struct follower *f)
 {
 	struct sp_error err = { 0 };
-	uint64_t life;
 	int rc;
 
 	state_beat(f->o.state, HEART_SYNC, clock_mono_ms() + LOCAL_CALL_MS);
@@ -191,21 +180,26 @@ follower_look(struct follower *f)
 		return released(f);
 	f->released_since_ms = 0;
 	if (rc == SP_ENOTFOUND && !conf_is_founder(&f->conf))
-		return follower_reseed(f, true, "there is no store");
+		return follower_reseed(f, true, 0, "there is no store");
 	if (rc < 0) {
 		sp_error_wrap(&err, "ask the local server");
 		return follower_trouble(f, trouble_reason(TROUBLE_LOCAL, rc), &err);
 	}
-	life = state_server_told(f->o.state, &f->own, clock_mono_ms());
-	if (life != f->life) {
-		f->related = false;
-		f->proven = false;
-	}
-	f->life = life;
-	f->own_known = true;
+	f->life = state_server_told(f->o.state, &f->own, clock_mono_ms());
 	if (f->trouble.on && f->trouble.reason == REASON_LOCAL_SERVER)
 		trouble_over(&f->trouble, f->o.state);
 	return STEP_ON;
+}
+
+/* From one feed that went well to the next nothing is asked anew, and f->own is where the state has it; whatever else
+ * happened, the turn begins with the store itself. */
+static int64_t
+go_on_or_look(struct follower *f)
+{
+	if (f->related && state_own(f->o.state, &f->own) == f->life)
+		return STEP_ON;
+	f->related = f->draining = false;
+	return look(f);
 }
 
 void
@@ -232,26 +226,24 @@ find_leader(struct follower *f)
 	return STEP_ON;
 }
 
-/* The leader's position: STEP_ON with `out` and f->leader filled. */
+/* The leader's position: STEP_ON with f->leader. */
 int64_t
-follower_ask_leader(struct follower *f, struct position *out)
+follower_ask_leader(struct follower *f)
 {
 	struct sp_error err = { 0 };
 	int rc;
 
 	if (!follower_begin_call(f, 2 * POSITION_TIMEOUT_MS))
 		return 0;
-	rc = peer_position(f->client, f->leader_url, POSITION_TIMEOUT_MS, out, &err);
+	rc = peer_position(f->client, f->leader_url, POSITION_TIMEOUT_MS, &f->leader, &err);
 	follower_end_call(f, rc, &err);
 	if (rc < 0)
 		return follower_leader_failed(f, &err);
-	if (out->role != ROLE_LEADER) {
+	if (f->leader.role != ROLE_LEADER) {
 		sp_error_set(&err, SP_EUNAVAIL, "it does not lead");
 		return follower_leader_failed(f, &err);
 	}
-	f->leader = *out;
-	f->leader_known = true;
-	state_leader_position(f->o.state, out, clock_mono_ms(), follower_planned_silence_ms(f));
+	state_leader_position(f->o.state, &f->leader, clock_mono_ms(), follower_planned_silence_ms(f));
 	return STEP_ON;
 }
 
@@ -260,24 +252,23 @@ static int64_t
 relate(struct follower *f)
 {
 	char why[READINESS_TEXT_MAX] = "";
-	struct position leader;
 	struct sp_error err = { 0 };
 	enum relation relation;
 	int64_t wait_ms;
 
-	wait_ms = follower_ask_leader(f, &leader);
+	wait_ms = follower_ask_leader(f);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
-	relation = position_relate(&leader, &f->own, why, sizeof(why));
+	relation = position_relate(&f->leader, &f->own, why, sizeof(why));
 	log_debug("histories compared", LOG_STR("relation", relation_name(relation)), LOG_STR("why", why));
 	switch (relation) {
 	case RELATION_BELOW_HORIZON:
 		sp_error_set(&err, SP_EHORIZON, "%s", why);
 		follower_trouble(f, REASON_HORIZON, &err);
-		return follower_reseed(f, true, err.text);
+		return follower_reseed(f, true, 0, err.text);
 	case RELATION_DIVERGED:
 	case RELATION_OTHER_CLUSTER:
-		if (relation == RELATION_DIVERGED && leader.seq == f->own.seq && leader.epoch == f->own.epoch) {
+		if (relation == RELATION_DIVERGED && f->leader.seq == f->own.seq && f->leader.epoch == f->own.epoch) {
 			sp_error_set(&err, SP_EDIGEST, "%s", why);
 			return follower_digest_mismatch(f, &err);
 		}
@@ -288,7 +279,7 @@ relate(struct follower *f)
 		break;
 	}
 	f->related = true;
-	state_set_target(f->o.state, f->life, leader.seq);
+	state_set_target(f->o.state, f->life, f->leader.seq);
 	if (relation == RELATION_SAME)
 		follower_prove(f);
 	return STEP_ON;
@@ -301,24 +292,20 @@ follower_turn(struct follower *f)
 
 	state_beat(f->o.state, HEART_SYNC, clock_mono_ms() + LOCAL_CALL_MS);
 	take_conf(f);
-	if (f->own_known && state_life(f->o.state) != f->life)
-		follower_forget(f);
-	if (!f->own_known) {
-		wait_ms = follower_look(f);
-		if (wait_ms != STEP_ON)
-			return wait_ms;
-	}
+	wait_ms = go_on_or_look(f);
+	if (wait_ms != STEP_ON)
+		return wait_ms;
 	if (f->own.raft.role != RAFT_ROLE_NONE)
 		return follower_raft(f);
 	if (f->own.role == ROLE_LEADER) {
-		follower_forget(f);
+		f->related = false;
 		trouble_over(&f->trouble, f->o.state);
 		return LEADING_LOOK_MS;
 	}
 	wait_ms = find_leader(f);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
-	if (f->halt.on)
+	if (state_diverged_life(f->o.state) != 0)
 		return follower_recheck(f);
 	if (!f->related) {
 		wait_ms = relate(f);

@@ -32,18 +32,15 @@ reseed_failed(struct follower *f, struct sp_error *err, int64_t wait_ms)
 /* Have the store replaced. Not more often than the backoff allows, also where it succeeds and helps nothing: only a
  * proof ends that. */
 int64_t
-follower_reseed(struct follower *f, bool force, const char *why)
+follower_reseed(struct follower *f, bool force, uint64_t min_applied, const char *why)
 {
-	struct reseed_call call = { .force = force, .go_on = go_on, .go_on_arg = f };
+	struct reseed_call call = { .force = force, .min_applied = min_applied, .go_on = go_on, .go_on_arg = f };
 	struct sp_error err = { 0 };
 	int64_t began_ms = clock_mono_ms();
 	int64_t wait_ms;
 	int rc;
 
-	/* The store that is to be replaced said itself what it needs. */
-	if (f->own_known && f->own.raft.role == RAFT_ROLE_NEEDS_SNAPSHOT)
-		call.min_applied = f->own.raft.needs;
-	follower_forget(f);
+	f->related = false;
 	if (began_ms < f->reseed_not_before_ms)
 		return f->reseed_not_before_ms - began_ms;
 	log_info("reseed begins", LOG_BOOL("force", force), LOG_STR("reason", why));
@@ -55,7 +52,6 @@ follower_reseed(struct follower *f, bool force, const char *why)
 	f->reseed_not_before_ms = clock_mono_ms() + wait_ms;
 	if (rc < 0)
 		return reseed_failed(f, &err, wait_ms);
-	f->halt.on = false;
 	state_reseeded(f->o.state);
 	log_info("reseed done", LOG_F64("seconds", (double)(clock_mono_ms() - began_ms) / 1000));
 	return 0;
@@ -66,17 +62,11 @@ follower_halt(struct follower *f, enum sync_reason reason, bool for_content, con
 {
 	follower_trouble(f, reason, err);
 	state_set_diverged(f->o.state, f->life, err->text);
-	f->halt.on = true;
-	f->halt.for_content = for_content;
-	f->halt.own = f->own;
-	f->halt.life = f->life;
-	if (f->leader_known)
-		f->halt.leader = f->leader;
+	f->halt = (struct halt){ .for_content = for_content, .leader = f->leader, .own = f->own };
 	f->related = false;
 	if (f->conf.sync_on_divergence == CONF_DIVERGENCE_RESEED)
-		return follower_reseed(f, true, err->text);
+		return follower_reseed(f, true, 0, err->text);
 	log_error("diverged: sync halts", LOG_STR("error", err->text), LOG_STR("on_divergence", "halt"));
-	f->own_known = false;
 	return f->o.recheck_ms;
 }
 
@@ -91,20 +81,19 @@ void
 follower_halt_over(struct follower *f, const char *relation)
 {
 	log_info("no longer diverged: sync goes on", LOG_STR("relation", relation));
-	f->halt.on = false;
 	state_agrees(f->o.state);
 }
 
 /* Whether leader or store are others than those that did not fit together. A member's numbers say nothing of that: its
  * log goes on, whatever its content is. */
 static bool
-is_other_pair(const struct follower *f, const struct position *leader)
+is_other_pair(const struct follower *f)
 {
 	const struct halt *h = &f->halt;
-	const struct position *own = &f->own;
+	const struct position *leader = &f->leader, *own = &f->own;
 
 	if (own->raft.role != RAFT_ROLE_NONE)
-		return h->life != f->life;
+		return state_diverged_life(f->o.state) != f->life;
 	return strcmp(h->leader.cluster, leader->cluster) != 0 || h->leader.epoch != leader->epoch ||
 	       strcmp(h->own.cluster, own->cluster) != 0 || h->own.epoch != own->epoch || h->own.seq != own->seq ||
 	       !digest_equal(h->own.digest, own->digest);
@@ -115,23 +104,20 @@ int64_t
 follower_recheck(struct follower *f)
 {
 	char why[READINESS_TEXT_MAX] = "";
-	struct position leader;
 	enum relation relation;
 	int64_t wait_ms;
 
 	if (f->conf.sync_on_divergence == CONF_DIVERGENCE_RESEED)
-		return follower_reseed(f, true, "diverged, and on_divergence = reseed");
-	/* Each look begins with the store itself. */
-	f->own_known = false;
-	wait_ms = follower_ask_leader(f, &leader);
+		return follower_reseed(f, true, 0, "diverged, and on_divergence = reseed");
+	wait_ms = follower_ask_leader(f);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
-	relation = position_relate(&leader, &f->own, why, sizeof(why));
+	relation = position_relate(&f->leader, &f->own, why, sizeof(why));
 	if (relation == RELATION_DIVERGED || relation == RELATION_OTHER_CLUSTER) {
 		state_set_diverged(f->o.state, f->life, why);
 		return f->o.recheck_ms;
 	}
-	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(f, &leader))
+	if (relation != RELATION_SAME && f->halt.for_content && !is_other_pair(f))
 		return f->o.recheck_ms;
 	follower_halt_over(f, relation_name(relation));
 	return 0;

@@ -17,13 +17,11 @@
 /* A step's answer where the turn goes on; else the milliseconds to wait. */
 #define STEP_ON (-1)
 
-/* The sync stands still because the content is not the leader's. */
+/* The two that did not fit together when the sync halted: where either is another one now, it is worth a new try. */
 struct halt {
-	bool on;
-	bool for_content;       /* a digest or a refusal said so, which position_relate() cannot see */
-	struct position leader; /* both at that time: where either is another one now, it is worth a new try */
+	bool for_content; /* a digest or a refusal said so, which position_relate() cannot see */
+	struct position leader;
 	struct position own;
-	uint64_t life; /* of the server, at that time */
 };
 
 struct follower {
@@ -37,16 +35,15 @@ struct follower {
 	int64_t reseed_not_before_ms;
 	int64_t released_since_ms; /* the server has had no store open since then; 0: it has */
 
-	uint64_t life; /* the server's life that `own` and `related` belong to */
-	bool own_known;
-	struct position own;
-	bool related; /* own is in the leader's history */
-	bool proven;  /* own was shown to be the leader's: a long poll may wait now */
-	bool leader_known;
-	struct position leader; /* as it last told */
+	/* What this turn goes by. What became of it meanwhile, and all else about the store, the state knows. */
+	uint64_t life;       /* of the store, when it was looked at */
+	struct position own; /* where it stood */
+	bool related;        /* the store of this life is in the leader's history: its feeds lead on from there */
+
 	char leader_url[POSITION_URL_MAX];
-	struct halt halt;
-	bool draining; /* poll: between its first feed and the cut */
+	struct position leader; /* as it last told */
+	struct halt halt;       /* where the store has diverged */
+	bool draining;          /* poll: between its first feed and the cut */
 	int64_t drain_began_ms;
 
 	atomic_bool ending;
@@ -55,9 +52,7 @@ struct follower {
 };
 
 /* follower.c */
-void follower_forget(struct follower *f);
-int64_t follower_look(struct follower *f);
-int64_t follower_ask_leader(struct follower *f, struct position *out);
+int64_t follower_ask_leader(struct follower *f);
 bool follower_begin_call(struct follower *f, int64_t longest_ms);
 void follower_end_call(struct follower *f, int rc, struct sp_error *err);
 int64_t follower_trouble(struct follower *f, enum sync_reason reason, const struct sp_error *err);
@@ -79,6 +74,8 @@ int64_t follower_halt(struct follower *f, enum sync_reason reason, bool for_cont
 int64_t follower_digest_mismatch(struct follower *f, const struct sp_error *err);
 int64_t follower_recheck(struct follower *f);
 void follower_halt_over(struct follower *f, const char *relation);
-int64_t follower_reseed(struct follower *f, bool force, const char *why);
+
+/* `force` and `min_applied` as in struct reseed_call. */
+int64_t follower_reseed(struct follower *f, bool force, uint64_t min_applied, const char *why);
 
 #endif

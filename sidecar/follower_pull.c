@@ -24,11 +24,13 @@ feed_limit(const struct conf *c)
 	return limit < FEED_BYTES_MAX ? (size_t)limit : FEED_BYTES_MAX;
 }
 
-/* Poll asks, and does not wait; stream has the leader wait for us, once nothing is left to be proven. */
+/* Poll asks, and does not wait; stream has the leader wait for us, once all is well and nothing left to be proven. */
 static int64_t
 wait_for_change_ms(const struct follower *f)
 {
-	return f->conf.sync_mode == CONF_SYNC_POLL || !f->proven ? 0 : follower_planned_silence_ms(f);
+	if (f->conf.sync_mode == CONF_SYNC_POLL || f->trouble.on || !state_proven(f->o.state))
+		return 0;
+	return follower_planned_silence_ms(f);
 }
 
 static int
@@ -66,7 +68,7 @@ fetch_failed(struct follower *f, struct sp_error *err)
 	}
 	wait_ms = follower_leader_failed(f, err);
 	if (err->code == SP_EHORIZON)
-		return follower_reseed(f, true, err->text);
+		return follower_reseed(f, true, 0, err->text);
 	/* Whoever answers next may be another leader, or the same one with another store. */
 	if (err->code != SP_ECANCELED)
 		f->related = false;
@@ -88,7 +90,6 @@ follower_prove(struct follower *f)
 	char digest[DIGEST_HEX_SIZE];
 
 	/* The next feed may be a long poll: that all is well again is not to wait for it. */
-	f->proven = true;
 	trouble_over(&f->trouble, f->o.state);
 	if (!state_prove(f->o.state, f->life))
 		return;
@@ -124,7 +125,7 @@ apply_failed(struct follower *f, struct sp_error *err)
 	if (err->code == SP_EDIVERGED)
 		return follower_halt(f, REASON_DIVERGED, true, err);
 	/* Where the store stands is read again: with a gap, that is all that it takes. */
-	follower_forget(f);
+	f->related = false;
 	return follower_trouble(f, trouble_reason(TROUBLE_APPLY, err->code), err);
 }
 

@@ -17,7 +17,6 @@
 static void
 prove(struct follower *f)
 {
-	f->proven = true;
 	trouble_over(&f->trouble, f->o.state);
 	if (!state_prove(f->o.state, f->life))
 		return;
@@ -26,25 +25,17 @@ prove(struct follower *f)
 	    LOG_U64("applied", f->own.raft.applied), LOG_U64("term", f->own.raft.term));
 }
 
-/* Every look begins with the store itself. */
-static int64_t
-look_again_in(struct follower *f, int64_t wait_ms)
-{
-	f->own_known = false;
-	return wait_ms;
-}
-
 static int64_t
 lead(struct follower *f)
 {
 	/* That it leads proves nothing of a store that was found to differ, and there is nobody to compare it with. */
-	if (f->halt.on && f->halt.life == f->life)
-		return look_again_in(f, LOOK_MS);
-	if (f->halt.on)
+	if (state_diverged_life(f->o.state) == f->life)
+		return LOOK_MS;
+	if (state_diverged_life(f->o.state) != 0)
 		follower_halt_over(f, "a leader that has begun anew");
 	state_set_target(f->o.state, f->life, f->own.raft.applied);
 	prove(f);
-	return look_again_in(f, state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS);
+	return state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS;
 }
 
 static int64_t
@@ -55,13 +46,14 @@ no_leader(struct follower *f)
 	state_leader_lost(f->o.state);
 	sp_error_set(&err, SP_EUNAVAIL, "no leader is known: this member is %s in term %" PRIu64,
 	    raft_role_name(f->own.raft.role), f->own.raft.term);
-	return look_again_in(f, follower_trouble(f, REASON_UNREACHABLE, &err));
+	return follower_trouble(f, REASON_UNREACHABLE, &err);
 }
 
 /* One log makes one content: at the same change of the same term two stores cannot differ. */
 static int64_t
-compare(struct follower *f, const struct position *leader)
+compare(struct follower *f)
 {
+	const struct position *leader = &f->leader;
 	char theirs[DIGEST_HEX_SIZE], ours[DIGEST_HEX_SIZE];
 	struct sp_error err = { 0 };
 
@@ -82,22 +74,21 @@ compare(struct follower *f, const struct position *leader)
 static int64_t
 follow(struct follower *f)
 {
-	struct position leader;
 	int64_t wait_ms;
 
 	follower_follow(f, f->own.leader);
-	if (f->halt.on)
+	if (state_diverged_life(f->o.state) != 0)
 		return follower_recheck(f);
-	wait_ms = follower_ask_leader(f, &leader);
+	wait_ms = follower_ask_leader(f);
 	if (wait_ms != STEP_ON)
-		return look_again_in(f, wait_ms);
-	wait_ms = compare(f, &leader);
+		return wait_ms;
+	wait_ms = compare(f);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
 	/* Not its commit index: that counts entries which change no store, such as those of members. */
-	state_set_target(f->o.state, f->life, leader.raft.applied);
+	state_set_target(f->o.state, f->life, f->leader.raft.applied);
 	prove(f);
-	return look_again_in(f, state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS);
+	return state_proven(f->o.state) ? LOOK_MS : CATCHING_UP_MS;
 }
 
 int64_t
@@ -105,10 +96,10 @@ follower_raft(struct follower *f)
 {
 	switch (f->own.raft.role) {
 	case RAFT_ROLE_NEEDS_SNAPSHOT:
-		return follower_reseed(f, true, "raft's log does not reach back to this store");
+		return follower_reseed(f, true, f->own.raft.needs, "raft's log does not reach back to this store");
 	case RAFT_ROLE_NO_ROOM:
 	case RAFT_ROLE_REMOVED:
-		return look_again_in(f, LOOK_MS);
+		return LOOK_MS;
 	case RAFT_ROLE_LEADER:
 		return lead(f);
 	case RAFT_ROLE_NONE:

@@ -188,6 +188,24 @@ START_TEST(sync_stream__waits_half_the_lag_limit_and_gets_a_change_meanwhile)
 }
 END_TEST
 
+/* That all is well again is not to wait for the next change. */
+START_TEST(sync_stream__does_not_wait_while_something_is_wrong)
+{
+	begin("[readiness]\nmax_lag = 200ms\n");
+	turns(1);
+	ck_assert(look()->proven);
+	atomic_store(&leader.mood, TOY_GARBAGE);
+	turns(1);
+	ck_assert_int_eq(atomic_load(&leader.last_wait_ms), 100);
+	ck_assert_uint_eq(look()->counters.errors[REASON_BAD_FEED], 1);
+	atomic_store(&leader.mood, TOY_WELL);
+	turns(1);
+	ck_assert_int_eq(atomic_load(&leader.last_wait_ms), 0);
+	turns(1);
+	ck_assert_int_eq(atomic_load(&leader.last_wait_ms), 100);
+}
+END_TEST
+
 START_TEST(sync_poll__does_not_wait_and_asks_every_interval)
 {
 	int64_t wait_ms;
@@ -284,6 +302,25 @@ START_TEST(sync_diverged__own_history_halts_and_goes_on_when_the_leader_fits)
 	turns(2);
 	ck_assert_str_eq(look()->phase, "in sync");
 	ck_assert(view.readiness.ready);
+}
+END_TEST
+
+/* It led for a moment, and took a write. Only the watch has seen it. */
+START_TEST(sync_diverged__a_store_that_another_hand_moved_is_compared_again)
+{
+	struct position p;
+
+	fill_leader(5);
+	begin("[readiness]\nmax_lag = 200ms\n");
+	turns(1);
+	ck_assert(look()->proven);
+	toy_put(&store, "mine", "alone");
+	p = toy_position(&store);
+	ck_assert(state_server_answered(state, state_ticket(state), &p, clock_mono_ms()));
+	turns(1);
+	ck_assert_str_eq(look()->phase, "diverged");
+	ck_assert(!view.proven);
+	ck_assert_uint_eq(driver.applies, 1);
 }
 END_TEST
 
@@ -592,12 +629,14 @@ main(void)
 		sync_catch_up__more_is_followed_at_once_and_proves_only_at_the_cut,
 		sync_equal__is_proven_without_an_apply,
 		sync_stream__waits_half_the_lag_limit_and_gets_a_change_meanwhile,
+		sync_stream__does_not_wait_while_something_is_wrong,
 		sync_poll__does_not_wait_and_asks_every_interval,
 		sync_poll__drains_until_the_cut,
 		sync_digest__mismatch_at_a_cut_halts_and_is_reported,
 		sync_digest__mismatch_at_an_equal_seq_halts_without_an_apply,
 		sync_digest__mismatch_reseeds_where_that_is_configured,
 		sync_diverged__own_history_halts_and_goes_on_when_the_leader_fits,
+		sync_diverged__a_store_that_another_hand_moved_is_compared_again,
 		sync_diverged__other_cluster_halts,
 		sync_diverged__reseeds_as_soon_as_the_configuration_says_so,
 		sync_refused__as_a_stranger_halts,
