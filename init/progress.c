@@ -12,8 +12,9 @@
 #define TERMINAL_EVERY_MS 100
 #define LOG_EVERY_MS      5000
 
-void
-progress_bytes(double bytes, char *out, size_t size)
+/* «812.0 MiB» */
+static void
+format_bytes(double bytes, char *out, size_t size)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
 	size_t unit = 0;
@@ -58,9 +59,9 @@ progress_text(uint64_t done, uint64_t total, int64_t elapsed_ms, char *out, size
 	char bar[BAR_COLUMNS + 1], done_text[32], total_text[32], rate_text[32], left_text[32] = "";
 	double left = seconds_left(done, total, elapsed_ms);
 
-	progress_bytes((double)done, done_text, sizeof(done_text));
-	progress_bytes((double)total, total_text, sizeof(total_text));
-	progress_bytes(bytes_per_second(done, elapsed_ms), rate_text, sizeof(rate_text));
+	format_bytes((double)done, done_text, sizeof(done_text));
+	format_bytes((double)total, total_text, sizeof(total_text));
+	format_bytes(bytes_per_second(done, elapsed_ms), rate_text, sizeof(rate_text));
 	if (left >= 0)
 		snprintf(left_text, sizeof(left_text), "  %.0f s left", left);
 	if (total == 0) {

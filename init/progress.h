@@ -30,7 +30,4 @@ void progress_end(struct progress *p);
 /* Pure: the bar, «[=====>    ]  45%  123.4 MiB of 274.1 MiB  56.0 MiB/s  3 s left», after elapsed_ms. */
 void progress_text(uint64_t done, uint64_t total, int64_t elapsed_ms, char *out, size_t size);
 
-/* Pure: «812.0 MiB». */
-void progress_bytes(double bytes, char *out, size_t size);
-
 #endif

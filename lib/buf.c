@@ -1,5 +1,6 @@
 #include "lib/buf.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,34 +83,24 @@ buf_adds(struct buf *b, const char *text)
 }
 
 int
-buf_vprintf(struct buf *b, const char *fmt, va_list ap)
+buf_printf(struct buf *b, const char *fmt, ...)
 {
-	va_list again;
+	va_list ap;
 	int len, rc;
 
-	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, again);
-	va_end(again);
+	va_start(ap, fmt);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
 	if (len < 0)
 		return SP_ENOMEM;
 	rc = buf_reserve(b, (size_t)len);
 	if (rc < 0 || len == 0)
 		return rc;
+	va_start(ap, fmt);
 	vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+	va_end(ap);
 	b->len += (size_t)len;
 	return 0;
-}
-
-int
-buf_printf(struct buf *b, const char *fmt, ...)
-{
-	va_list ap;
-	int rc;
-
-	va_start(ap, fmt);
-	rc = buf_vprintf(b, fmt, ap);
-	va_end(ap);
-	return rc;
 }
 
 char *

@@ -13,7 +13,6 @@
 #ifndef LIB_BUF_H_
 #define LIB_BUF_H_
 
-#include <stdarg.h>
 #include <stddef.h>
 
 struct buf {
@@ -38,7 +37,6 @@ int buf_reserve(struct buf *b, size_t extra);
 int buf_add(struct buf *b, const void *src, size_t len);
 int buf_adds(struct buf *b, const char *text);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /* Hand the memory to the caller (free() it) and leave the buffer empty. Never NULL except when out of memory. */
 char *buf_detach(struct buf *b);

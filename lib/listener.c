@@ -337,12 +337,6 @@ listener_connections(const struct listener *l)
 	return info != NULL ? info->num_connections : 0;
 }
 
-bool
-listener_pressed(const struct listener *l)
-{
-	return guard_pressed(l->guard);
-}
-
 uint64_t
 listener_cut(const struct listener *l)
 {

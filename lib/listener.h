@@ -101,8 +101,7 @@ const void *request_body(const struct request *rq, size_t *len);
  * budget has no room for them, and nothing was counted. */
 bool request_charge(struct request *rq, size_t bytes);
 
-/* Whether connections or memory run short, so that nobody is to be kept waiting who could come again. Any thread. */
-bool listener_pressed(const struct listener *l);
+/* Whether connections or memory run short, so that nobody is to be kept waiting who could come again. */
 bool request_pressed(const struct request *rq);
 
 /* Connections cut off for being too slow, since the start. Any thread. */

@@ -213,13 +213,6 @@ request_charge(struct request *rq, size_t bytes)
 }
 
 bool
-listener_pressed(const struct listener *l)
-{
-	(void)l;
-	return false;
-}
-
-bool
 request_pressed(const struct request *rq)
 {
 	return !request_charge((struct request *)(uintptr_t)rq, 0);

@@ -39,6 +39,20 @@ snapshot_maker_release(struct snapshot *s)
 	buf_release(&s->sums);
 }
 
+static void
+seal_sums(struct snapshot *s)
+{
+	char hex[DIGEST_HEX_SIZE];
+
+	buf_reset(&s->sums);
+	digest_to_hex(digest_of(s->manifest.data, s->manifest.len), hex);
+	must(buf_printf(&s->sums, "%s  seedpod.json\n", hex));
+	digest_to_hex(digest_of(s->data.data, s->data.len), hex);
+	must(buf_printf(&s->sums, "%s  store/data.mdb\n", hex));
+	digest_to_hex(digest_of(s->sums.data, s->sums.len), hex);
+	must(buf_printf(&s->sums, "# total %s\n", hex));
+}
+
 void
 snapshot_seal(struct snapshot *s)
 {
@@ -52,21 +66,7 @@ snapshot_seal(struct snapshot *s)
 	    "11-20T11:02:03.123Z\",\"donor\":\"store-0\","
 	    "\"history\":[{\"epoch\":1,\"since\":0}]}\n",
 	    s->position.cluster, s->position.epoch, s->position.seq, digest, s->position.keys, s->data.len));
-	snapshot_seal_sums(s);
-}
-
-void
-snapshot_seal_sums(struct snapshot *s)
-{
-	char hex[DIGEST_HEX_SIZE];
-
-	buf_reset(&s->sums);
-	digest_to_hex(digest_of(s->manifest.data, s->manifest.len), hex);
-	must(buf_printf(&s->sums, "%s  seedpod.json\n", hex));
-	digest_to_hex(digest_of(s->data.data, s->data.len), hex);
-	must(buf_printf(&s->sums, "%s  store/data.mdb\n", hex));
-	digest_to_hex(digest_of(s->sums.data, s->sums.len), hex);
-	must(buf_printf(&s->sums, "# total %s\n", hex));
+	seal_sums(s);
 }
 
 void

@@ -26,7 +26,6 @@ void snapshot_maker_release(struct snapshot *s);
 
 /* Write manifest and sums again, after a change of position or data. */
 void snapshot_seal(struct snapshot *s);
-void snapshot_seal_sums(struct snapshot *s);
 
 /* The whole archive, appended to `tar`. */
 void snapshot_pack(const struct snapshot *s, struct buf *tar);

@@ -10,8 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/http.h"
-#include "lib/listener.h"
-#include "lib/listener_guard.h"
+#include "lib/listener_internal.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -237,14 +236,14 @@ static bool
 is_pressed(unsigned n)
 {
 	(void)n;
-	return listener_pressed(listener);
+	return guard_pressed(listener->guard);
 }
 
 static bool
 is_eased(unsigned n)
 {
 	(void)n;
-	return !listener_pressed(listener);
+	return !guard_pressed(listener->guard);
 }
 
 /* --- A connection of one's own, for what no client does --- */
