@@ -66,7 +66,7 @@ process_spawn(const char *const *argv, int out_fd, int err_fd, pid_t *pid)
 	    (out_fd >= 0 && (rc = set_streams(&actions, out_fd, err_fd)) != 0) ||
 	    (rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1)) != 0)
 		goto out;
-	/* posix_spawn() takes char *const[] and changes nothing. */
+	/* posix_spawnp() takes char *const[] and changes nothing. */
 	rc = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
 out:
 	posix_spawnattr_destroy(&attributes);

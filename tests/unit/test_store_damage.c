@@ -214,7 +214,7 @@ START_TEST(store_attach__somebody_elses_of_the_same_names_is_no_store)
 }
 END_TEST
 
-/* The state of an empty store in format `format`, with `epochs` in its history (lib/store_meta.c). */
+/* The state of an empty store in format `format`, with `epochs` in its history (server/store_meta.c). */
 static void
 make_state(unsigned char format, unsigned char epochs, size_t len)
 {
