@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/fault.h"
 #include "lib/file_stamp.h"
 
@@ -160,15 +160,11 @@ look(struct reload *r)
 static bool
 wait_for_turn(struct reload *r)
 {
-	struct timespec until;
+	int64_t until_ms = clock_mono_ms() + LOOK_EVERY_MS;
 	bool stop;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOOK_EVERY_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&r->lock);
-	while (!r->stop && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
+	while (!r->stop && cond_wait_until(&r->wake, &r->lock, until_ms) == 0)
 		;
 	stop = r->stop;
 	pthread_mutex_unlock(&r->lock);
@@ -190,15 +186,9 @@ watch(void *arg)
 static int
 init_locks(struct reload *r)
 {
-	pthread_condattr_t attributes;
 	int errnum;
 
-	if ((errnum = pthread_condattr_init(&attributes)) != 0)
-		return errnum;
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	errnum = pthread_cond_init(&r->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	if (errnum != 0)
+	if ((errnum = cond_init(&r->wake)) != 0)
 		return errnum;
 	if ((errnum = pthread_mutex_init(&r->lock, NULL)) != 0)
 		pthread_cond_destroy(&r->wake);

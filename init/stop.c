@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
-#include <time.h>
 
+#include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/log.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -22,12 +23,7 @@ static struct http_client *watched;
 static void
 make_condition(void)
 {
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	cond_init(&changed);
 }
 
 static void
@@ -113,19 +109,12 @@ stop_requested(void)
 bool
 stop_wait_ms(int64_t ms)
 {
-	struct timespec until;
+	int64_t until_ms = clock_mono_ms() + ms;
 	bool answer;
 
 	pthread_once(&once, make_condition);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&lock);
-	while (!requested && pthread_cond_timedwait(&changed, &lock, &until) != ETIMEDOUT)
+	while (!requested && cond_wait_until(&changed, &lock, until_ms) != ETIMEDOUT)
 		continue;
 	answer = requested;
 	pthread_mutex_unlock(&lock);

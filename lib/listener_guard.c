@@ -4,9 +4,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 
 #define LOOK_MS          250
 #define PRESSED_LOOK_MS  25
@@ -99,17 +99,12 @@ static void *
 run(void *arg)
 {
 	struct guard *g = arg;
-	struct timespec until;
 	unsigned number = 0;
-	int64_t until_ms;
 
 	pthread_mutex_lock(&g->lock);
 	while (!g->ending) {
 		look(g, number++);
-		until_ms = clock_mono_ms() + (guard_pressed(g) ? PRESSED_LOOK_MS : LOOK_MS);
-		until = (struct timespec){ .tv_sec = (time_t)(until_ms / 1000),
-			.tv_nsec = (long)(until_ms % 1000) * 1000000 };
-		pthread_cond_timedwait(&g->wake, &g->lock, &until);
+		cond_wait_until(&g->wake, &g->lock, clock_mono_ms() + (guard_pressed(g) ? PRESSED_LOOK_MS : LOOK_MS));
 	}
 	pthread_mutex_unlock(&g->lock);
 	return NULL;
@@ -119,7 +114,6 @@ struct guard *
 guard_new(const struct guard_options *o, struct sp_error *err)
 {
 	struct guard *g = calloc(1, sizeof(*g));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (g == NULL) {
@@ -128,10 +122,7 @@ guard_new(const struct guard_options *o, struct sp_error *err)
 	}
 	g->o = *o;
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&g->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&g->wake);
 	rc = pthread_create(&g->thread, NULL, run, g);
 	if (rc == 0)
 		return g;

@@ -3,10 +3,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/log.h"
 
 #define QUEUE_MAX     65536      /* jobs that may wait */
@@ -267,13 +267,10 @@ handle_group(struct committer *c, struct commit_job *jobs)
 static void
 wait_for_work(struct committer *c)
 {
-	struct timespec until = { .tv_sec = (time_t)(c->sync_at_ms / 1000),
-		.tv_nsec = (long)(c->sync_at_ms % 1000) * 1000000 };
-
 	if (c->sync_at_ms == 0)
 		pthread_cond_wait(&c->wake, &c->lock);
 	else
-		pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		cond_wait_until(&c->wake, &c->lock, c->sync_at_ms);
 }
 
 static void *
@@ -304,7 +301,6 @@ struct committer *
 committer_new(const struct committer_options *o, struct sp_error *err)
 {
 	struct committer *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (c == NULL) {
@@ -313,10 +309,7 @@ committer_new(const struct committer_options *o, struct sp_error *err)
 	}
 	c->o = *o;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&c->wake);
 	rc = pthread_create(&c->thread, NULL, writer, c);
 	if (rc != 0) {
 		sp_error_errno(err, rc, "start the writer");

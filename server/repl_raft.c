@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "server/repl_raft_internal.h"
@@ -262,8 +263,6 @@ raft_stop(struct repl *repl)
 {
 	struct repl_raft *r = of(repl);
 	int64_t deadline = clock_mono_ms() + HAND_OVER_MS;
-	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000),
-		.tv_nsec = (long)(deadline % 1000) * 1000000 };
 	int rc = 0;
 
 	pthread_mutex_lock(&r->lock);
@@ -272,7 +271,7 @@ raft_stop(struct repl *repl)
 		raft_loop_wake(r);
 	}
 	while (r->hand_over && rc == 0)
-		rc = pthread_cond_timedwait(&r->handed_cond, &r->lock, &until);
+		rc = cond_wait_until(&r->handed_cond, &r->lock, deadline);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -351,7 +350,6 @@ struct repl *
 repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 {
 	struct repl_raft *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 
 	if (r == NULL) {
 		sp_error_set(err, SP_ENOMEM, "replication");
@@ -378,13 +376,10 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->arg = o->arg;
 	pthread_mutex_init(&r->life, NULL);
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->applied_cond, &attr);
-	pthread_cond_init(&r->join_cond, &attr);
-	pthread_cond_init(&r->read_cond, &attr);
-	pthread_cond_init(&r->handed_cond, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&r->applied_cond);
+	cond_init(&r->join_cond);
+	cond_init(&r->read_cond);
+	cond_init(&r->handed_cond);
 	if (copy_peers(r, o->peers) < 0) {
 		raft_free_repl(&r->repl);
 		sp_error_set(err, SP_ENOMEM, "replication");

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/fault.h"
 #include "lib/json_text.h"
 #include "lib/log.h"
@@ -136,14 +136,12 @@ bool
 raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
-	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000),
-		.tv_nsec = (long)(deadline % 1000) * 1000000 };
 	bool idle;
 	int rc = 0;
 
 	pthread_mutex_lock(&r->lock);
 	while (r->outstanding > 0 && rc == 0)
-		rc = pthread_cond_timedwait(&r->applied_cond, &r->lock, &until);
+		rc = cond_wait_until(&r->applied_cond, &r->lock, deadline);
 	idle = r->outstanding == 0;
 	pthread_mutex_unlock(&r->lock);
 	return idle;

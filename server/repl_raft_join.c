@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/json_text.h"
@@ -296,7 +296,6 @@ joiner(void *arg)
 	struct repl_raft *r = arg;
 	unsigned missed = 0;
 	int64_t pause = EVERY_MS;
-	struct timespec until;
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stop_joining) {
@@ -305,10 +304,7 @@ joiner(void *arg)
 		pthread_mutex_lock(&r->lock);
 		if (r->stop_joining)
 			break;
-		pause += clock_mono_ms();
-		until =
-		    (struct timespec){ .tv_sec = (time_t)(pause / 1000), .tv_nsec = (long)(pause % 1000) * 1000000 };
-		pthread_cond_timedwait(&r->join_cond, &r->lock, &until);
+		cond_wait_until(&r->join_cond, &r->lock, clock_mono_ms() + pause);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return NULL;

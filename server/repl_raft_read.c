@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "server/repl_raft_internal.h"
 
 #define ASK_TIMEOUT_MS   2000
@@ -198,14 +198,12 @@ static bool
 wait_index(struct repl_raft *r, uint64_t index)
 {
 	int64_t deadline = clock_mono_ms() + APPLY_TIMEOUT_MS;
-	const struct timespec until = { .tv_sec = (time_t)(deadline / 1000),
-		.tv_nsec = (long)(deadline % 1000) * 1000000 };
 	bool reached;
 	int rc = 0;
 
 	pthread_mutex_lock(&r->lock);
 	while (r->applied < index && !r->stop_reading && rc == 0)
-		rc = pthread_cond_timedwait(&r->applied_cond, &r->lock, &until);
+		rc = cond_wait_until(&r->applied_cond, &r->lock, deadline);
 	reached = r->applied >= index;
 	pthread_mutex_unlock(&r->lock);
 	return reached;

@@ -11,6 +11,7 @@
 #include <uuid.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -20,7 +21,6 @@ struct store *
 store_new(const struct store_options *o, struct sp_error *err)
 {
 	pthread_rwlockattr_t attr;
-	pthread_condattr_t clock;
 	struct store *s;
 
 	if (strlen(o->dir) >= sizeof(s->dir)) {
@@ -49,10 +49,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	pthread_mutex_init(&s->pins_lock, NULL);
 	pthread_mutex_init(&s->flush_lock, NULL);
 	pthread_mutex_init(&s->recent_lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->flush_wake, &clock);
-	pthread_condattr_destroy(&clock);
+	cond_init(&s->flush_wake);
 	return s;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "server/store_internal.h"
@@ -358,13 +359,10 @@ flusher(void *arg)
 
 	pthread_mutex_lock(&s->recent_lock);
 	while (!s->flusher_stops) {
-		struct timespec until = { .tv_sec = (time_t)(s->flush_at_ms / 1000),
-			.tv_nsec = (long)(s->flush_at_ms % 1000) * 1000000 };
-
 		if (s->flush_at_ms == 0) {
 			pthread_cond_wait(&s->flush_wake, &s->recent_lock);
 		} else if (clock_mono_ms() < s->flush_at_ms) {
-			pthread_cond_timedwait(&s->flush_wake, &s->recent_lock, &until);
+			cond_wait_until(&s->flush_wake, &s->recent_lock, s->flush_at_ms);
 		} else {
 			pthread_mutex_unlock(&s->recent_lock);
 			flush_turn(s, &complained);

@@ -3,9 +3,9 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "lib/clock.h"
+#include "lib/cond.h"
 
 struct waiter {
 	struct request *rq;
@@ -78,14 +78,10 @@ watch_deadlines(void *arg)
 	while (!w->stopping) {
 		int64_t deadline = next_deadline(w);
 
-		if (deadline == INT64_MAX) {
+		if (deadline == INT64_MAX)
 			pthread_cond_wait(&w->changed, &w->lock);
-		} else {
-			struct timespec ts = { .tv_sec = (time_t)(deadline / 1000),
-				.tv_nsec = (long)(deadline % 1000) * 1000000 };
-
-			pthread_cond_timedwait(&w->changed, &w->lock, &ts);
-		}
+		else
+			cond_wait_until(&w->changed, &w->lock, deadline);
 		due = take_due(w, clock_mono_ms());
 		pthread_mutex_unlock(&w->lock);
 		resume_all(due);
@@ -99,7 +95,6 @@ struct waiters *
 waiters_new(struct sp_error *err)
 {
 	struct waiters *w = calloc(1, sizeof(*w));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (w == NULL) {
@@ -107,10 +102,7 @@ waiters_new(struct sp_error *err)
 		return NULL;
 	}
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&w->changed);
 	rc = pthread_create(&w->thread, NULL, watch_deadlines, w);
 	if (rc != 0) {
 		sp_error_errno(err, rc, "waiters");
