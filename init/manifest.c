@@ -1,7 +1,6 @@
 #include "init/manifest.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include <jansson.h>
 

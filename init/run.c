@@ -1,6 +1,5 @@
 #include "init/run.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "init/stop.h"

@@ -1,6 +1,5 @@
 #include "lib/http_internal.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

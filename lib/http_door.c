@@ -1,6 +1,5 @@
 /* The door of the peers (struct http_door): TLS, the name that is verified, the token. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

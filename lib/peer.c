@@ -1,6 +1,5 @@
 #include "lib/peer.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 #include "lib/tokens.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -1,7 +1,5 @@
 /* The control socket: what only this pod's own containers may ask. */
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>

@@ -1,5 +1,4 @@
 /* GET /v1/kv: the keys in order, a page at a time. */
-#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>

@@ -1,7 +1,6 @@
 #include "server/custody.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "lib/fault.h"

@@ -1,5 +1,6 @@
 #include "server/recent.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 

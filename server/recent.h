@@ -8,7 +8,6 @@
 #ifndef SERVER_RECENT_H_
 #define SERVER_RECENT_H_
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,4 @@
 /* The state machine under libraft: committed entries go to the committer; raft's snapshots are pointers. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
  * configuration. A member that was never taken in asks for it; one that hears no leader finds out whether it was taken
  * out.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,6 @@
 #include "server/server.h"
 
-#include <errno.h>
 #include <libgen.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,6 @@
  * several where that would take too much memory, and synced. A record that is replaced within the transaction is left
  * out, and pages that many records change are written once; that is what the log is for.
  */
-#include <errno.h>
-#include <string.h>
 
 #include "lib/clock.h"
 #include "lib/cond.h"

@@ -14,7 +14,6 @@
  * The meta page's layout is store_layout.h's; magic and version are checked before anything relies on it.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

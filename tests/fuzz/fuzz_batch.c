@@ -1,5 +1,4 @@
 /* The body of a batch: what is taken is within its bounds and is told again in NDJSON that is taken as the same. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
  * every question is asked with it. The HTTP client's own calls are replaced here.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/driver_seedpod.h"

@@ -1,6 +1,5 @@
 /* seedpod.sums: exactly one text passes for two hashes, but for the case of its digits. The mutator corrects the total,
  * so that the lines before it are tried as well. */
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

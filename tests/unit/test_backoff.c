@@ -1,5 +1,4 @@
 #include <check.h>
-#include <stdlib.h>
 
 #include "lib/backoff.h"
 #include "tests/lib/suite.h"

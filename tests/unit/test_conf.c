@@ -1,13 +1,11 @@
 /* The configuration: golden files (tests/unit/golden), properties, and what is made from the schema. Run from the top
  * of the tree. */
 #include <dirent.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/conf.h"

@@ -1,10 +1,7 @@
 /* The small parts of init: volume states and their recovery, sums, manifest, progress, the termination message. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 

@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

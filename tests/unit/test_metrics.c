@@ -1,7 +1,6 @@
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "lib/error.h"
 #include "lib/metrics.h"

@@ -1,4 +1,3 @@
-#include <string.h>
 
 #include "server/repl_raft_plan.h"
 #include "tests/lib/suite.h"

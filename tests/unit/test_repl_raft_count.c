@@ -1,6 +1,5 @@
 /* What members tell one another of their logs, between libraft (played here) and the network. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "server/repl_raft_internal.h"
 #include "tests/lib/suite.h"

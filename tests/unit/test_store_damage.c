@@ -1,7 +1,6 @@
 /* What is no store, or was one: opening and reading it ends with a name, never with a signal. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

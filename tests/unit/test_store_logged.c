@@ -1,7 +1,6 @@
 /* A store whose groups are in a log of the caller's, as in mode raft: what LMDB has of it at any time fits the log. */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/file.h"

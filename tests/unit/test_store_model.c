@@ -1,5 +1,4 @@
 /* A store against a model in memory, through thousands of random changes with fixed seeds. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
