@@ -18,6 +18,7 @@ struct committer {
 	struct committer_options o;
 	pthread_t thread;
 	int64_t sync_at_ms; /* monotonic; 0: all is on disk. The writer's own */
+	bool lost;          /* the store was not in its place at the last look. The writer's own */
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -120,11 +121,30 @@ run_jobs(struct commit_job *jobs, struct store_txn *txn, struct sp_error *err)
 	return 0;
 }
 
+/* What is written to a store that somebody took away would be answered and lost. The server stays: it has the data, for
+ * readers and followers, as long as it runs. What raft has agreed on is elsewhere as well. */
+static int
+refuse_lost_store(struct committer *c, const struct commit_job *jobs, struct sp_error *err)
+{
+	static const char text[] =
+	    "the store was removed from its volume while the server has it open; delete the pod, so "
+	    "that seedpod-init looks who has the data";
+	bool lost = !jobs->must && !store_in_place(c->o.store);
+
+	if (lost && !c->lost)
+		log_error("no write is taken", LOG_STR("error", text));
+	c->lost = lost;
+	return lost ? sp_error_set(err, SP_ENOSPACE, text) : 0;
+}
+
 static int
 begin(struct committer *c, const struct commit_job *jobs, struct store_txn **txn, struct sp_error *err)
 {
 	size_t bytes = 0;
+	int rc;
 
+	if ((rc = refuse_lost_store(c, jobs, err)) < 0)
+		return rc;
 	if (jobs->alone)
 		return store_txn_begin(c->o.store, txn, err);
 	for (const struct commit_job *job = jobs; job != NULL; job = job->next)

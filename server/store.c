@@ -424,6 +424,23 @@ store_has_room(struct store *s)
 	return file_free_bytes(s->dir, &room, NULL) < 0 || room >= STORE_ROOM_BYTES;
 }
 
+bool
+store_in_place(struct store *s)
+{
+	struct stat open, there;
+	mdb_filehandle_t fd;
+	char path[sizeof(s->dir) + 16];
+	bool in_place = true;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", s->dir);
+	pthread_rwlock_rdlock(&s->env_lock);
+	if (s->env != NULL && mdb_env_get_fd(s->env, &fd) == 0 && fstat(fd, &open) == 0)
+		in_place = stat(path, &there) == 0 ? open.st_dev == there.st_dev && open.st_ino == there.st_ino
+						   : errno != ENOENT && errno != ENOTDIR;
+	pthread_rwlock_unlock(&s->env_lock);
+	return in_place;
+}
+
 void
 store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes)
 {

@@ -255,6 +255,10 @@ int store_grow(struct store *s, struct sp_error *err);
 #define STORE_ROOM_BYTES (4u << 20)
 bool store_has_room(struct store *s);
 
+/* Whether the open store's file still is where it was opened: what is written to one that was removed, or whose volume
+ * was, nobody finds again. True where there is none, or it cannot be told. */
+bool store_in_place(struct store *s);
+
 /* Bytes of the map, and of the file. For metrics; 0 while released. */
 void store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes);
 

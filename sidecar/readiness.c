@@ -117,7 +117,9 @@ check_writes(const struct readiness_facts *f, struct readiness *r)
 		check(r, "writes", READINESS_GOOD, "writes accepted (leader)");
 	else
 		check(r, "writes", READINESS_BAD,
-		    "writes not accepted (leader): the volume or the map is full, or the server stops");
+		    "writes not accepted (leader): the volume or the map is full, the store was removed from it, or "
+		    "the "
+		    "server stops");
 }
 
 static void

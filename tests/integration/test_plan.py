@@ -2,6 +2,7 @@
 """init's table of facts and actions, with real processes: what each row leaves on the volume."""
 
 import json
+import re
 import shutil
 import signal
 
@@ -48,6 +49,30 @@ class Leader(support.PodTest):
         (pods.leader.data_dir / "cluster").unlink()
         pods.leader.server.start()
         self.assertEqual(wait_until(lambda: pods.leader.position(), 20, "the leader answers", pods)["seq"], 0)
+
+    def test_whose_store_is_removed_beneath_it_takes_no_write_and_loses_none(self):
+        pods = self.pod_set(2)
+        pods.leader.put("kept", b"x")
+        pods.wait_ready()
+        restored = 0
+        for path in (pods.leader.store_dir, pods.leader.data_dir):
+            with self.subTest(path.name):
+                shutil.rmtree(path)
+                # What may be answered is what a follower had to be given before.
+                reply = pods.leader.put("later", b"y")
+                self.assertEqual(reply.status, 507, reply.body)
+                self.assertIn("removed from its volume", reply.json()["detail"])
+                wait_until(lambda: "[-]writes" in pods.leader.ask_sidecar("/readyz?verbose").text(), 20, "it is not ready", pods)
+                self.assertEqual(pods.leader.get("/v1/kv/kept").body, b"x")
+                pods.wait_equal()
+                pods.leader.stop()
+                pods.leader.make_directories()
+                pods.leader.start_serving()
+                restored += 1
+                self.assertEqual(len(re.findall(r"action=\"?restore", pods.leader.init.log)), restored)
+                pods.wait_ready()
+                pods.wait_equal()
+                self.assertEqual(pods.leader.get("/v1/kv/kept").body, b"x")
 
     def test_with_a_store_it_starts_on_it(self):
         pods = self.pod_set(1)
