@@ -8,6 +8,15 @@
 #include "lib/log.h"
 #include "sidecar/state_private.h"
 
+/* A leader is followed from now on: nothing was heard of it yet, and for how long is counted from here. */
+static void
+begin_to_follow(struct state *s, int64_t now_ms)
+{
+	s->leader_known = s->leader_heard = s->leader_failing = false;
+	s->leader_heard_ms = now_ms;
+	lag_init(&s->lag, now_ms);
+}
+
 struct state *
 state_new(const struct conf *conf, int64_t now_ms)
 {
@@ -19,9 +28,9 @@ state_new(const struct conf *conf, int64_t now_ms)
 	}
 	s->conf = *conf;
 	s->generation = 1;
-	s->started_ms = s->follows_since_ms = now_ms;
+	s->started_ms = now_ms;
 	own_init(&s->own);
-	lag_init(&s->lag, now_ms);
+	begin_to_follow(s, now_ms);
 	return s;
 }
 
@@ -114,18 +123,6 @@ state_own(struct state *s, struct position *own)
 	return life;
 }
 
-/* A server that led and does so no more begins to follow: what it heard of a leader, and for how long it heard none, is
- * counted from here. */
-static void
-note_role(struct state *s, bool led, int64_t now_ms)
-{
-	if (!led || own_leads(&s->own))
-		return;
-	lag_init(&s->lag, now_ms);
-	s->leader_known = s->leader_heard = s->leader_failing = false;
-	s->follows_since_ms = now_ms;
-}
-
 bool
 state_server_answered(struct state *s, uint64_t ticket, const struct position *p, int64_t now_ms)
 {
@@ -134,7 +131,8 @@ state_server_answered(struct state *s, uint64_t ticket, const struct position *p
 	lock(s);
 	led = own_leads(&s->own);
 	changed = own_answered(&s->own, ticket, p, now_ms);
-	note_role(s, led, now_ms);
+	if (led && !own_leads(&s->own))
+		begin_to_follow(s, now_ms);
 	unlock(s);
 	return changed;
 }
@@ -159,7 +157,8 @@ state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 	lock(s);
 	led = own_leads(&s->own);
 	own_told(&s->own, p, now_ms);
-	note_role(s, led, now_ms);
+	if (led && !own_leads(&s->own))
+		begin_to_follow(s, now_ms);
 	life = s->own.life;
 	unlock(s);
 	return life;

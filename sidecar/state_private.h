@@ -28,11 +28,10 @@ struct state {
 	char leader_url[POSITION_URL_MAX];
 	bool leader_known;
 	struct position leader;
-	bool leader_heard;        /* it answered at least once */
-	bool leader_failing;      /* the last try got no answer */
-	int64_t leader_heard_ms;  /* its last answer */
-	int64_t leader_due_ms;    /* when the next one is overdue */
-	int64_t follows_since_ms; /* when it began to, where it does */
+	bool leader_heard;       /* it answered at least once */
+	bool leader_failing;     /* the last try got no answer */
+	int64_t leader_heard_ms; /* its last answer; where there was none, when it began to be followed */
+	int64_t leader_due_ms;   /* when the next one is overdue */
 	struct lag_tracker lag;
 
 	/* What is told. */

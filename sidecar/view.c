@@ -43,7 +43,7 @@ contact_age_ms(const struct state *s, int64_t now_ms)
 {
 	if (role_of(s) == ROLE_LEADER)
 		return 0;
-	return now_ms - (s->leader_heard ? s->leader_heard_ms : s->follows_since_ms);
+	return now_ms - s->leader_heard_ms;
 }
 
 /* No answer at the last try, or none where one was due. */
