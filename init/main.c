@@ -70,8 +70,8 @@ print_plan(const struct run_options *run, bool json, struct sp_error *err)
 	rc = json ? show_json(&facts, &plan, &out) : show_text(&facts, &plan, &out);
 	if (rc < 0)
 		sp_error_set(err, rc, "show the plan: %s", sp_code_text(rc));
-	else
-		fputs(out.data, stdout);
+	else if (fputs(out.data, stdout) == EOF || fflush(stdout) == EOF)
+		rc = sp_error_errno(err, errno, "show the plan");
 	buf_release(&out);
 	facts_release(&facts);
 	return rc;

@@ -33,7 +33,10 @@ static struct cli_option options[] = {
 	[OPTION_VERIFY] = { .name = "verify",
 	    .help = "read a store that no server has open, check every record, and exit",
 	    .offline = true },
-	[OPTION_STORE] = { .name = "store", .argument = "DIR", .help = "the store for --position and --verify" },
+	[OPTION_STORE] = { .name = "store",
+	    .argument = "DIR",
+	    .help = "the store for --position and --verify",
+	    .offline = true },
 	[OPTION_ID] = { .name = "id",
 	    .argument = "N",
 	    .help = "without a file: be member N of a raft cluster; with --cluster and --port",
@@ -64,8 +67,9 @@ run_offline(void)
 {
 	const char *dir = options[OPTION_STORE].value;
 
-	if (dir == NULL) {
-		fprintf(stderr, "seedpod-server: --position and --verify need --store DIR\n");
+	if (dir == NULL || options[OPTION_POSITION].given == options[OPTION_VERIFY].given) {
+		fprintf(stderr, "seedpod-server: --store DIR and one of --position and --verify go together\n"
+				"Try 'seedpod-server --help'.\n");
 		return sp_code_exit(SP_EUSAGE);
 	}
 	return options[OPTION_VERIFY].given ? offline_verify(dir) : offline_position(dir);
@@ -142,7 +146,7 @@ main(int argc, char **argv)
 	rc = cli_parse(&cli, argc, argv);
 	if (rc >= 0)
 		return rc;
-	if (options[OPTION_POSITION].given || options[OPTION_VERIFY].given)
+	if (options[OPTION_POSITION].given || options[OPTION_VERIFY].given || options[OPTION_STORE].given)
 		return run_offline();
 	for (size_t i = OPTION_ID; i <= OPTION_DATA_DIR; i++)
 		if (options[i].given)

@@ -62,6 +62,15 @@ class CommandLine(support.PodTest):
         self.assertIn("--plan", err)
         self.assertFalse((self.dir / "data").exists())
 
+    def test_a_plan_that_cannot_be_written_is_no_success(self):
+        source = self.config(f"[server]\ndata_dir = {self.dir}/data\n[pod]\ntermination_log =\n[bootstrap]\nmax_peers = 1\n")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([str(support.BUILD / "seedpod-init"), "--config", source, "--plan"], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=30 * support.SLOW,
+                                  env=os.environ | {"POD_NAME": "store-0"})
+        self.assertEqual(done.returncode, 73, done.stderr)
+        self.assertIn("No space left on device", done.stderr)
+
     def test_the_shipped_sample_checks(self):
         sample = str(support.ROOT / "conf" / "seedpod.ini")
         for program in PROGRAMS:
@@ -163,6 +172,14 @@ class Offline(support.PodTest):
         self.assertEqual(pods.leader.ask_control("POST", "/release").status, 204)
         code, _, err = self.server("--verify", "--store", str(pods.leader.store_dir))
         self.assertEqual(code, 0, err)
+
+    def test_a_store_that_is_named_in_vain_is_64(self):
+        store = str(self.dir)
+        for arguments in (["--store", store], ["--verify"], ["--position"],
+                          ["--verify", "--position", "--store", store]):
+            code, out, err = self.server(*arguments)
+            self.assertEqual((code, out), (64, ""))
+            self.assertIn("--store DIR", err)
 
     def test_position_of_what_is_no_store_is_65(self):
         (self.dir / "data.mdb").write_bytes(b"nothing of the kind" * 1000)
