@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What the programs may do and what they leave behind: no new privileges, and files for their own user alone."""
 
+import os
 import pathlib
 import stat
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -23,6 +25,25 @@ class Sandbox(PodTest):
             status = process_status(container.pid)
             self.assertEqual(status["NoNewPrivs"], "1", container.name)
             self.assertEqual(int(status["Umask"], 8), 0o077, container.name)
+
+    def test_a_log_that_nobody_takes_is_not_written_into_the_store(self):
+        """The first files that a program opens get the numbers of the standard streams where those are closed."""
+        pods = self.pod_set(1)
+        pod = pods.leader
+        pod.stop()
+        for container in pod.containers.values():
+            container.wrap = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+        pod.start_serving()
+        for container in (pod.server, pod.sidecar):
+            for fd in range(3):
+                self.assertEqual(os.readlink(f"/proc/{container.pid}/fd/{fd}"), "/dev/null", container.name)
+        self.assertEqual(pod.put("k", b"v").status, 204)
+        self.assertEqual(pod.get("/v1/snapshot").status, 200)  # which is logged
+        pod.stop()
+        done = subprocess.run([str(support.BUILD / "seedpod-server"), "--verify", "--store", str(pod.store_dir)],
+                              capture_output=True, text=True, timeout=60 * support.SLOW)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(": ok: 1 keys", done.stdout)
 
     def test_files_are_for_their_user_alone(self):
         """A leader's volume, and one that init has seeded; whatever the umask was that the programs were started with."""
