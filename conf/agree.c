@@ -4,25 +4,10 @@
 
 #include "conf/raw.h"
 
-static const struct raw_value *
-value_of(const struct raw *raw, const char *section, const char *name)
-{
-	return &raw->values[schema_index(schema_find(section, name))];
-}
-
-/* A mistake at the place where the key was given. */
 static void
 complain(const struct raw *raw, const char *section, const char *name, const char *what, struct mistakes *m)
 {
-	const struct raw_value *value = value_of(raw, section, name);
-	char variable[96];
-
-	if (value->origin == RAW_ENVIRONMENT) {
-		schema_variable(schema_find(section, name), variable, sizeof(variable));
-		mistakes_add_variable(m, variable, "[%s] %s: %s", section, name, what);
-	} else {
-		mistakes_add_line(m, value->line, "[%s] %s: %s", section, name, what);
-	}
+	raw_complain(raw, schema_find(section, name), what, NULL, m);
 }
 
 /* With a certificate of our own, peers have one too: what nobody has said follows, and what was said must fit. */
@@ -33,7 +18,7 @@ agree_peer_url(const struct raw *raw, struct conf *c, struct mistakes *m)
 
 	if (c->tls_cert[0] == '\0' || strncmp(c->pod_peer_url, "http://", 7) != 0)
 		return;
-	if (value_of(raw, "pod", "peer_url")->origin != RAW_DEFAULT) {
+	if (raw->values[schema_index(schema_find("pod", "peer_url"))].origin != RAW_DEFAULT) {
 		complain(raw, "pod", "peer_url",
 		    "begins with http://, but with [tls] cert the peers speak https:// alone", m);
 		return;

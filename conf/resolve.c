@@ -6,18 +6,21 @@
 #include "conf/raw.h"
 #include "conf/value.h"
 
-/* «what; what is allowed», with where the value came from in front. */
-static void
-add_mistake(const struct schema_key *key, const struct raw_value *value, const char *what, struct mistakes *m)
+void
+raw_complain(
+    const struct raw *raw, const struct schema_key *key, const char *what, const char *allowed, struct mistakes *m)
 {
-	char variable[96], allowed[120];
+	const struct raw_value *value = &raw->values[schema_index(key)];
+	const char *but = allowed != NULL ? "; allowed: " : "";
+	char variable[96];
 
-	schema_allowed(key, allowed, sizeof(allowed));
+	if (allowed == NULL)
+		allowed = "";
 	if (value->origin == RAW_ENVIRONMENT) {
 		schema_variable(key, variable, sizeof(variable));
-		mistakes_add_variable(m, variable, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
+		mistakes_add_variable(m, variable, "[%s] %s: %s%s%s", key->section, key->name, what, but, allowed);
 	} else {
-		mistakes_add_line(m, value->line, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
+		mistakes_add_line(m, value->line, "[%s] %s: %s%s%s", key->section, key->name, what, but, allowed);
 	}
 }
 
@@ -69,11 +72,13 @@ resolve_default_name(const struct schema_key *key, const char *const *environmen
 }
 
 static void
-resolve_key(const struct schema_key *key, const struct raw_value *value, const char *const *environment,
-    struct conf *out, struct mistakes *m)
+resolve_key(const struct raw *raw, const struct schema_key *key, const char *const *environment, struct conf *out,
+    struct mistakes *m)
 {
+	const struct raw_value *value = &raw->values[schema_index(key)];
 	const char *text = value->origin == RAW_DEFAULT ? key->default_text : value->text;
 	struct sp_error why = { 0 };
+	char allowed[120];
 
 	if (text[0] == '\0' && key->form == FORM_POD_NAME) {
 		resolve_default_name(key, environment, out, m);
@@ -86,24 +91,8 @@ resolve_key(const struct schema_key *key, const struct raw_value *value, const c
 	}
 	if (value_set(key, text, out, &why) == 0)
 		return;
-	add_mistake(key, value, why.text, m);
+	raw_complain(raw, key, why.text, schema_allowed(key, allowed, sizeof(allowed)), m);
 	stand_in(key, out);
-}
-
-/* A mistake that lies between keys: what is wrong and what is allowed, at the place where `key` got its value. */
-static void
-add_mistake_at(
-    const struct raw *raw, const struct schema_key *key, const char *what, const char *allowed, struct mistakes *m)
-{
-	const struct raw_value *value = &raw->values[schema_index(key)];
-	char variable[96];
-
-	if (value->origin == RAW_ENVIRONMENT) {
-		schema_variable(key, variable, sizeof(variable));
-		mistakes_add_variable(m, variable, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
-	} else {
-		mistakes_add_line(m, value->line, "[%s] %s: %s; allowed: %s", key->section, key->name, what, allowed);
-	}
 }
 
 /* NEEDSWORK: goes when mode chain is there; the word is known already so that the schema need not change. */
@@ -111,7 +100,7 @@ static void
 refuse_missing_mode(const struct raw *raw, const struct conf *c, struct mistakes *m)
 {
 	if (c->replication_mode == CONF_MODE_CHAIN)
-		add_mistake_at(raw, schema_find("replication", "mode"), "mode chain is not available in this version",
+		raw_complain(raw, schema_find("replication", "mode"), "mode chain is not available in this version",
 		    "static, raft", m);
 }
 
@@ -124,7 +113,7 @@ check_raft_times(const struct raw *raw, const struct conf *c, struct mistakes *m
 		return;
 	if (raw->values[schema_index(key)].origin == RAW_DEFAULT)
 		key = schema_find("raft", "heartbeat");
-	add_mistake_at(raw, key, "heartbeat and election_timeout do not fit together",
+	raw_complain(raw, key, "heartbeat and election_timeout do not fit together",
 	    "an election_timeout of at least twice the heartbeat", m);
 }
 
@@ -133,7 +122,7 @@ raw_resolve(const struct raw *raw, const char *const *environment, struct conf *
 {
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < schema_key_count; i++)
-		resolve_key(&schema_keys[i], &raw->values[i], environment, out, m);
+		resolve_key(raw, &schema_keys[i], environment, out, m);
 	refuse_missing_mode(raw, out, m);
 	check_raft_times(raw, out, m);
 	raw_agree(raw, out, m);
