@@ -82,18 +82,24 @@ call(struct script *s, const struct http_request_out *wish, struct http_reply *r
 	return rc;
 }
 
+/* The same where the answer itself does not matter. */
 static int
-get(const char *bytes, bool stall, struct sp_error *err)
+verdict(struct script *s, struct sp_error *err)
 {
-	struct script s = { .bytes = bytes, .stall = stall };
 	struct http_reply reply;
 	int rc;
 
-	http_reply_init(&reply, 64);
-	rc = call(&s, &(struct http_request_out){ 0 }, &reply, err);
+	http_reply_init(&reply, 1000);
+	rc = call(s, &(struct http_request_out){ 0 }, &reply, err);
 	http_reply_release(&reply);
-	free(s.request);
+	free(s->request);
 	return rc;
+}
+
+static int
+get(const char *bytes, bool stall, struct sp_error *err)
+{
+	return verdict(&(struct script){ .bytes = bytes, .stall = stall }, err);
 }
 
 START_TEST(http_call__reads_status_headers_and_body)
@@ -228,16 +234,12 @@ START_TEST(http_call__silence_is_a_stall_and_says_how_far_it_came)
 	struct script begun = {
 		.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123", .stall = true, .stall_ms = 1500
 	};
-	struct http_reply reply;
 	struct sp_error err = { 0 };
 
 	ck_assert_int_eq(get(NULL, true, &err), SP_ESTALLED);
 	ck_assert_int_eq(get("HTTP/1.1 200 OK\r\nContent-Len", true, &err), SP_ESTALLED);
-	http_reply_init(&reply, 64);
-	ck_assert_int_eq(call(&begun, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
+	ck_assert_int_eq(verdict(&begun, &err), SP_ESTALLED);
 	ck_assert_ptr_nonnull(strstr(err.text, "after 3 of 10 bytes"));
-	http_reply_release(&reply);
-	free(begun.request);
 }
 END_TEST
 
@@ -269,16 +271,10 @@ START_TEST(http_call__body_and_headers_are_bounded)
 	struct script line = { .bytes = "HTTP/1.1 200 OK\r\nX-Long: ", .endless = "xxxxxxxxxxxxxxxxxxxxxxxxx" };
 	struct script hundreds = { .endless = "HTTP/1.1 100 Continue\r\n\r\n" };
 	struct script *all[] = { &body, &headers, &line, &hundreds };
+	struct sp_error err = { 0 };
 
-	for (size_t i = 0; i < 4; i++) {
-		struct http_reply reply;
-		struct sp_error err = { 0 };
-
-		http_reply_init(&reply, 1000);
-		ck_assert_int_eq(call(all[i], &(struct http_request_out){ 0 }, &reply, &err), SP_ETOOBIG);
-		http_reply_release(&reply);
-		free(all[i]->request);
-	}
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_int_eq(verdict(all[i], &err), SP_ETOOBIG);
 }
 END_TEST
 
@@ -305,26 +301,18 @@ START_TEST(http_call__dripping_is_a_stall)
 	struct script s = { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
 		.drip = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		.drip_ms = 20 };
-	struct http_reply reply;
 	struct sp_error err = { 0 };
 
-	http_reply_init(&reply, 1000);
-	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
-	http_reply_release(&reply);
-	free(s.request);
+	ck_assert_int_eq(verdict(&s, &err), SP_ESTALLED);
 }
 END_TEST
 
 START_TEST(http_call__a_head_that_drips_is_a_stall)
 {
 	struct script s = { .bytes = "HTTP/1.1 200 OK\r\n", .drip = "A: b\r\nC: d\r\nE: f\r\nG: h\r\n", .drip_ms = 20 };
-	struct http_reply reply;
 	struct sp_error err = { 0 };
 
-	http_reply_init(&reply, 1000);
-	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
-	http_reply_release(&reply);
-	free(s.request);
+	ck_assert_int_eq(verdict(&s, &err), SP_ESTALLED);
 }
 END_TEST
 

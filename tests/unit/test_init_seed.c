@@ -108,16 +108,23 @@ tar(void)
 	return &donor.pods[0].tar;
 }
 
+/* A store on the volume, as far as it matters here. */
+static void
+put_store(const char *name, const char *content)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	ck_assert_int_eq(file_make_dirs(path, &err), 0);
+	snprintf(path, sizeof(path), "%s/%s/data.mdb", dir, name);
+	ck_assert_int_eq(file_write_atomic(path, content, strlen(content), 0600, &err), 0);
+}
+
 /* A store that is there already: of the same cluster, but too far behind, so that it is seeded again. */
 static void
 have_old_store(void)
 {
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/store", dir);
-	ck_assert_int_eq(file_make_dirs(path, &err), 0);
-	snprintf(path, sizeof(path), "%s/store/data.mdb", dir);
-	ck_assert_int_eq(file_write_atomic(path, "old store", 9, 0600, &err), 0);
+	put_store("store", "old store");
 	old_position = snapshot.position;
 	snprintf(old_position.cluster, sizeof(old_position.cluster), SNAPSHOT_CLUSTER);
 	old_position.seq = 1;
@@ -393,12 +400,7 @@ END_TEST
 
 START_TEST(init_seed__what_an_earlier_life_left_is_finished_first)
 {
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/store.ready", dir);
-	ck_assert_int_eq(file_make_dirs(path, &err), 0);
-	snprintf(path, sizeof(path), "%s/store.ready/data.mdb", dir);
-	ck_assert_int_eq(file_write_atomic(path, "ready store", 11, 0600, &err), 0);
+	put_store("store.ready", "ready store");
 	have_old_store();
 	old_position = donor.pods[0].position;
 	ck_assert_int_eq(run(), 0);
