@@ -210,6 +210,10 @@ class Crash(support.PodTest):
         finally:
             pod.environment = before
 
+    def init_done(self, pod, *arguments):
+        code, log = self.init_alone(pod, *arguments)
+        self.assertEqual(code, 0, log)
+
     def init_killed(self, pod, point, *arguments):
         code, log = self.init_alone(pod, *arguments, environment=self.fault(point))
         self.assertEqual(code, -signal.SIGKILL, log)
@@ -222,8 +226,11 @@ class Crash(support.PodTest):
                                                  "SEEDPOD_BOOTSTRAP_ATTEMPTS": "1"})
 
     def start_server(self, pod, environment=None):
+        self.start(pod, pod.server, environment)
+
+    def start(self, pod, container, environment=None):
         pod.environment = environment or {}
-        pod.server.start()
+        container.start()
         pod.environment = {}
 
     def serving(self, pod):
@@ -282,8 +289,7 @@ class Init(Crash):
         self.victims = [self.follower]
         self.leader.load((f"key-{n:04d}", f"old {n} " * 150) for n in range(1500))
         self.old = content(self.leader)
-        code, log = self.init_alone(self.follower)
-        self.assertEqual(code, 0, log)
+        self.init_done(self.follower)
         self.served_content(self.follower)
         self.old_volume = self.keep_volume(self.follower, "old-volume")
         self.leader.load((f"key-{n:04d}", f"new {n} " * 150) for n in range(0, 1500, 2))
@@ -302,8 +308,7 @@ class Init(Crash):
             self.assertEqual(code, 0, log)
             self.at_rest(pod)
             state = self.which(self.served_content(pod), old, self.new)
-        code, log = self.init_alone(pod, "--reseed")
-        self.assertEqual(code, 0, log)
+        self.init_done(pod, "--reseed")
         self.at_rest(pod)
         self.assertEqual(self.check_offline(pod)["digest"], self.leader.position()["digest"])
         return state
@@ -389,8 +394,7 @@ class Restore(Crash):
 
     def check_leads(self):
         """However far it came: started whole, the leader has all data and an epoch of its own."""
-        code, log = self.init_alone(self.leader)
-        self.assertEqual(code, 0, log)
+        self.init_done(self.leader)
         self.serving(self.leader)
         self.assertEqual(content(self.leader), self.data)
         self.assertGreater(self.leader.position()["epoch"], self.epoch)
@@ -411,8 +415,7 @@ class Restore(Crash):
     def test_begin_epoch(self):
         self.setting()
         self.put_volume(self.leader, None)
-        code, log = self.init_alone(self.leader)
-        self.assertEqual(code, 0, log)
+        self.init_done(self.leader)
         restored = self.keep_volume(self.leader, "restored")
 
         def run(point):
@@ -433,12 +436,12 @@ class Create(Crash):
 
         def run(point):
             self.put_volume(leader, None)
-            self.assertEqual(self.init_alone(leader)[0], 0)
+            self.init_done(leader)
             self.start_server(leader, self.fault(point))
             self.killed(leader.server)
             left = " ".join(sorted(p.name for p in leader.data_dir.iterdir()))
             before = self.check_offline(leader)
-            self.assertEqual(self.init_alone(leader)[0], 0)
+            self.init_done(leader)
             self.serving(leader)
             self.assertEqual(content(leader), {})
             if before:
@@ -652,10 +655,8 @@ class Follow(Crash):
         def run(point):
             self.put_volume(self.follower, self.volume)
             self.serving(self.follower)
-            self.follower.environment = self.fault(point)
-            self.follower.sidecar.start()
+            self.start(self.follower, self.follower.sidecar, self.fault(point))
             self.killed(self.follower.sidecar)
-            self.follower.environment = {}
             self.which(content(self.follower), self.old, self.new)
             self.follower.sidecar.start()
             self.pods.wait_equal()
@@ -689,9 +690,7 @@ class Reload(Crash):
         for name, container in (("server", pod.server), ("sidecar", pod.sidecar)):
             def run(point):
                 container.stop()
-                pod.environment = self.fault(point)
-                container.start()
-                pod.environment = {}
+                self.start(pod, container, self.fault(point))
                 wait_until(lambda: pod.position() and pod.ask_sidecar("/livez").status == 200, 20, "it serves", pods)
                 pods.edit_config({"log.level": "debug" if pods.config.get("log.level") == "info" else "info"})
                 self.killed(container)
@@ -732,9 +731,7 @@ class Reseed(Crash):
             self.start_server(follower, fault if victim == "server" else None)
             wait_until(follower.position, 20, "the follower serves", self.pods)
             self.arm()
-            follower.environment = fault if victim != "server" else {}
-            follower.sidecar.start()
-            follower.environment = {}
+            self.start(follower, follower.sidecar, fault if victim != "server" else None)
             wait_until(self.mark.exists, 20, "the point is passed", self.pods)
             if victim != "init":
                 container = follower.containers[victim]

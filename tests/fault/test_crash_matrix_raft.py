@@ -75,8 +75,7 @@ class Members(Rows):
 
     def join(self):
         """The other pod is seeded, starts and is taken in."""
-        code, log = self.init_alone(self.other)
-        self.assertEqual(code, 0, log)
+        self.init_done(self.other)
         self.serving(self.other)
         self.both_in()
 
@@ -99,7 +98,7 @@ class Members(Rows):
 
         def run(point):
             self.put_volume(self.leader, None)
-            self.assertEqual(self.init_alone(self.leader)[0], 0)
+            self.init_done(self.leader)
             self.start_server(self.leader, self.fault(point))
             self.killed(self.leader.server)
             before = self.check_offline(self.leader)["cluster"]
@@ -122,8 +121,7 @@ class Members(Rows):
             self.put({self.leader: alone[self.leader]})
             self.start_server(self.leader, self.fault(point))
             self.leads(self.leader)
-            code, log = self.init_alone(self.other)
-            self.assertEqual(code, 0, log)
+            self.init_done(self.other)
             self.start_server(self.other)
             self.killed(self.leader.server)
             self.serving(self.leader)
@@ -139,8 +137,7 @@ class Members(Rows):
             self.put({self.leader: alone[self.leader]})
             self.serving(self.leader)
             self.leads(self.leader)
-            code, log = self.init_alone(self.other)
-            self.assertEqual(code, 0, log)
+            self.init_done(self.other)
             self.start_server(self.other, self.fault(point))
             self.killed(self.other.server)
             self.serving(self.other)
@@ -247,9 +244,7 @@ class Members(Rows):
             victim = "sidecar" if point.startswith("reseed.") else "init" if point[:5] in ("init.", "volum") else "server"
             fault = self.fault(point)
             self.start_server(self.other, fault if victim == "server" else None)
-            self.other.environment = fault if victim != "server" else {}
-            self.other.sidecar.start()
-            self.other.environment = {}
+            self.start(self.other, self.other.sidecar, fault if victim != "server" else None)
             wait_until(self.mark.exists, 30, "the point is passed", self.pods)
             if victim != "init":
                 self.killed(self.other.containers[victim])
@@ -259,7 +254,7 @@ class Members(Rows):
             self.assertEqual(content(self.other), self.data)
             # What an init left that was killed behind the swap goes with the pod's next one.
             self.other.kill()
-            self.assertEqual(self.init_alone(self.other)[0], 0)
+            self.init_done(self.other)
             left = {p.name for p in self.other.data_dir.iterdir()}
             self.assertLessEqual(left, matrix.AT_REST | {"raft"}, "left behind")
             return NEW, f"killed {victim}"
@@ -271,7 +266,7 @@ class Members(Rows):
         self.leader.kill()
         self.start_server(self.leader, self.fault("raft.member_step:2"))
         self.leads(self.leader)
-        self.assertEqual(self.init_alone(self.other)[0], 0)
+        self.init_done(self.other)
         self.start_server(self.other)
         self.killed(self.leader.server)
         self.other.kill()
