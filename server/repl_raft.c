@@ -372,6 +372,8 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->trailing = o->trailing;
 	r->snapshot_every = o->snapshot_every;
 	r->log_bytes_max = LOG_BYTES_MAX;
+	r->tls = o->tls;
+	r->member_name = o->member_name;
 	r->removed = o->removed;
 	r->arg = o->arg;
 	pthread_mutex_init(&r->life, NULL);

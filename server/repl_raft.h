@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "lib/tls.h"
 #include "server/committer.h"
 #include "server/repl.h"
 
@@ -41,9 +42,15 @@ struct repl_raft_options {
 	unsigned max_voters;
 	unsigned trailing, snapshot_every; /* entries */
 
+	/* Our certificate, and the authorities that the other members' must come from; NULL: no TLS between members.
+	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear, whose address is
+	 * at `host`; 0 or an error; the loop's thread. */
+	struct tls *tls;
+	int (*member_name)(void *arg, unsigned number, const char *host, char *out, size_t size);
+
 	/* This member was taken out of the cluster: the server is to end. Once; any thread; must not block. */
 	void (*removed)(void *arg);
-	void *arg;
+	void *arg; /* of both */
 };
 
 /* The raft port that goes with a server's URL where nothing else says it is the one below: «http://127.0.0.1:9876» ->

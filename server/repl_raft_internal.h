@@ -54,6 +54,8 @@ struct repl_raft {
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
 	uint64_t log_bytes_max;
+	struct tls *tls; /* or NULL */
+	int (*member_name)(void *arg, unsigned number, const char *host, char *out, size_t size);
 	void (*removed)(void *arg);
 	void *arg;
 

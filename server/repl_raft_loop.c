@@ -252,6 +252,7 @@ turned(uv_check_t *check)
 		raft_read_turn(r);
 		raft_members_turn(r);
 		raft_members_publish(r);
+		raft_transport_turn(&r->transport);
 		raft_former_turn(r);
 		if (r->needs > 0) {
 			FAULT_POINT("raft.needs");

@@ -142,16 +142,24 @@ is_member(void *arg, raft_id id)
 	return raft_is_member(arg, id);
 }
 
+static int
+member_name(void *arg, raft_id id, const char *host, char *out, size_t size)
+{
+	struct repl_raft *r = arg;
+
+	return MEMBER_NUMBER(id) > 0 ? r->member_name(r->arg, MEMBER_NUMBER(id), host, out, size) : SP_ENOTFOUND;
+}
+
 /* libraft on the loop, not yet started. */
 static int
 set_up(struct repl_raft *r, struct sp_error *err)
 {
 	int rc;
 
-	rc = raft_transport_init(&r->transport, &r->loop, r->listen);
-	if (rc != 0)
-		return raft_error(err, rc, r->transport.base.errmsg, r->listen);
-	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster, .is_member = is_member, .arg = r };
+	raft_transport_init(&r->transport, &r->loop, r->listen);
+	r->transport.peers = (struct raft_transport_peers){
+		.cluster = own_cluster, .is_member = is_member, .name = member_name, .tls = r->tls, .arg = r
+	};
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);

@@ -1,7 +1,7 @@
 #include "server/repl_raft_transport.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,28 +10,13 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/socket.h"
+#include "server/repl_raft_address.h"
+#include "server/repl_raft_tunnel.h"
+#include "server/repl_raft_wire.h"
 
-#define HOST_SIZE    256
-#define PORT_SIZE    8
-#define ADDRESS_SIZE 64 /* «255.255.255.255:65535», amply */
-
-/* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
-#define SILENCE_MS  5000
-#define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
-#define SYN_RETRIES 1  /* of connecting: given up 3 s after it began */
-
-#define SAY_EVERY_MS 60000 /* that strangers are refused */
-
-struct raft_transport_connect {
-	struct raft_transport *transport;
-	struct raft_uv_connect *request; /* libraft's, answered by `cb` */
-	raft_uv_connect_cb cb;
-	raft_id id;
-	uv_getaddrinfo_t lookup;
-	struct raft_uv_connect tcp; /* ours to libraft's transport */
-	char port[PORT_SIZE];
-	struct raft_transport_connect *next; /* of the lookups */
-};
+#define SAY_EVERY_MS 60000 /* that strangers are refused, or a member refuses us */
+#define ACCEPT_MAX   16    /* in one turn of the loop */
 
 static struct raft_transport *
 transport_of(struct raft_uv_transport *base)
@@ -43,115 +28,141 @@ static int
 init(struct raft_uv_transport *base, raft_id id, const char *address)
 {
 	struct raft_transport *t = transport_of(base);
-	int rc;
 
+	t->id = id;
 	t->address = address;
-	snprintf(t->hello, sizeof(t->hello), "%s", address);
-	rc = t->tcp.init(&t->tcp, id, t->hello);
-	if (rc != 0)
-		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
-	return rc;
+	return 0;
 }
 
-/* --- Patience --- */
+/* --- Handles --- */
 
-/* Every TCP handle of this loop is a member's. Where the socket does not take it, it is as patient as the kernel. */
-static void
-bound_patience(uv_handle_t *handle, void *arg)
-{
-	unsigned silence_ms = SILENCE_MS;
-	int retries = SYN_RETRIES;
-	uv_os_fd_t fd;
-
-	(void)arg;
-	if (uv_handle_get_type(handle) != UV_TCP || uv_fileno(handle, &fd) != 0)
-		return;
-	setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof(retries));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
-}
-
-/* --- Greetings --- */
-
-/* A member learns its cluster when it joins; from then on its greetings tell. */
-static void
-write_hello(struct raft_transport *t)
-{
-	char cluster[POSITION_CLUSTER_SIZE] = "";
-
-	if (t->peers.cluster != NULL)
-		t->peers.cluster(t->peers.arg, cluster);
-	snprintf(t->hello, sizeof(t->hello), "%s%s%s", t->address, cluster[0] != '\0' ? " " : "", cluster);
-}
-
-/* Whoever has no cluster yet is one that the leader took in, and known by its id. */
-static bool
-is_one_of_us(struct raft_transport *t, raft_id id, const char *theirs)
-{
-	char ours[POSITION_CLUSTER_SIZE] = "";
-
-	if (t->peers.cluster == NULL)
-		return true;
-	t->peers.cluster(t->peers.arg, ours);
-	if (ours[0] == '\0')
-		return true;
-	return theirs[0] != '\0' ? strcmp(ours, theirs) == 0 : t->peers.is_member(t->peers.arg, id);
-}
-
-static void
-free_handle(uv_handle_t *handle)
+void
+raft_handle_free(uv_handle_t *handle)
 {
 	raft_free(handle);
 }
 
-static void
-refuse(struct raft_transport *t, const char *address, const char *cluster, uv_stream_t *stream)
+struct raft_poll *
+raft_poll_new(struct raft_transport *t, int fd, void *owner)
 {
-	int64_t now = clock_mono_ms();
+	struct raft_poll *p = calloc(1, sizeof(*p));
 
-	if (t->refused++ == 0 || now - t->refused_said_ms >= SAY_EVERY_MS) {
-		log_warn("a stranger at the raft port is refused", LOG_STR("address", address),
-		    LOG_STR("cluster", cluster), LOG_U64("so_far", t->refused));
-		t->refused_said_ms = now;
+	if (p == NULL || uv_poll_init(t->loop, &p->handle, fd) != 0) {
+		free(p);
+		return NULL;
 	}
-	uv_close((uv_handle_t *)stream, free_handle);
+	p->transport = t;
+	p->owner = owner;
+	t->open++;
+	return p;
 }
 
 static void
-accepted(struct raft_uv_transport *tcp, raft_id id, const char *hello, struct uv_stream_s *stream)
+poll_closed(uv_handle_t *handle)
 {
-	struct raft_transport *t = tcp->data;
-	size_t len = strcspn(hello, " ");
-	const char *cluster = hello[len] == ' ' ? hello + len + 1 : hello + len;
-	char address[RAFT_HELLO_MAX];
+	struct raft_poll *p = (struct raft_poll *)handle;
+	struct raft_transport *t = p->transport;
 
-	snprintf(address, sizeof(address), "%.*s", (int)(len < sizeof(address) ? len : 0), hello);
-	/* Nothing is ever sent here: one whose node is gone would be waited for without end. */
-	uv_tcp_keepalive((uv_tcp_t *)stream, 1, KEEPALIVE_S);
-	bound_patience((uv_handle_t *)stream, NULL);
-	if (is_one_of_us(t, id, cluster))
-		t->accepted(&t->base, id, address, stream);
-	else
-		refuse(t, address, cluster, stream);
+	free(p);
+	raft_transport_let_go(t);
+}
+
+void
+raft_poll_close(struct raft_poll *p)
+{
+	if (p != NULL)
+		uv_close((uv_handle_t *)&p->handle, poll_closed);
+}
+
+void
+raft_transport_let_go(struct raft_transport *t)
+{
+	t->open--;
+	if (t->open == 0 && t->closing && t->closed != NULL)
+		t->closed(&t->base);
+}
+
+uv_stream_t *
+raft_pipe_new(uv_loop_t *loop, int fd)
+{
+	uv_pipe_t *pipe = raft_malloc(sizeof(*pipe));
+
+	if (pipe == NULL || uv_pipe_init(loop, pipe, 0) != 0) {
+		raft_free(pipe);
+		close(fd);
+		return NULL;
+	}
+	if (uv_pipe_open(pipe, fd) != 0) {
+		uv_close((uv_handle_t *)pipe, raft_handle_free);
+		close(fd);
+		return NULL;
+	}
+	return (uv_stream_t *)pipe;
+}
+
+/* --- Who comes --- */
+
+void
+raft_transport_refuse(struct raft_transport *t, const char *address, const char *why)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (t->refused++ > 0 && now_ms - t->refused_said_ms < SAY_EVERY_MS)
+		return;
+	log_warn("a stranger at the raft port is refused", LOG_STR("address", address), LOG_STR("why", why),
+	    LOG_U64("so_far", t->refused));
+	t->refused_said_ms = now_ms;
+}
+
+static void
+knocked(uv_poll_t *handle, int status, int events)
+{
+	struct raft_poll *p = (struct raft_poll *)handle;
+	struct raft_transport *t = p->transport;
+	int fd;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		fd = accept4(t->door_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			raft_wire_answer(t, fd);
+			continue;
+		}
+		/* Who waits there would wake us again at once, as long as there is no descriptor for them. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			uv_poll_stop(&t->door->handle);
+			t->door_shut = true;
+		}
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
 }
 
 static int
 start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 {
 	struct raft_transport *t = transport_of(base);
-	int rc;
+	struct sp_error err;
+	unsigned port;
 
 	t->accepted = cb;
-	rc = t->tcp.listen(&t->tcp, accepted);
-	if (rc != 0)
-		memcpy(base->errmsg, t->tcp.errmsg, sizeof(base->errmsg));
-	return rc;
+	if (socket_listen(t->listen, &t->door_fd, &port, &err) < 0) {
+		snprintf(base->errmsg, sizeof(base->errmsg), "%.*s", (int)sizeof(base->errmsg) - 1, err.text);
+		return RAFT_IOERR;
+	}
+	fcntl(t->door_fd, F_SETFL, fcntl(t->door_fd, F_GETFL) | O_NONBLOCK);
+	t->door = raft_poll_new(t, t->door_fd, t);
+	if (t->door != NULL && uv_poll_start(&t->door->handle, UV_READABLE, knocked) == 0)
+		return 0;
+	snprintf(base->errmsg, sizeof(base->errmsg), "listen on %s: out of memory", t->listen);
+	return RAFT_NOMEM;
 }
 
 /* --- Connecting --- */
 
-/* What is known of this member, or NULL. */
-static struct raft_link *
-find_link(struct raft_transport *t, raft_id id)
+struct raft_link *
+raft_transport_link(struct raft_transport *t, raft_id id)
 {
 	for (size_t i = 0; i < t->link_count; i++)
 		if (t->links[i].id == id)
@@ -159,11 +170,24 @@ find_link(struct raft_transport *t, raft_id id)
 	return NULL;
 }
 
+void
+raft_transport_complain(struct raft_transport *t, raft_id id, const char *why)
+{
+	struct raft_link *link = raft_transport_link(t, id);
+	int64_t now_ms = clock_mono_ms();
+
+	if (link == NULL || (link->said_ms != 0 && now_ms - link->said_ms < SAY_EVERY_MS))
+		return;
+	link->said_ms = now_ms;
+	log_warn(
+	    "a member cannot be talked to at its raft port", LOG_STR("address", link->address), LOG_STR("why", why));
+}
+
 /* The same, noted where it is new; NULL: out of memory. */
 static struct raft_link *
 note_link(struct raft_transport *t, raft_id id, const char *address)
 {
-	struct raft_link *link = find_link(t, id), *grown;
+	struct raft_link *link = raft_transport_link(t, id), *grown;
 
 	if (link == NULL) {
 		grown = realloc(t->links, (t->link_count + 1) * sizeof(*grown));
@@ -185,139 +209,26 @@ note_link(struct raft_transport *t, raft_id id, const char *address)
 static int
 connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_uv_connect *request)
 {
-	uv_pipe_t *pipe;
+	uv_stream_t *stream;
 	int ends[2];
 
 	if (link->let_go || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return RAFT_NOCONNECTION;
 	close(ends[1]);
-	pipe = raft_malloc(sizeof(*pipe));
-	if (pipe == NULL || uv_pipe_init(t->loop, pipe, 0) != 0) {
-		raft_free(pipe);
-		close(ends[0]);
+	stream = raft_pipe_new(t->loop, ends[0]);
+	if (stream == NULL)
 		return RAFT_NOMEM;
-	}
-	if (uv_pipe_open(pipe, ends[0]) != 0) {
-		uv_close((uv_handle_t *)pipe, free_handle);
-		close(ends[0]);
-		return RAFT_NOCONNECTION;
-	}
 	link->connected = link->let_go = true;
-	request->cb(request, (struct uv_stream_s *)pipe, 0);
+	request->cb(request, stream, 0);
 	return 0;
-}
-
-static void
-connected(struct raft_uv_connect *tcp, struct uv_stream_s *stream, int status)
-{
-	struct raft_transport_connect *c = tcp->data;
-
-	/* A small message must not wait until the one before it was acknowledged. */
-	if (status == 0) {
-		uv_tcp_nodelay((uv_tcp_t *)stream, 1);
-		find_link(c->transport, c->id)->connected = true;
-	}
-	c->cb(c->request, stream, status);
-	free(c);
-}
-
-static int
-connect_to(struct raft_transport_connect *c, const char *address)
-{
-	struct raft_transport *t = c->transport;
-	int rc;
-
-	c->tcp.data = c;
-	write_hello(t);
-	rc = t->tcp.connect(&t->tcp, &c->tcp, c->id, address, connected);
-	if (rc == 0)
-		uv_walk(t->loop, bound_patience, NULL);
-	return rc;
-}
-
-static void
-forget_lookup(struct raft_transport_connect *c)
-{
-	struct raft_transport_connect **p = &c->transport->lookups;
-
-	while (*p != c)
-		p = &(*p)->next;
-	*p = c->next;
-}
-
-static void
-tcp_closed(struct raft_uv_transport *tcp)
-{
-	struct raft_transport *t = tcp->data;
-
-	t->closed(&t->base);
-}
-
-static void
-looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
-{
-	struct raft_transport_connect *c = lookup->data;
-	struct raft_transport *t = c->transport;
-	char host[INET_ADDRSTRLEN], address[ADDRESS_SIZE];
-	int rc = RAFT_NOCONNECTION;
-
-	forget_lookup(c);
-	if (t->closed != NULL) {
-		rc = RAFT_CANCELED;
-	} else if (status == 0 &&
-		   uv_ip4_name((const struct sockaddr_in *)(const void *)found->ai_addr, host, sizeof(host)) == 0) {
-		snprintf(address, sizeof(address), "%s:%s", host, c->port);
-		rc = connect_to(c, address);
-	}
-	uv_freeaddrinfo(found);
-	if (rc != 0) {
-		c->cb(c->request, NULL, rc);
-		free(c);
-	}
-	if (t->closed != NULL && t->lookups == NULL)
-		t->tcp.close(&t->tcp, tcp_closed);
-}
-
-/* libuv has half of its threads at most look names up, so that a name server that is silent leaves libraft's disk the
- * other half. */
-static int
-look_up(struct raft_transport_connect *c, const char *host)
-{
-	const struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
-	struct raft_transport *t = c->transport;
-
-	c->lookup.data = c;
-	if (uv_getaddrinfo(t->loop, &c->lookup, looked_up, host, c->port, &hints) != 0)
-		return RAFT_NOCONNECTION;
-	c->next = t->lookups;
-	t->lookups = c;
-	return 0;
-}
-
-/* «host:port» apart. */
-static bool
-split(const char *address, char host[HOST_SIZE], char port[PORT_SIZE])
-{
-	const char *colon = strrchr(address, ':');
-
-	if (colon == NULL || (size_t)(colon - address) >= HOST_SIZE || strlen(colon + 1) >= PORT_SIZE)
-		return false;
-	memcpy(host, address, (size_t)(colon - address));
-	host[colon - address] = '\0';
-	memcpy(port, colon + 1, strlen(colon + 1) + 1);
-	return true;
 }
 
 bool
 raft_transport_can_reach(const char *address)
 {
-	char host[HOST_SIZE], port[PORT_SIZE], *end;
-	unsigned long number;
+	struct raft_address ignored;
 
-	if (!split(address, host, port) || host[0] == '\0' || port[0] < '0' || port[0] > '9')
-		return false;
-	number = strtoul(port, &end, 10);
-	return *end == '\0' && number > 0 && number <= 65535;
+	return raft_address_parse(address, &ignored);
 }
 
 static int
@@ -326,73 +237,61 @@ start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request
 {
 	struct raft_transport *t = transport_of(base);
 	struct raft_link *link = note_link(t, id, address);
-	struct raft_transport_connect *c;
-	struct in_addr number;
-	char host[HOST_SIZE];
-	int rc;
 
 	request->cb = cb;
 	if (link == NULL)
 		return RAFT_NOMEM;
 	if (link->was_member && !t->peers.is_member(t->peers.arg, id))
 		return connect_to_nobody(t, link, request);
-	c = calloc(1, sizeof(*c));
-	if (c == NULL)
-		return RAFT_NOMEM;
-	c->transport = t;
-	c->request = request;
-	c->cb = cb;
-	c->id = id;
-	if (!split(address, host, c->port))
-		rc = RAFT_INVALID;
-	else if (uv_inet_pton(AF_INET, host, &number) == 0)
-		rc = connect_to(c, address);
-	else
-		rc = look_up(c, host);
-	if (rc != 0)
-		free(c);
-	return rc;
+	return raft_wire_dial(t, request, id, address, cb);
 }
 
-/* --- The end --- */
+/* --- Time, and the end --- */
+
+void
+raft_transport_turn(struct raft_transport *t)
+{
+	raft_wires_turn(t);
+	if (!t->door_shut)
+		return;
+	t->door_shut = false;
+	uv_poll_start(&t->door->handle, UV_READABLE, knocked);
+}
 
 static void
 start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 {
 	struct raft_transport *t = transport_of(base);
 
+	t->closing = true;
 	t->closed = cb;
-	/* Those that wait are told now, one that is being looked up when it has ended. */
-	for (struct raft_transport_connect *c = t->lookups; c != NULL; c = c->next)
-		uv_cancel((uv_req_t *)&c->lookup);
-	if (t->lookups == NULL)
-		t->tcp.close(&t->tcp, tcp_closed);
+	t->open++; /* until all of them have been told */
+	raft_poll_close(t->door);
+	t->door = NULL;
+	if (t->door_fd >= 0)
+		close(t->door_fd);
+	t->door_fd = -1;
+	t->door_shut = false;
+	raft_wires_cancel(t);
+	raft_tunnels_end(t);
+	raft_transport_let_go(t);
 }
 
-int
+void
 raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
 {
-	int rc;
-
 	memset(t, 0, sizeof(*t));
 	t->loop = loop;
+	t->listen = listen;
+	t->door_fd = -1;
 	t->base = (struct raft_uv_transport){
 		.impl = t, .init = init, .listen = start_listening, .connect = start_connecting, .close = start_closing
 	};
-	rc = raft_uv_tcp_init(&t->tcp, loop);
-	if (rc != 0)
-		return rc;
-	t->tcp.data = t;
-	rc = raft_uv_tcp_set_bind_address(&t->tcp, listen);
-	if (rc != 0)
-		memcpy(t->base.errmsg, t->tcp.errmsg, sizeof(t->base.errmsg));
-	return rc;
 }
 
 void
 raft_transport_release(struct raft_transport *t)
 {
-	raft_uv_tcp_close(&t->tcp);
 	free(t->links);
 	t->links = NULL;
 	t->link_count = 0;

@@ -18,6 +18,7 @@
 #include "server/custody.h"
 #include "server/http.h"
 #include "server/repl_raft.h"
+#include "server/repl_raft_address.h"
 #include "server/repl_static.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
@@ -199,6 +200,26 @@ removed(void *arg)
 	atomic_store(&s->removed, true);
 }
 
+/* Whatever a member says of itself: in a pod, names and addresses are those of its number. */
+static int
+member_name(void *arg, unsigned number, const char *host, char *out, size_t size)
+{
+	const struct server *s = arg;
+	const struct conf *c = &s->conf;
+	char address[RAFT_ADDRESS_MAX];
+	struct raft_address at;
+
+	if (c->tls_peer_name[0] != '\0')
+		return pod_expand(c->tls_peer_name, &c->pod, number - 1, out, size, NULL);
+	if (s->cluster == NULL) {
+		if (conf_raft_peer(c, number - 1, address, sizeof(address), NULL) < 0 ||
+		    !raft_address_parse(address, &at))
+			return SP_ECONF;
+		host = at.host;
+	}
+	return (size_t)snprintf(out, size, "%s", host) < size ? 0 : SP_ETOOBIG;
+}
+
 static int
 make_raft(struct server *s, struct sp_error *err)
 {
@@ -218,6 +239,8 @@ make_raft(struct server *s, struct sp_error *err)
 		.max_voters = c->raft_max_voters,
 		.trailing = c->raft_trailing,
 		.snapshot_every = c->raft_snapshot_every,
+		.tls = s->doors.serving,
+		.member_name = member_name,
 		.removed = removed,
 		.arg = s };
 	char **peers;

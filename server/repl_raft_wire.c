@@ -1,0 +1,604 @@
+#include "server/repl_raft_wire.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/le.h"
+#include "lib/tls_stream.h"
+#include "server/repl_raft_address.h"
+#include "server/repl_raft_tunnel.h"
+
+#define STEP_MS    5000 /* for each step: connecting to one address; TLS and the greeting */
+#define COMING_MAX 64   /* who have connected and not greeted */
+
+/* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
+#define SILENCE_MS  5000
+#define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
+
+#define GREETING_VERSION 1
+#define GREETING_HEAD    24
+#define GREETING_MAX     (GREETING_HEAD + (RAFT_ADDRESS_MAX + POSITION_CLUSTER_SIZE + 7) / 8 * 8)
+
+enum step { LOOKING_UP, CONNECTING, SHAKING, GREETING };
+
+struct raft_wire {
+	struct raft_transport *transport;
+	struct raft_wire *next;
+	enum step step;
+	bool asks;
+	int64_t until_ms; /* of this step; monotonic */
+	int fd;           /* -1: none */
+	struct raft_poll *poll;
+	struct tls_stream *tls;
+	size_t len, done; /* of the greeting: all of it as far as is known, and what was written or read */
+	unsigned char greeting[GREETING_MAX];
+
+	/* Who asks: */
+	raft_id id;
+	struct raft_address to;
+	uv_getaddrinfo_t lookup;
+	struct addrinfo *found, *at; /* all addresses, and the one after this */
+	struct raft_uv_connect *request;
+	raft_uv_connect_cb cb;
+};
+
+static void advance(struct raft_wire *w);
+
+/* --- The end of a wire --- */
+
+static void
+hang_up(struct raft_wire *w)
+{
+	raft_poll_close(w->poll);
+	tls_stream_free(w->tls);
+	if (w->fd >= 0)
+		close(w->fd);
+	w->poll = NULL;
+	w->tls = NULL;
+	w->fd = -1;
+}
+
+static void
+drop(struct raft_wire *w)
+{
+	struct raft_wire **p = &w->transport->wires;
+
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	hang_up(w);
+	uv_freeaddrinfo(w->found);
+	free(w);
+}
+
+/* It leads to nothing. */
+static void
+fail(struct raft_wire *w, int code)
+{
+	struct raft_uv_connect *request = w->request;
+	raft_uv_connect_cb cb = w->cb;
+	bool asks = w->asks;
+
+	drop(w);
+	if (asks)
+		cb(request, NULL, code);
+}
+
+/* With a reason, which somebody should read. */
+static void
+refuse(struct raft_wire *w, const char *address, const char *why)
+{
+	if (w->asks)
+		raft_transport_complain(w->transport, w->id, why);
+	else
+		raft_transport_refuse(w->transport, address, why);
+	fail(w, RAFT_NOCONNECTION);
+}
+
+/* From here on it is libraft's, as it is or through a tunnel. NULL: no memory or no descriptors. */
+static uv_stream_t *
+give_away(struct raft_wire *w)
+{
+	int fd = w->fd;
+	struct tls_stream *tls = w->tls;
+	uv_tcp_t *tcp;
+
+	w->fd = -1;
+	w->tls = NULL;
+	raft_poll_close(w->poll);
+	w->poll = NULL;
+	if (tls != NULL)
+		return raft_tunnel_new(w->transport, fd, tls, w->asks, w->id);
+	tcp = raft_malloc(sizeof(*tcp));
+	if (tcp == NULL || uv_tcp_init(w->transport->loop, tcp) != 0) {
+		raft_free(tcp);
+		close(fd);
+		return NULL;
+	}
+	if (uv_tcp_open(tcp, fd) != 0) {
+		uv_close((uv_handle_t *)tcp, raft_handle_free);
+		close(fd);
+		return NULL;
+	}
+	return (uv_stream_t *)tcp;
+}
+
+/* --- Greetings --- */
+
+/* A member learns its cluster when it joins; from then on its greetings tell. */
+static void
+write_greeting(struct raft_wire *w)
+{
+	const struct raft_transport *t = w->transport;
+	char cluster[POSITION_CLUSTER_SIZE] = "";
+	char *text = (char *)w->greeting + GREETING_HEAD;
+	size_t len;
+
+	if (t->peers.cluster != NULL)
+		t->peers.cluster(t->peers.arg, cluster);
+	len = (size_t)snprintf(
+	    text, GREETING_MAX - GREETING_HEAD, "%s%s%s", t->address, cluster[0] != '\0' ? " " : "", cluster);
+	len = (len + 1 + 7) / 8 * 8;
+	le_put(w->greeting, GREETING_VERSION, 8);
+	le_put(w->greeting + 8, t->id, 8);
+	le_put(w->greeting + 16, len, 8);
+	w->len = GREETING_HEAD + len;
+}
+
+/* Whoever has no cluster yet is one that the leader took in, and known by its id. */
+static bool
+is_one_of_us(struct raft_transport *t, raft_id id, const char *theirs)
+{
+	char ours[POSITION_CLUSTER_SIZE] = "";
+
+	if (t->peers.cluster == NULL)
+		return true;
+	t->peers.cluster(t->peers.arg, ours);
+	if (ours[0] == '\0')
+		return true;
+	return theirs[0] != '\0' ? strcmp(ours, theirs) == 0 : t->peers.is_member(t->peers.arg, id);
+}
+
+/* The name that the certificate of this member must bear. */
+static int
+name_of(struct raft_transport *t, raft_id id, const char *host, char *out, size_t size)
+{
+	return t->peers.name(t->peers.arg, id, host, out, size);
+}
+
+/* Within TLS, whoever says that they are a member must be that one. */
+static bool
+bears_name(struct raft_wire *w, raft_id id, const char *address, char *why, size_t size)
+{
+	struct raft_address at;
+	char name[RAFT_ADDRESS_MAX];
+
+	if (w->tls == NULL)
+		return true;
+	if (!raft_address_parse(address, &at) || name_of(w->transport, id, at.host, name, sizeof(name)) < 0) {
+		snprintf(why, size, "a member there has no name");
+		return false;
+	}
+	snprintf(why, size, "its certificate does not bear the name %s", name);
+	return tls_stream_bears(w->tls, name);
+}
+
+/* All of it was read. */
+static void
+judge(struct raft_wire *w)
+{
+	struct raft_transport *t = w->transport;
+	char *text = (char *)w->greeting + GREETING_HEAD, *cluster;
+	char why[RAFT_ADDRESS_MAX + 64], address[RAFT_ADDRESS_MAX];
+	raft_id id = le_get(w->greeting + 8, 8);
+	uv_stream_t *stream;
+
+	cluster = text + strcspn(text, " ");
+	if (*cluster == ' ')
+		*cluster++ = '\0';
+	snprintf(address, sizeof(address), "%s", text);
+	if (!bears_name(w, id, address, why, sizeof(why))) {
+		refuse(w, address, why);
+		return;
+	}
+	if (!is_one_of_us(t, id, cluster)) {
+		snprintf(why, sizeof(why), "it is of %s%.*s",
+		    cluster[0] != '\0' ? "cluster " : "no cluster, and no member", POSITION_CLUSTER_SIZE, cluster);
+		refuse(w, address, why);
+		return;
+	}
+	w->id = id;
+	stream = give_away(w);
+	drop(w);
+	if (stream != NULL)
+		t->accepted(&t->base, id, address, stream);
+}
+
+static void
+greeted(struct raft_wire *w)
+{
+	struct raft_uv_connect *request = w->request;
+	raft_uv_connect_cb cb = w->cb;
+	uv_stream_t *stream = give_away(w);
+
+	if (stream == NULL) {
+		fail(w, RAFT_NOMEM);
+		return;
+	}
+	raft_transport_link(w->transport, w->id)->connected = true;
+	drop(w);
+	cb(request, stream, 0);
+}
+
+/* 0: all that is to be read for now was; SP_EAGAIN; or it is no greeting, or none comes any more (*why ""). */
+static int
+read_some(struct raft_wire *w, const char **why)
+{
+	struct sp_error err;
+	size_t got = 0;
+	ssize_t n;
+	int rc = 0;
+
+	*why = "";
+	if (w->tls != NULL) {
+		rc = tls_stream_read(w->tls, w->greeting + w->done, w->len - w->done, &got, &err);
+	} else {
+		n = recv(w->fd, w->greeting + w->done, w->len - w->done, 0);
+		rc = n >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
+		got = n > 0 ? (size_t)n : 0;
+	}
+	if (rc != 0)
+		return rc;
+	w->done += got;
+	return got > 0 ? 0 : SP_EUNAVAIL;
+}
+
+static int
+read_greeting(struct raft_wire *w, const char **why)
+{
+	uint64_t bytes;
+	int rc;
+
+	for (;;) {
+		rc = read_some(w, why);
+		if (rc != 0)
+			return rc;
+		if (w->done < w->len)
+			continue;
+		if (w->len > GREETING_HEAD)
+			break;
+		bytes = le_get(w->greeting + 16, 8);
+		if (le_get(w->greeting, 8) != GREETING_VERSION || bytes == 0 || bytes > GREETING_MAX - GREETING_HEAD) {
+			*why = "what it says is no greeting of version 1";
+			return SP_EBADDATA;
+		}
+		w->len = GREETING_HEAD + (size_t)bytes;
+	}
+	if (w->greeting[w->len - 1] == '\0')
+		return 0;
+	*why = "its greeting has no end";
+	return SP_EBADDATA;
+}
+
+static int
+send_greeting(struct raft_wire *w, const char **why)
+{
+	struct sp_error err;
+	size_t put = 0;
+	ssize_t n;
+	int rc = 0;
+
+	*why = "";
+	while (w->done < w->len && rc == 0) {
+		if (w->tls != NULL) {
+			rc = tls_stream_write(w->tls, w->greeting + w->done, w->len - w->done, &put, &err);
+		} else {
+			n = send(w->fd, w->greeting + w->done, w->len - w->done, MSG_NOSIGNAL);
+			rc = n >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
+			put = n > 0 ? (size_t)n : 0;
+		}
+		w->done += rc == 0 ? put : 0;
+	}
+	return rc;
+}
+
+/* --- Steps --- */
+
+static void
+ready(uv_poll_t *handle, int status, int events)
+{
+	struct raft_wire *w = ((struct raft_poll *)handle)->owner;
+
+	(void)status; /* whatever it is, the next call says the same */
+	(void)events;
+	advance(w);
+}
+
+static void
+wait_for(struct raft_wire *w, int events)
+{
+	if (uv_poll_start(&w->poll->handle, events, ready) != 0)
+		fail(w, RAFT_NOCONNECTION);
+}
+
+static void
+set_patience(int fd, bool asks)
+{
+	const unsigned silence_ms = SILENCE_MS;
+	const int on = 1, idle_s = KEEPALIVE_S, interval_s = 1, probes = 10;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
+	/* A small message must not wait until the one before it was acknowledged. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (asks)
+		return;
+	/* Nothing is ever sent here: one whose node is gone would be waited for without end. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+/* From one address to the next. False where there is none left. */
+static bool
+connect_next(struct raft_wire *w)
+{
+	const struct addrinfo *a;
+
+	hang_up(w);
+	w->step = CONNECTING;
+	w->until_ms = clock_mono_ms() + STEP_MS;
+	while ((a = w->at) != NULL) {
+		w->at = a->ai_next;
+		w->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (w->fd >= 0)
+			set_patience(w->fd, true);
+		if (w->fd >= 0 && (connect(w->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) &&
+		    (w->poll = raft_poll_new(w->transport, w->fd, w)) != NULL &&
+		    uv_poll_start(&w->poll->handle, UV_WRITABLE, ready) == 0)
+			return true;
+		hang_up(w);
+	}
+	return false;
+}
+
+/* The connection stands: TLS, where there is a certificate, and then the greeting. */
+static int
+begin_talk(struct raft_wire *w)
+{
+	struct raft_transport *t = w->transport;
+	char name[RAFT_ADDRESS_MAX];
+	struct sp_error err;
+
+	w->until_ms = clock_mono_ms() + STEP_MS;
+	w->step = t->peers.tls != NULL ? SHAKING : GREETING;
+	w->len = GREETING_HEAD;
+	if (w->asks)
+		write_greeting(w);
+	if (t->peers.tls == NULL)
+		return 0;
+	if (w->asks && name_of(t, w->id, w->to.host, name, sizeof(name)) < 0)
+		return SP_EINTERNAL;
+	return tls_stream_new(
+	    t->peers.tls, w->fd, w->asks ? TLS_ASKS : TLS_ANSWERS, w->asks ? name : NULL, &w->tls, &err);
+}
+
+static void
+shake(struct raft_wire *w)
+{
+	struct sp_error err;
+	int rc = tls_stream_shake(w->tls, &err);
+
+	if (rc == SP_EAGAIN) {
+		wait_for(w, tls_stream_wants_write(w->tls) ? UV_WRITABLE : UV_READABLE);
+	} else if (rc < 0) {
+		refuse(w, "", err.text);
+	} else {
+		w->step = GREETING;
+		advance(w);
+	}
+}
+
+static void
+greet(struct raft_wire *w)
+{
+	const char *why;
+	int rc = w->asks ? send_greeting(w, &why) : read_greeting(w, &why);
+
+	if (rc == SP_EAGAIN)
+		wait_for(w, w->asks ? UV_WRITABLE : UV_READABLE);
+	else if (rc < 0 && why[0] != '\0')
+		refuse(w, "", why);
+	else if (rc < 0)
+		fail(w, RAFT_NOCONNECTION);
+	else if (w->asks)
+		greeted(w);
+	else
+		judge(w);
+}
+
+static void
+advance(struct raft_wire *w)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	switch (w->step) {
+	case LOOKING_UP:
+		break;
+	case CONNECTING:
+		if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
+			if (!connect_next(w))
+				fail(w, RAFT_NOCONNECTION);
+		} else if (begin_talk(w) != 0) {
+			fail(w, RAFT_NOMEM);
+		} else {
+			advance(w);
+		}
+		break;
+	case SHAKING:
+		shake(w);
+		break;
+	case GREETING:
+		greet(w);
+		break;
+	}
+}
+
+/* --- Who asks --- */
+
+static void
+looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
+{
+	struct raft_wire *w = lookup->data;
+	struct raft_transport *t = w->transport;
+
+	w->found = w->at = found;
+	if (t->closing)
+		fail(w, RAFT_CANCELED);
+	else if (status != 0 || !connect_next(w))
+		fail(w, RAFT_NOCONNECTION);
+	raft_transport_let_go(t);
+}
+
+/* A number needs nobody to be asked. Of names, libuv has half of its threads at most look them up, so that a name
+ * server that is silent leaves libraft's disk the other half. */
+static int
+look_up(struct raft_wire *w)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+
+	if (getaddrinfo(w->to.host, w->to.port, &hints, &w->found) == 0) {
+		w->at = w->found;
+		return connect_next(w) ? 0 : RAFT_NOCONNECTION;
+	}
+	w->found = NULL;
+	hints.ai_flags = AI_NUMERICSERV;
+	w->step = LOOKING_UP;
+	w->lookup.data = w;
+	if (uv_getaddrinfo(w->transport->loop, &w->lookup, looked_up, w->to.host, w->to.port, &hints) != 0)
+		return RAFT_NOCONNECTION;
+	w->transport->open++;
+	return 0;
+}
+
+static struct raft_wire *
+wire_new(struct raft_transport *t, bool asks)
+{
+	struct raft_wire *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->transport = t;
+	w->asks = asks;
+	w->fd = -1;
+	w->next = t->wires;
+	t->wires = w;
+	return w;
+}
+
+int
+raft_wire_dial(
+    struct raft_transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb)
+{
+	struct raft_address to;
+	struct raft_wire *w;
+	int rc;
+
+	if (!raft_address_parse(address, &to))
+		return RAFT_INVALID;
+	w = wire_new(t, true);
+	if (w == NULL)
+		return RAFT_NOMEM;
+	w->to = to;
+	w->id = id;
+	w->request = request;
+	w->cb = cb;
+	rc = look_up(w);
+	if (rc != 0)
+		drop(w);
+	return rc;
+}
+
+/* --- Who is asked --- */
+
+/* The oldest of too many. */
+static void
+make_room(struct raft_transport *t)
+{
+	struct raft_wire *oldest = NULL;
+	unsigned coming = 0;
+
+	for (struct raft_wire *w = t->wires; w != NULL; w = w->next) {
+		if (w->asks)
+			continue;
+		oldest = w;
+		coming++;
+	}
+	if (coming >= COMING_MAX)
+		drop(oldest);
+}
+
+void
+raft_wire_answer(struct raft_transport *t, int fd)
+{
+	struct raft_wire *w;
+
+	make_room(t);
+	w = wire_new(t, false);
+	if (w == NULL) {
+		close(fd);
+		return;
+	}
+	w->fd = fd;
+	set_patience(fd, false);
+	w->poll = raft_poll_new(t, fd, w);
+	if (w->poll == NULL || begin_talk(w) != 0)
+		drop(w);
+	else
+		advance(w);
+}
+
+/* --- All of them --- */
+
+/* Two may not be told of at once: who is told may dial again. */
+static struct raft_wire *
+find_late(struct raft_transport *t, int64_t now_ms)
+{
+	for (struct raft_wire *w = t->wires; w != NULL; w = w->next)
+		if (w->step != LOOKING_UP && now_ms > w->until_ms)
+			return w;
+	return NULL;
+}
+
+void
+raft_wires_turn(struct raft_transport *t)
+{
+	struct raft_wire *w;
+
+	while ((w = find_late(t, clock_mono_ms())) != NULL)
+		if (w->step != CONNECTING || !connect_next(w))
+			fail(w, RAFT_NOCONNECTION);
+}
+
+void
+raft_wires_cancel(struct raft_transport *t)
+{
+	struct raft_wire *next;
+
+	for (struct raft_wire *w = t->wires; w != NULL; w = next) {
+		next = w->next;
+		if (w->step == LOOKING_UP)
+			uv_cancel((uv_req_t *)&w->lookup); /* looked_up() comes, now or when it has ended */
+		else
+			fail(w, RAFT_CANCELED);
+	}
+}
