@@ -176,7 +176,7 @@ const struct schema_key schema_keys[] = {
 	  .help = "The private key of cert, in PEM form, without a password." },
 	{ KEY("tls", "ca"), FIELD(tls_ca), TEXT(FORM_FILE), .default_text = "",
 	  .help = "The authorities that peers' and clients' certificates must come from. Left empty: the system's "
-		  "for peers." },
+		  "for peers. Needed with cert in mode raft." },
 	{ KEY("tls", "client_auth"), FIELD(tls_client_auth), WORDS("none", "optional", "require"),
 	  .default_text = "none",
 	  .help = "Whether whoever asks the server must show a certificate from ca: with optional, one that is "

@@ -201,6 +201,8 @@ raft_metrics(struct repl *repl, struct buf *out)
 		    atomic_load(&r->let_go) },
 		{ "seedpod_raft_log_failures_total", "counter", "How often the log could not be written.",
 		    atomic_load(&r->log_failures) },
+		{ "seedpod_raft_strangers_total", "counter", "Connections to the raft port that were refused.",
+		    atomic_load(&r->transport.refused) },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

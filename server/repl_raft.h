@@ -32,7 +32,7 @@ struct repl_raft_options {
 	const char *name;         /* the pod's */
 	const char *url;          /* of this member's server */
 	const char *address;      /* of this member's raft port, as the others reach it; host:port */
-	const char *listen;       /* where to bind it; an IPv4 address and the same port */
+	const char *listen;       /* where to bind it */
 	const char *const *peers; /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
 	bool founder;             /* begins the cluster where raft never wrote to its store and it has no log */
 	bool makes_store;         /* makes an empty store where there is none, and has the log fill it; a founder does

@@ -107,10 +107,12 @@ raft_transport_refuse(struct raft_transport *t, const char *address, const char 
 {
 	int64_t now_ms = clock_mono_ms();
 
-	if (t->refused++ > 0 && now_ms - t->refused_said_ms < SAY_EVERY_MS)
+	uint64_t before = atomic_fetch_add(&t->refused, 1);
+
+	if (before > 0 && now_ms - t->refused_said_ms < SAY_EVERY_MS)
 		return;
 	log_warn("a stranger at the raft port is refused", LOG_STR("address", address), LOG_STR("why", why),
-	    LOG_U64("so_far", t->refused));
+	    LOG_U64("so_far", before + 1));
 	t->refused_said_ms = now_ms;
 }
 
@@ -280,7 +282,10 @@ start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 void
 raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
 {
+	uint64_t refused = atomic_load(&t->refused);
+
 	memset(t, 0, sizeof(*t));
+	atomic_init(&t->refused, refused);
 	t->loop = loop;
 	t->listen = listen;
 	t->door_fd = -1;

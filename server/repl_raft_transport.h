@@ -18,6 +18,7 @@
 #ifndef SERVER_REPL_RAFT_TRANSPORT_H_
 #define SERVER_REPL_RAFT_TRANSPORT_H_
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <raft.h>
@@ -70,13 +71,13 @@ struct raft_transport {
 	const char *address;     /* this member's */
 	struct raft_link *links; /* link_count of them, malloc'ed */
 	size_t link_count;
-	uint64_t refused;        /* strangers */
+	atomic_uint_fast64_t refused; /* strangers; any thread may read it */
 	int64_t refused_said_ms; /* monotonic */
 	bool closing;
 	raft_uv_transport_close_cb closed;
 };
 
-/* `peers` is to be set between this and the first connection. `listen` must stay where it is. */
+/* *t holds zeros, or what was released before; `peers` is to be set between this and the first connection. `listen` must stay where it is. */
 void raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
 void raft_transport_release(struct raft_transport *t);
 

@@ -55,7 +55,7 @@ class Authority:
                  "ca.key", "-out", "ca.crt", "-subj", f"/CN={name}", "-days", 30, cwd=directory)
         self.crt = directory / "ca.crt"
 
-    def issue(self, *names, days=10, starts_in=0):
+    def issue(self, *names, days=10, starts_in=0, usage="serverAuth,clientAuth"):
         """A certificate for these names, as the files of a Secret: {"tls.crt", "tls.key", "ca.crt"}.
 
         With days=0 it ends in the second in which it was made; with starts_in it begins so many seconds later.
@@ -64,7 +64,7 @@ class Authority:
         stem = f"leaf{self._count}"
         alternatives = ",".join(("IP:" if n.replace(".", "").isdigit() else "DNS:") + n for n in names)
         (self.dir / f"{stem}.ext").write_text(
-            f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n")
+            f"subjectAltName={alternatives}\nextendedKeyUsage={usage}\n")
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{stem}.key",
                  "-out", f"{stem}.csr", "-subj", f"/CN={names[0]}", cwd=self.dir)
         if starts_in:

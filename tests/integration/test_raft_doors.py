@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Mode raft behind doors: members that ask one another with mutual TLS and tokens, and what the raft port takes."""
 
+import os
 import pathlib
 import socket
+import ssl
 import struct
 import sys
+import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -28,9 +31,9 @@ class Doors(PodTest):
         self.authority = authority.Authority(self.dir / "authority")
         tokens = authority.Volume(self.dir / "tokens")
         tokens.write({role: f"{token}\n{ALL}\n" for role, token in TOKENS.items()})
+        self.secrets = [authority.Volume(self.dir / "secrets" / f"store-{i}") for i in range(replicas)]
         for i in range(replicas):
-            authority.Volume(self.dir / "secrets" / f"store-{i}").write(
-                self.authority.issue(f"store-{i}.store.example"))
+            self.secrets[i].write(self.authority.issue(f"store-{i}.store.example"))
         secrets = f"{self.dir}/secrets/{{name}}"
         pods = self.pod_set(0, {
             "replication.mode": "raft",
@@ -110,17 +113,117 @@ class Doors(PodTest):
             for token in (*TOKENS.values(), ALL):
                 self.assertNotIn(token, pod.server.log + pod.sidecar.log + pod.init.log)
 
-    def greet(self, pod, member_id, hello):
+    def greet(self, pod, member_id, hello, tls=None):
         """Connect to the raft port as a member of that id; whether one is let in."""
         with socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=2) as s:
-            s.sendall(struct.pack("<QQQ", 1, member_id, len(hello) + 1) + hello.encode() + b"\0")
-            s.settimeout(1.5)
             try:
-                return s.recv(1) != b""
+                if tls:
+                    s = tls.wrap_socket(s)
+                s.sendall(struct.pack("<QQQ", 1, member_id, len(hello) + 1) + hello.encode() + b"\0")
+                s.settimeout(1.5)
+                while s.recv(64):  # an alert, perhaps
+                    pass
+                return False
             except TimeoutError:
                 return True
-            except ConnectionResetError:
+            except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
                 return False
+            finally:
+                s.close()
+
+    def test_behind_tls_the_raft_port_is_for_members_alone(self):
+        pods = self.cluster(2)
+        pod, other = pods.leader, next(pod for pod in pods if pod is not pods.leader)
+        cluster, member = pod.position()["cluster"], int(other.position()["raft"]["id"])
+        name, hello = f"{other.name}.store.example", f"{other.ip}:{podset.RAFT_PORT} {cluster}"
+        stranger = authority.Authority(self.dir / "stranger")
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        refused = (
+                ("of a client", self.authority.issue("client.example")),
+                ("of another member", self.authority.issue(f"{pod.name}.store.example")),
+                ("good for clients alone", self.authority.issue(name, usage="clientAuth")),
+                ("of another authority", stranger.issue(name) | {"ca.crt": self.authority.crt.read_text()}),
+                ("that has expired", self.authority.issue(name, days=0)))
+        time.sleep(1.1)  # the second in which that one ended
+        for what, files in refused:
+            with self.subTest(what):
+                self.assertFalse(self.greet(pod, member, hello, self.authority.context(files)))
+        self.assertFalse(self.greet(pod, member, hello, anybody))
+        self.assertFalse(self.greet(pod, member, hello))
+        own = self.authority.context(self.authority.issue(name))
+        self.assertTrue(self.greet(pod, member, hello, own))
+        self.assertFalse(self.greet(pod, member, f"{other.ip}:9 00000000-0000-4000-8000-000000000000", own))
+        self.assertFalse(self.greet(pod, member + 1, hello, own), "another number")
+        self.assertGreaterEqual(pod.server_metrics()["seedpod_raft_strangers_total"], 8)
+        self.assertIn("a stranger at the raft port is refused", pod.server.log)
+        self.assertEqual(pod.put("key", b"w").status, 204)
+
+    def test_a_member_whose_certificate_is_refused_takes_no_part_until_it_is_renewed(self):
+        pods = self.cluster(3)
+        late = next(pod for pod in pods if pod is not pods.leader)
+        secret = self.secrets[late.ordinal]
+        stranger = authority.Authority(self.dir / "stranger")
+        files = stranger.issue(f"{late.name}.store.example")
+        secret.write(files | {"ca.crt": files["ca.crt"] + self.authority.crt.read_text()})
+        late.restart("server")
+        for n in range(40):
+            self.assertEqual(pods.leader.put(f"key-{n}", b"v" * 100000).status, 204)
+        wait_until(lambda: "a member cannot be talked to at its raft port" in pods.leader.server.log, 20,
+                   "the leader says why", pods)
+        position = late.ask_control("GET", "/position").json()
+        self.assertFalse(position["raft"]["leader_known"], position)
+        self.assertLess(position["seq"], 40)
+        secret.write(self.authority.issue(f"{late.name}.store.example"))
+        pods.wait_equal()
+        pods.wait_ready()
+
+    def test_what_is_no_greeting_is_refused(self):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        pod.start_serving()
+        wait_until(lambda: pod.put("key", b"v").status == 204, 20, "it leads", pods)
+        hello = f"{pod.ip}:9 {pod.position()['cluster']}".encode()
+
+        def is_closed(greeting, end=False):
+            with socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=10) as s:
+                s.sendall(greeting)
+                if end:
+                    s.shutdown(socket.SHUT_WR)
+                try:
+                    return s.recv(1) == b""
+                except ConnectionResetError:
+                    return True
+
+        head = struct.Struct("<QQQ").pack
+        for what, greeting in (("another version", head(2, 9, 8) + b"a:1\0\0\0\0\0"), ("nothing follows", head(1, 9, 0)),
+                               ("too much follows", head(1, 9, 1 << 20)), ("all bits", b"\xff" * 24),
+                               ("no end", head(1, 9, 320) + b"a" * 320), ("HTTP", b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"),
+                               ("another's", head(1, 9, 8) + b"a:1 b\0\0\0"),
+                               ("only spaces", head(1, 9, 8) + b"       \0")):
+            with self.subTest(what):
+                self.assertTrue(is_closed(greeting))
+        whole = head(1, 9, len(hello) + 1) + hello + b"\0"
+        for cut in (0, 1, 23, 24, 25, len(whole) - 1):
+            self.assertTrue(is_closed(whole[:cut], end=True), cut)
+        self.assertEqual(pod.put("key", b"w").status, 204)
+
+    def test_who_says_nothing_at_the_raft_port_is_given_up(self):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        pod.start_serving()
+        wait_until(lambda: pod.put("key", b"v").status == 204, 20, "it leads", pods)
+        def descriptors():
+            return len(os.listdir(f"/proc/{pod.server.pid}/fd"))
+
+        before = descriptors()
+        silent = [socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=2) for _ in range(300)]
+        wait_until(lambda: descriptors() > before, 5, "they are taken", pods)
+        self.assertLessEqual(descriptors(), before + 80)
+        self.assertEqual(pod.put("key", b"w").status, 204)
+        wait_until(lambda: descriptors() < before + 10, 20, "they are given up", pods)
+        for s in silent:
+            s.close()
 
     def test_members_of_another_cluster_are_refused_at_the_raft_port(self):
         pods = self.pod_set(0, {"replication.mode": "raft"})

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import tempfile
 
@@ -65,6 +66,21 @@ class Session(support.PodTest):
     def voters(self, number):
         status, body = self.curl(f"http://{self.host}:2{number}380/v1/members")
         return body.count('"role":"voter"') if status == 200 else 0
+
+    def test_members_reach_one_another_by_ipv6(self):
+        try:
+            with socket.create_server(("::1", 0), family=socket.AF_INET6):
+                pass
+        except OSError as problem:
+            self.skipTest(f"no IPv6: {problem}")
+        self.host, peer = "127.0.0.1", "[::1]"
+        self.urls = lambda members: ",".join(f"http://{peer}:2{n}379" for n in range(1, members + 1))
+        for number in (1, 2, 3):
+            self.start(number)
+        self.wait(lambda: self.voters(1) == 3, "three vote")
+        self.assertEqual(self.put(1, "key", "value"), 204)
+        status, body = self.curl(f"http://127.0.0.1:22380/key?consistency=linearizable")
+        self.assertEqual((status, body), (200, "value"))
 
     def test_a_member_beyond_the_log_says_what_to_do_and_that_helps(self):
         os.environ.update({"SEEDPOD_RAFT_TRAILING": "16", "SEEDPOD_RAFT_SNAPSHOT_EVERY": "16"})
