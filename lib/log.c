@@ -1,8 +1,12 @@
 #include "lib/log.h"
 
+#include <limits.h>
 #include <math.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +15,7 @@
 #include "lib/utf8.h"
 
 #define LINE_MAX_BYTES 8192
+#define READER_WAIT_MS 1000
 
 static const char *program = "seedpod";
 static atomic_int level_in_force = LOG_INFO;
@@ -177,12 +182,50 @@ log_format_in_force(void)
 	return (enum log_format)atomic_load(&format_in_force);
 }
 
+/* Write all of it, unless whoever reads standard error has stopped: they are waited for for wait_ms. Pieces of PIPE_BUF
+ * are what a pipe takes whole once it says that it takes any. */
+static bool
+write_within(const char *text, size_t len, int wait_ms)
+{
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+	size_t piece;
+
+	for (; len > 0; text += piece, len -= piece) {
+		piece = len < PIPE_BUF ? len : PIPE_BUF;
+		if (poll(&ready, 1, wait_ms) == 0)
+			return false;
+		/* Nothing sensible can be done where standard error is gone. */
+		if (write(STDERR_FILENO, text, piece) != (ssize_t)piece)
+			return true;
+	}
+	return true;
+}
+
+/* One line at a time. Who logs serves somebody: the first line that finds no reader waits for one, those after it do
+ * not. How many lines were lost before this one was written. */
+static uint64_t
+emit(const char *text, size_t len)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static uint64_t lost;
+	uint64_t before;
+
+	pthread_mutex_lock(&lock);
+	before = lost;
+	lost = write_within(text, len, lost > 0 ? 0 : READER_WAIT_MS) ? 0 : lost + 1;
+	if (lost > 0)
+		before = 0;
+	pthread_mutex_unlock(&lock);
+	return before;
+}
+
 void
 log_write(enum log_level level, const char *msg, ...)
 {
 	enum log_format format = log_format_in_force();
 	char when[CLOCK_RFC3339_SIZE];
 	struct line l;
+	uint64_t lost;
 	va_list ap;
 
 	if ((int)level < atomic_load(&level_in_force))
@@ -207,7 +250,6 @@ log_write(enum log_level level, const char *msg, ...)
 	if (format == LOG_JSON)
 		l.text[l.len++] = '}';
 	l.text[l.len++] = '\n';
-	/* Nothing sensible can be done where standard error is gone. */
-	if (write(STDERR_FILENO, l.text, l.len) < 0)
-		return;
+	if ((lost = emit(l.text, l.len)) > 0)
+		log_warn("lines before this one were lost: nobody read them", LOG_U64("lines", lost));
 }

@@ -212,6 +212,33 @@ START_TEST(log_write__lines_of_threads_do_not_mix)
 }
 END_TEST
 
+/* Whoever logs serves somebody, and does not wait for ever for a reader of its log. */
+START_TEST(log_write__a_reader_that_has_stopped_is_not_waited_for)
+{
+	static char got[1 << 20];
+	int ends[2];
+	ssize_t n;
+	size_t len = 0;
+
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	log_setup("test", LOG_INFO, LOG_LOGFMT);
+	for (int i = 0; i < 5000; i++)
+		log_info("chatter", LOG_STR("more", "and more of it, so that the pipe is full before long"));
+	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	while ((n = read(ends[0], got + len, sizeof(got) - len - 1)) > 0)
+		len += (size_t)n;
+	got[len] = '\0';
+	ck_assert_ptr_null(strstr(got, "lost"));
+	log_info("again");
+	n = read(ends[0], got, sizeof(got) - 1);
+	ck_assert_int_gt(n, 0);
+	got[n] = '\0';
+	ck_assert_ptr_nonnull(strstr(got, "msg=again\n"));
+	ck_assert_ptr_nonnull(strstr(got, "msg=\"lines before this one were lost: nobody read them\" lines="));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -225,5 +252,6 @@ main(void)
 	tcase_add_loop_test(all, log_write__bytes_that_are_no_text_are_replaced, 0, 8);
 	tcase_add_loop_test(all, log_write__a_long_line_is_cut_and_still_a_line, 0, 4 * 8);
 	tcase_add_test(all, log_write__lines_of_threads_do_not_mix);
+	tcase_add_test(all, log_write__a_reader_that_has_stopped_is_not_waited_for);
 	return suite_run_case("log", all);
 }
