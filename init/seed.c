@@ -266,6 +266,8 @@ seed_run(const struct seed_options *o, struct seed_report *report, struct sp_err
 	if ((rc = run_steps(&s, err)) < 0) {
 		/* Before the commit nothing but the download is lost; after it the next run goes forward. */
 		file_remove_tree(o->volume->incoming, NULL);
+		if (rc == SP_ENOTFOUND)
+			rc = err->code = SP_EVOLUME; /* what was written here is not here any more */
 		sp_error_wrap(err, "seed from %s", o->donor);
 	}
 	unpack_release(&s.unpack);

@@ -384,6 +384,18 @@ class Volume(support.PodTest):
         self.assertEqual(code, 65, log)
         self.assertEqual(image.read_bytes()[:16], b"this is no store")
 
+    def test_a_volume_that_vanishes_beneath_init_is_73(self):
+        pods = self.pod_set(1, {"bootstrap.rate_limit": "1MiB"})
+        pods.leader.load((f"key-{n}", "x" * 5000) for n in range(400))
+        follower = pods.add()
+        follower.begin()
+        wait_until((follower.data_dir / "store.incoming").exists, 20, "the download has begun", pods)
+        follower.init.signal(signal.SIGSTOP)
+        shutil.rmtree(follower.data_dir)
+        follower.init.signal(signal.SIGCONT)
+        self.assertEqual(follower.init.wait(), 73, follower.init.log)
+        self.assertIn("No such file", follower.init.termination_log.read_text())
+
     def test_a_volume_that_cannot_be_written_is_73_or_77(self):
         pods = self.pod_set(1)
         follower = pods.add()
