@@ -181,6 +181,25 @@ act_create(struct run *r, struct sp_error *err)
 	return rc < 0 ? rc : 1;
 }
 
+/* A store that is refused for what it holds was compared with the leader's. */
+static void
+say_difference(const struct facts *f, struct seed_report *report)
+{
+	const struct peer_fact *leader = facts_leader(f);
+	const struct position *theirs;
+
+	if (f->store != STORE_PRESENT || leader == NULL || !leader->answer.has_store)
+		return;
+	theirs = &leader->answer.position;
+	if (strcmp(theirs->cluster, f->own.cluster) != 0) {
+		snprintf(report->expected, sizeof(report->expected), "%s", theirs->cluster);
+		snprintf(report->found, sizeof(report->found), "%s", f->own.cluster);
+	} else {
+		seed_show_position(theirs, report->expected, sizeof(report->expected));
+		seed_show_position(&f->own, report->found, sizeof(report->found));
+	}
+}
+
 /* 1 when done, 0 to go round again, or an error to end with. */
 static int
 act(struct run *r, struct seed_report *report, struct sp_error *err)
@@ -199,6 +218,7 @@ act(struct run *r, struct seed_report *report, struct sp_error *err)
 		sp_error_set(err, r->plan.code, "%s", r->plan.why);
 		return next_attempt(r, err);
 	case PLAN_REFUSE:
+		say_difference(&r->facts, report);
 		break;
 	}
 	return sp_error_set(err, r->plan.code, "%s", r->plan.why);

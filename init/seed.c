@@ -102,9 +102,8 @@ step_fsync(struct seed *s, struct sp_error *err)
 	return file_sync_dir(s->o->volume->incoming, err);
 }
 
-/* «epoch 1 seq 200 keys 150 digest 0123…» */
-static void
-show_position(const struct position *p, char *out, size_t size)
+void
+seed_show_position(const struct position *p, char *out, size_t size)
 {
 	char digest[DIGEST_HEX_SIZE];
 
@@ -139,8 +138,8 @@ step_check(struct seed *s, struct sp_error *err)
 	    said->seq == s->checked.seq && said->keys == s->checked.keys &&
 	    digest_equal(said->digest, s->checked.digest))
 		return check_applied(s, err);
-	show_position(said, s->report->expected, sizeof(s->report->expected));
-	show_position(&s->checked, s->report->found, sizeof(s->report->found));
+	seed_show_position(said, s->report->expected, sizeof(s->report->expected));
+	seed_show_position(&s->checked, s->report->found, sizeof(s->report->found));
 	return sp_error_set(err, SP_EBADDATA, "the store is not what seedpod.json says: expected %s, found %s",
 	    s->report->expected, s->report->found);
 }

@@ -42,6 +42,9 @@ struct seed_report {
 	struct digest digest;
 };
 
+/* What is expected, or found, where positions are compared: «epoch 1 seq 200 keys 150 digest 0123…». */
+void seed_show_position(const struct position *p, char *out, size_t size);
+
 /*
  * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) where the snapshot
  * is not what it must be; SP_EAGAIN where it is older than min_applied; SP_ENOSPACE, told before the first byte is

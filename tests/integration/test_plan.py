@@ -226,9 +226,8 @@ class Follower(support.PodTest):
         self.assertEqual(code, 65, log)
         self.assertEqual((pods[1].offline_position(), inode(pods[1])), (own, before))
         message = json.loads(pods[1].init.termination_log.read_text())
-        text = json.dumps(message)
-        self.assertIn(own["cluster"], text)
-        self.assertIn(pods.leader.position()["cluster"], text)
+        self.assertEqual(message["found"], own["cluster"])
+        self.assertEqual(message["expected"], pods.leader.position()["cluster"])
 
     def diverge(self, config=None):
         """A leader whose volume was put back to an earlier day, and a follower that saw what came after."""
@@ -260,6 +259,9 @@ class Follower(support.PodTest):
         code, log = pods[1].run_init()
         self.assertEqual(code, 65, log)
         self.assertEqual((pods[1].offline_position(), inode(pods[1])), (own, before))
+        message = json.loads(pods[1].init.termination_log.read_text())
+        for said, position in ((message["found"], own), (message["expected"], pods.leader.position())):
+            self.assertEqual(said, "epoch {epoch} seq {seq} keys {keys} digest {digest}".format_map(position))
 
     def test_not_in_the_leaders_history_it_is_seeded_where_that_is_wanted(self):
         pods = self.diverge({"sync.on_divergence": "reseed"})
