@@ -145,7 +145,6 @@ resume(struct download *d, struct sp_error *err)
 	}
 	if ((rc = check_resumed(d, url, err)) < 0)
 		return rc;
-	d->resumed++;
 	log_info("download resumed", LOG_U64("bytes", d->bytes));
 	return 0;
 }

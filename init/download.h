@@ -41,7 +41,6 @@ struct download {
 	uint64_t bytes; /* of the tar stream, so far */
 	uint64_t total; /* as announced; 0 where it was not (compressed) */
 	bool ended;     /* the answer came whole: what is wrong with it now is not the connection's fault */
-	unsigned resumed;
 };
 
 int download_init(struct download *d, const struct download_options *options, struct sp_error *err);

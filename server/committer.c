@@ -52,10 +52,10 @@ finish(struct committer *c, struct commit_job *job, int code, const struct sp_er
 		c->stats.jobs++;
 	else
 		c->stats.failed++;
-	if (code == SP_ENOSPACE)
+	if (code == SP_ENOSPACE) {
 		c->stats.no_space++;
-	if (code == SP_ENOSPACE)
 		c->stats.full = true;
+	}
 	pthread_mutex_unlock(&c->lock);
 	job->done(job);
 }

@@ -300,7 +300,6 @@ recent_txn_abort(struct store_txn *t)
 /* --- After a crash --- */
 
 struct loading {
-	struct store *store;
 	struct store_txn txn; /* of which finding a record needs the view and the table */
 	struct meta meta;
 	struct recent *table;
@@ -386,7 +385,7 @@ int
 store_recent_load(struct store *s, struct sp_error *err)
 {
 	struct store_view view = { .store = s };
-	struct loading l = { .store = s, .txn = { .store = s, .view = &view } };
+	struct loading l = { .txn = { .store = s, .view = &view } };
 	int rc;
 
 	l.table = l.txn.active = recent_new();
