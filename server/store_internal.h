@@ -138,6 +138,10 @@ struct store_txn {
 	struct buf ops;            /* for the journal */
 };
 
+/* Open s->dir, or make it first, and set s->env and what goes with it. With env_lock held for writing (store_open.c).
+ */
+int store_open(struct store *s, enum store_attach how, struct sp_error *err);
+
 /* LMDB's return code (or errno) as one of ours, with «what: reason». */
 int store_error(struct sp_error *err, int mdb_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
