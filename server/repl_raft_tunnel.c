@@ -195,7 +195,8 @@ raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool o
 	n->net = raft_poll_new(t, n->net_fd, n);
 	n->inside = raft_poll_new(t, n->inside_fd, n);
 	theirs = raft_pipe_new(t->loop, ends[1]);
-	if (theirs != NULL && n->net != NULL && n->inside != NULL && wait(n) == 0)
+	/* What came with the greeting is in memory already. */
+	if (theirs != NULL && n->net != NULL && n->inside != NULL && pump(n) == 0 && wait(n) == 0)
 		return theirs;
 	if (theirs != NULL)
 		uv_close((uv_handle_t *)theirs, raft_handle_free);

@@ -1,4 +1,4 @@
-#include "server/repl_raft_wire.h"
+#include "server/repl_raft_wire_internal.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -11,9 +11,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/le.h"
 #include "lib/tls_stream.h"
-#include "server/repl_raft_address.h"
 #include "server/repl_raft_tunnel.h"
 
 #define STEP_MS    5000 /* for each step: connecting to one address; TLS and the greeting */
@@ -22,33 +20,6 @@
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
 #define SILENCE_MS  5000
 #define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
-
-#define GREETING_VERSION 1
-#define GREETING_HEAD    24
-#define GREETING_MAX     (GREETING_HEAD + (RAFT_ADDRESS_MAX + POSITION_CLUSTER_SIZE + 7) / 8 * 8)
-
-enum step { LOOKING_UP, CONNECTING, SHAKING, GREETING };
-
-struct raft_wire {
-	struct raft_transport *transport;
-	struct raft_wire *next;
-	enum step step;
-	bool asks;
-	int64_t until_ms; /* of this step; monotonic */
-	int fd;           /* -1: none */
-	struct raft_poll *poll;
-	struct tls_stream *tls;
-	size_t len, done; /* of the greeting: all of it as far as is known, and what was written or read */
-	unsigned char greeting[GREETING_MAX];
-
-	/* Who asks: */
-	raft_id id;
-	struct raft_address to;
-	uv_getaddrinfo_t lookup;
-	struct addrinfo *found, *at; /* all addresses, and the one after this */
-	struct raft_uv_connect *request;
-	raft_uv_connect_cb cb;
-};
 
 static void advance(struct raft_wire *w);
 
@@ -66,8 +37,8 @@ hang_up(struct raft_wire *w)
 	w->fd = -1;
 }
 
-static void
-drop(struct raft_wire *w)
+void
+raft_wire_drop(struct raft_wire *w)
 {
 	struct raft_wire **p = &w->transport->wires;
 
@@ -80,32 +51,47 @@ drop(struct raft_wire *w)
 }
 
 /* It leads to nothing. */
-static void
-fail(struct raft_wire *w, int code)
+void
+raft_wire_fail(struct raft_wire *w, int code)
 {
 	struct raft_uv_connect *request = w->request;
 	raft_uv_connect_cb cb = w->cb;
 	bool asks = w->asks;
 
-	drop(w);
+	raft_wire_drop(w);
 	if (asks)
 		cb(request, NULL, code);
 }
 
-/* With a reason, which somebody should read. */
-static void
-refuse(struct raft_wire *w, const char *address, const char *why)
+/* Who is there, as a number; "" where that is not known any more. */
+static const char *
+host_of(int fd, char out[NI_MAXHOST])
 {
+	struct sockaddr_storage at;
+	socklen_t len = sizeof(at);
+
+	if (getpeername(fd, (struct sockaddr *)&at, &len) != 0 ||
+	    getnameinfo((struct sockaddr *)&at, len, out, NI_MAXHOST, NULL, 0, NI_NUMERICHOST) != 0)
+		return "";
+	return out;
+}
+
+/* With a reason, which somebody should read; `address` as it greeted, "" where it did not. */
+void
+raft_wire_refuse(struct raft_wire *w, const char *address, const char *why)
+{
+	char host[NI_MAXHOST];
+
 	if (w->asks)
 		raft_transport_complain(w->transport, w->id, why);
 	else
-		raft_transport_refuse(w->transport, address, why);
-	fail(w, RAFT_NOCONNECTION);
+		raft_transport_refuse(w->transport, address[0] != '\0' ? address : host_of(w->fd, host), why);
+	raft_wire_fail(w, RAFT_NOCONNECTION);
 }
 
 /* From here on it is libraft's, as it is or through a tunnel. NULL: no memory or no descriptors. */
-static uv_stream_t *
-give_away(struct raft_wire *w)
+uv_stream_t *
+raft_wire_give_away(struct raft_wire *w)
 {
 	int fd = w->fd;
 	struct tls_stream *tls = w->tls;
@@ -131,186 +117,7 @@ give_away(struct raft_wire *w)
 	return (uv_stream_t *)tcp;
 }
 
-/* --- Greetings --- */
-
-/* A member learns its cluster when it joins; from then on its greetings tell. */
-static void
-write_greeting(struct raft_wire *w)
-{
-	const struct raft_transport *t = w->transport;
-	char cluster[POSITION_CLUSTER_SIZE] = "";
-	char *text = (char *)w->greeting + GREETING_HEAD;
-	size_t len;
-
-	if (t->peers.cluster != NULL)
-		t->peers.cluster(t->peers.arg, cluster);
-	len = (size_t)snprintf(
-	    text, GREETING_MAX - GREETING_HEAD, "%s%s%s", t->address, cluster[0] != '\0' ? " " : "", cluster);
-	len = (len + 1 + 7) / 8 * 8;
-	le_put(w->greeting, GREETING_VERSION, 8);
-	le_put(w->greeting + 8, t->id, 8);
-	le_put(w->greeting + 16, len, 8);
-	w->len = GREETING_HEAD + len;
-}
-
-/* Whoever has no cluster yet is one that the leader took in, and known by its id. */
-static bool
-is_one_of_us(struct raft_transport *t, raft_id id, const char *theirs)
-{
-	char ours[POSITION_CLUSTER_SIZE] = "";
-
-	if (t->peers.cluster == NULL)
-		return true;
-	t->peers.cluster(t->peers.arg, ours);
-	if (ours[0] == '\0')
-		return true;
-	return theirs[0] != '\0' ? strcmp(ours, theirs) == 0 : t->peers.is_member(t->peers.arg, id);
-}
-
-/* The name that the certificate of this member must bear. */
-static int
-name_of(struct raft_transport *t, raft_id id, const char *host, char *out, size_t size)
-{
-	return t->peers.name(t->peers.arg, id, host, out, size);
-}
-
-/* Within TLS, whoever says that they are a member must be that one. */
-static bool
-bears_name(struct raft_wire *w, raft_id id, const char *address, char *why, size_t size)
-{
-	struct raft_address at;
-	char name[RAFT_ADDRESS_MAX];
-
-	if (w->tls == NULL)
-		return true;
-	if (!raft_address_parse(address, &at) || name_of(w->transport, id, at.host, name, sizeof(name)) < 0) {
-		snprintf(why, size, "a member there has no name");
-		return false;
-	}
-	snprintf(why, size, "its certificate does not bear the name %s", name);
-	return tls_stream_bears(w->tls, name);
-}
-
-/* All of it was read. */
-static void
-judge(struct raft_wire *w)
-{
-	struct raft_transport *t = w->transport;
-	char *text = (char *)w->greeting + GREETING_HEAD, *cluster;
-	char why[RAFT_ADDRESS_MAX + 64], address[RAFT_ADDRESS_MAX];
-	raft_id id = le_get(w->greeting + 8, 8);
-	uv_stream_t *stream;
-
-	cluster = text + strcspn(text, " ");
-	if (*cluster == ' ')
-		*cluster++ = '\0';
-	snprintf(address, sizeof(address), "%s", text);
-	if (!bears_name(w, id, address, why, sizeof(why))) {
-		refuse(w, address, why);
-		return;
-	}
-	if (!is_one_of_us(t, id, cluster)) {
-		snprintf(why, sizeof(why), "it is of %s%.*s",
-		    cluster[0] != '\0' ? "cluster " : "no cluster, and no member", POSITION_CLUSTER_SIZE, cluster);
-		refuse(w, address, why);
-		return;
-	}
-	w->id = id;
-	stream = give_away(w);
-	drop(w);
-	if (stream != NULL)
-		t->accepted(&t->base, id, address, stream);
-}
-
-static void
-greeted(struct raft_wire *w)
-{
-	struct raft_uv_connect *request = w->request;
-	raft_uv_connect_cb cb = w->cb;
-	uv_stream_t *stream = give_away(w);
-
-	if (stream == NULL) {
-		fail(w, RAFT_NOMEM);
-		return;
-	}
-	raft_transport_link(w->transport, w->id)->connected = true;
-	drop(w);
-	cb(request, stream, 0);
-}
-
-/* 0: all that is to be read for now was; SP_EAGAIN; or it is no greeting, or none comes any more (*why ""). */
-static int
-read_some(struct raft_wire *w, const char **why)
-{
-	struct sp_error err;
-	size_t got = 0;
-	ssize_t n;
-	int rc = 0;
-
-	*why = "";
-	if (w->tls != NULL) {
-		rc = tls_stream_read(w->tls, w->greeting + w->done, w->len - w->done, &got, &err);
-	} else {
-		n = recv(w->fd, w->greeting + w->done, w->len - w->done, 0);
-		rc = n >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
-		got = n > 0 ? (size_t)n : 0;
-	}
-	if (rc != 0)
-		return rc;
-	w->done += got;
-	return got > 0 ? 0 : SP_EUNAVAIL;
-}
-
-static int
-read_greeting(struct raft_wire *w, const char **why)
-{
-	uint64_t bytes;
-	int rc;
-
-	for (;;) {
-		rc = read_some(w, why);
-		if (rc != 0)
-			return rc;
-		if (w->done < w->len)
-			continue;
-		if (w->len > GREETING_HEAD)
-			break;
-		bytes = le_get(w->greeting + 16, 8);
-		if (le_get(w->greeting, 8) != GREETING_VERSION || bytes == 0 || bytes > GREETING_MAX - GREETING_HEAD) {
-			*why = "what it says is no greeting of version 1";
-			return SP_EBADDATA;
-		}
-		w->len = GREETING_HEAD + (size_t)bytes;
-	}
-	if (w->greeting[w->len - 1] == '\0')
-		return 0;
-	*why = "its greeting has no end";
-	return SP_EBADDATA;
-}
-
-static int
-send_greeting(struct raft_wire *w, const char **why)
-{
-	struct sp_error err;
-	size_t put = 0;
-	ssize_t n;
-	int rc = 0;
-
-	*why = "";
-	while (w->done < w->len && rc == 0) {
-		if (w->tls != NULL) {
-			rc = tls_stream_write(w->tls, w->greeting + w->done, w->len - w->done, &put, &err);
-		} else {
-			n = send(w->fd, w->greeting + w->done, w->len - w->done, MSG_NOSIGNAL);
-			rc = n >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
-			put = n > 0 ? (size_t)n : 0;
-		}
-		w->done += rc == 0 ? put : 0;
-	}
-	return rc;
-}
-
-/* --- Steps --- */
+/* --- Waiting --- */
 
 static void
 ready(uv_poll_t *handle, int status, int events)
@@ -322,12 +129,14 @@ ready(uv_poll_t *handle, int status, int events)
 	advance(w);
 }
 
-static void
-wait_for(struct raft_wire *w, int events)
+void
+raft_wire_wait(struct raft_wire *w, int events)
 {
 	if (uv_poll_start(&w->poll->handle, events, ready) != 0)
-		fail(w, RAFT_NOCONNECTION);
+		raft_wire_fail(w, RAFT_NOCONNECTION);
 }
+
+/* --- Steps --- */
 
 static void
 set_patience(int fd, bool asks)
@@ -380,12 +189,12 @@ begin_talk(struct raft_wire *w)
 
 	w->until_ms = clock_mono_ms() + STEP_MS;
 	w->step = t->peers.tls != NULL ? SHAKING : GREETING;
-	w->len = GREETING_HEAD;
+	w->len = RAFT_GREETING_HEAD;
 	if (w->asks)
-		write_greeting(w);
+		raft_wire_write_greeting(w);
 	if (t->peers.tls == NULL)
 		return 0;
-	if (w->asks && name_of(t, w->id, w->to.host, name, sizeof(name)) < 0)
+	if (w->asks && raft_wire_name(t, w->id, w->to.host, name, sizeof(name)) < 0)
 		return SP_EINTERNAL;
 	return tls_stream_new(
 	    t->peers.tls, w->fd, w->asks ? TLS_ASKS : TLS_ANSWERS, w->asks ? name : NULL, &w->tls, &err);
@@ -398,31 +207,13 @@ shake(struct raft_wire *w)
 	int rc = tls_stream_shake(w->tls, &err);
 
 	if (rc == SP_EAGAIN) {
-		wait_for(w, tls_stream_wants_write(w->tls) ? UV_WRITABLE : UV_READABLE);
+		raft_wire_wait(w, tls_stream_wants_write(w->tls) ? UV_WRITABLE : UV_READABLE);
 	} else if (rc < 0) {
-		refuse(w, "", err.text);
+		raft_wire_refuse(w, "", err.text);
 	} else {
 		w->step = GREETING;
 		advance(w);
 	}
-}
-
-static void
-greet(struct raft_wire *w)
-{
-	const char *why;
-	int rc = w->asks ? send_greeting(w, &why) : read_greeting(w, &why);
-
-	if (rc == SP_EAGAIN)
-		wait_for(w, w->asks ? UV_WRITABLE : UV_READABLE);
-	else if (rc < 0 && why[0] != '\0')
-		refuse(w, "", why);
-	else if (rc < 0)
-		fail(w, RAFT_NOCONNECTION);
-	else if (w->asks)
-		greeted(w);
-	else
-		judge(w);
 }
 
 static void
@@ -437,9 +228,9 @@ advance(struct raft_wire *w)
 	case CONNECTING:
 		if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
 			if (!connect_next(w))
-				fail(w, RAFT_NOCONNECTION);
+				raft_wire_fail(w, RAFT_NOCONNECTION);
 		} else if (begin_talk(w) != 0) {
-			fail(w, RAFT_NOMEM);
+			raft_wire_fail(w, RAFT_NOMEM);
 		} else {
 			advance(w);
 		}
@@ -448,7 +239,7 @@ advance(struct raft_wire *w)
 		shake(w);
 		break;
 	case GREETING:
-		greet(w);
+		raft_wire_greet(w);
 		break;
 	}
 }
@@ -463,9 +254,9 @@ looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 
 	w->found = w->at = found;
 	if (t->closing)
-		fail(w, RAFT_CANCELED);
+		raft_wire_fail(w, RAFT_CANCELED);
 	else if (status != 0 || !connect_next(w))
-		fail(w, RAFT_NOCONNECTION);
+		raft_wire_fail(w, RAFT_NOCONNECTION);
 	raft_transport_let_go(t);
 }
 
@@ -524,7 +315,7 @@ raft_wire_dial(
 	w->cb = cb;
 	rc = look_up(w);
 	if (rc != 0)
-		drop(w);
+		raft_wire_drop(w);
 	return rc;
 }
 
@@ -544,7 +335,7 @@ make_room(struct raft_transport *t)
 		coming++;
 	}
 	if (coming >= COMING_MAX)
-		drop(oldest);
+		raft_wire_drop(oldest);
 }
 
 void
@@ -562,7 +353,7 @@ raft_wire_answer(struct raft_transport *t, int fd)
 	set_patience(fd, false);
 	w->poll = raft_poll_new(t, fd, w);
 	if (w->poll == NULL || begin_talk(w) != 0)
-		drop(w);
+		raft_wire_drop(w);
 	else
 		advance(w);
 }
@@ -586,7 +377,7 @@ raft_wires_turn(struct raft_transport *t)
 
 	while ((w = find_late(t, clock_mono_ms())) != NULL)
 		if (w->step != CONNECTING || !connect_next(w))
-			fail(w, RAFT_NOCONNECTION);
+			raft_wire_fail(w, RAFT_NOCONNECTION);
 }
 
 void
@@ -599,6 +390,6 @@ raft_wires_cancel(struct raft_transport *t)
 		if (w->step == LOOKING_UP)
 			uv_cancel((uv_req_t *)&w->lookup); /* looked_up() comes, now or when it has ended */
 		else
-			fail(w, RAFT_CANCELED);
+			raft_wire_fail(w, RAFT_CANCELED);
 	}
 }

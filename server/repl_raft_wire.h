@@ -2,9 +2,6 @@
  * A connection between members until it has greeted: looked up, connected, within TLS where there is a certificate, and
  * the greeting written or read. Each step has its time; then it is libraft's.
  *
- * The greeting is libraft's own of 0.15: three numbers of 8 bytes, little-endian (version 1, the member's id, how many
- * bytes follow), and «host:port cluster» with NULs up to a multiple of 8. libraft knows the part before the space.
- *
  * On the loop's thread.
  */
 #ifndef SERVER_REPL_RAFT_WIRE_H_

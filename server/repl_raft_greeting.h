@@ -1,0 +1,34 @@
+/*
+ * What a member says first on a connection to another's raft port: libraft's own greeting of 0.15, that is three
+ * numbers of 8 bytes, little-endian (version 1, the member's id, how many bytes follow), and a text with NULs up to a
+ * multiple of 8. The text is the member's address and, after a space, its cluster. Pure; any thread.
+ */
+#ifndef SERVER_REPL_RAFT_GREETING_H_
+#define SERVER_REPL_RAFT_GREETING_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/position.h"
+#include "server/repl_raft.h"
+
+#define RAFT_GREETING_HEAD 24
+#define RAFT_GREETING_MAX  (RAFT_GREETING_HEAD + (RAFT_ADDRESS_MAX + POSITION_CLUSTER_SIZE + 7) / 8 * 8)
+
+struct raft_greeting {
+	uint64_t id;
+	char address[RAFT_ADDRESS_MAX];
+	char cluster[POSITION_CLUSTER_SIZE]; /* "": none yet */
+};
+
+/* Its bytes. */
+size_t raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETING_MAX]);
+
+/* How many bytes it has, told by its first RAFT_GREETING_HEAD: RAFT_GREETING_MAX at most; 0: this is no greeting. */
+size_t raft_greeting_size(const unsigned char *head);
+
+/* From so many bytes as raft_greeting_size() said. False where this is no greeting. */
+bool raft_greeting_read(const unsigned char *bytes, size_t len, struct raft_greeting *out);
+
+#endif
