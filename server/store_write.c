@@ -289,9 +289,51 @@ expire_one(struct store_txn *t, MDB_cursor *c, const MDB_val *seq_key, const MDB
 	return rc;
 }
 
+/* Whether the tombstone at `seq`, or the first one after it, is older than `before_wall_ms`: *found is its seq then,
+ * else left alone. LMDB's code. */
+static int
+look_at_age(MDB_cursor *c, uint64_t seq, int64_t before_wall_ms, uint64_t *found)
+{
+	MDB_val key = { .mv_size = sizeof(seq), .mv_data = &seq }, entry;
+	int rc = mdb_cursor_get(c, &key, &entry, MDB_SET_RANGE);
+
+	if (rc != 0)
+		return rc;
+	if (entry.mv_size <= TOMBSTONE_TIME_BYTES)
+		return MDB_CORRUPTED;
+	if ((int64_t)le_get(entry.mv_data, 8) < before_wall_ms)
+		memcpy(found, key.mv_data, sizeof(*found));
+	return 0;
+}
+
+/*
+ * A seq up to which all tombstones are older than `before_wall_ms`, 0 where the first one may not be. They were made in
+ * the order of their seqs, whatever their times say: one of a clock that was ahead is no younger than any after it. So
+ * some of these are looked at, from the last one towards the first. LMDB's code.
+ */
+static int
+old_up_to(MDB_cursor *c, int64_t before_wall_ms, uint64_t *old)
+{
+	uint64_t first, last;
+	MDB_val key, entry;
+	int rc;
+
+	*old = 0;
+	if ((rc = mdb_cursor_get(c, &key, &entry, MDB_LAST)) != 0)
+		return rc;
+	memcpy(&last, key.mv_data, sizeof(last));
+	if ((rc = mdb_cursor_get(c, &key, &entry, MDB_FIRST)) != 0)
+		return rc;
+	memcpy(&first, key.mv_data, sizeof(first));
+	for (uint64_t span = last - first;; span /= 2)
+		if ((rc = look_at_age(c, first + span, before_wall_ms, old)) != 0 || *old != 0 || span == 0)
+			return rc;
+}
+
 int
 store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, unsigned *dropped, struct sp_error *err)
 {
+	uint64_t old = 0, seq;
 	bool at_end = false;
 	MDB_cursor *c;
 	MDB_val key, entry;
@@ -302,12 +344,20 @@ store_txn_expire(struct store_txn *t, int64_t before_wall_ms, unsigned most, uns
 	if (rc != 0)
 		return spoil(t, rc, err);
 	while (*dropped < most) {
-		rc = mdb_cursor_get(c, &key, &entry, MDB_FIRST);
+		if (old == 0)
+			rc = old_up_to(c, before_wall_ms, &old);
+		if (rc == 0)
+			rc = mdb_cursor_get(c, &key, &entry, MDB_FIRST);
 		at_end = rc == MDB_NOTFOUND;
 		if (rc == 0 && entry.mv_size <= TOMBSTONE_TIME_BYTES)
 			rc = MDB_CORRUPTED;
-		if (rc != 0 || (int64_t)le_get(entry.mv_data, 8) >= before_wall_ms)
+		if (rc != 0 || old == 0)
 			break;
+		memcpy(&seq, key.mv_data, sizeof(seq));
+		if (seq > old) {
+			old = 0; /* some of those that follow may be old as well */
+			continue;
+		}
 		rc = expire_one(t, c, &key, &entry);
 		if (rc != 0)
 			break;

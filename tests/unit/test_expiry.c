@@ -50,7 +50,7 @@ ask(const char *method, const char *path, const struct buf *body, struct http_re
 }
 
 static void
-make_and_delete_keys(void)
+make_and_delete_keys(const char *name)
 {
 	struct http_reply reply;
 	struct buf body;
@@ -59,9 +59,9 @@ make_and_delete_keys(void)
 		buf_init(&body, 16 << 20);
 		for (int i = 0; i < KEYS; i++)
 			buf_printf(&body,
-			    deletes ? "{\"op\":\"delete\",\"key\":\"%d\"}\n"
-				    : "{\"op\":\"put\",\"key\":\"%d\",\"value\":\"\"}\n",
-			    i);
+			    deletes ? "{\"op\":\"delete\",\"key\":\"%s%d\"}\n"
+				    : "{\"op\":\"put\",\"key\":\"%s%d\",\"value\":\"\"}\n",
+			    name, i);
 		ask("POST", "/v1/batch", &body, &reply);
 		http_reply_release(&reply);
 		buf_release(&body);
@@ -87,7 +87,7 @@ START_TEST(expiry__goes_on_until_nothing_is_due)
 	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
 	struct http_reply reply;
 
-	make_and_delete_keys();
+	make_and_delete_keys("");
 	/* The time of a deletion is when LMDB is told of it: before who looks at more than one key. */
 	ask("GET", "/v1/kv", NULL, &reply);
 	http_reply_release(&reply);
@@ -102,10 +102,41 @@ START_TEST(expiry__goes_on_until_nothing_is_due)
 }
 END_TEST
 
+/* A clock that was a century ahead for a moment does not keep all later deletions for a century. */
+START_TEST(expiry__what_a_clock_that_was_ahead_left_goes_with_what_follows)
+{
+	struct server *s = lone_server_start(dir, "tombstone_keep = 1h\n", &conf);
+	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+	struct http_reply reply;
+
+	atomic_store(&ahead_s, 2000000000);
+	make_and_delete_keys("early");
+	ask("GET", "/v1/kv", NULL, &reply);
+	http_reply_release(&reply);
+	atomic_store(&ahead_s, 0);
+	make_and_delete_keys("late");
+	ask("GET", "/v1/kv", NULL, &reply);
+	http_reply_release(&reply);
+	for (int i = 0; i < 3; i++)
+		ck_assert(server_tick(s));
+	ck_assert_uint_eq(horizon(), 0);
+	atomic_store(&ahead_s, 7200);
+	while (horizon() < 4 * KEYS && clock_mono_ms() < deadline) {
+		ck_assert(server_tick(s));
+		clock_sleep_ms(10);
+	}
+	ck_assert_uint_eq(horizon(), 4 * KEYS);
+	server_stop(s);
+}
+END_TEST
+
 int
 main(void)
 {
-	const TTest *tests[] = { expiry__goes_on_until_nothing_is_due };
+	const TTest *tests[] = {
+		expiry__goes_on_until_nothing_is_due,
+		expiry__what_a_clock_that_was_ahead_left_goes_with_what_follows,
+	};
 
 	if (http_setup(&err) < 0)
 		return 1;
