@@ -37,7 +37,8 @@ raw_agree(const struct raw *raw, struct conf *c, struct mistakes *m)
 	if (c->tls_client_auth != TLS_CLIENT_NONE && (c->tls_cert[0] == '\0' || c->tls_ca[0] == '\0'))
 		complain(raw, "tls", "client_auth", "needs [tls] cert, key and ca", m);
 	if (c->replication_mode == CONF_MODE_RAFT && c->tls_cert[0] != '\0' && c->tls_ca[0] == '\0')
-		complain(raw, "tls", "ca", "is needed in mode raft with [tls] cert: members show one another theirs", m);
+		complain(
+		    raw, "tls", "ca", "is needed in mode raft with [tls] cert: members show one another theirs", m);
 	if (c->sidecar_tls == CONF_ON && c->tls_cert[0] == '\0')
 		complain(raw, "sidecar", "tls", "needs [tls] cert and key", m);
 	agree_peer_url(raw, c, m);

@@ -84,7 +84,8 @@ request_framing_fault(const struct request *rq, const char *version)
 	MHD_get_connection_values_n(rq->connection, MHD_HEADER_KIND, look, &f);
 	if (f.fault != NULL)
 		return f.fault;
-	/* The library takes what follows a NUL for nothing, and so one key for another; the version stands behind it. */
+	/* The library takes what follows a NUL for nothing, and so one key for another; the version stands behind it.
+	 */
 	if (version != rq->path + strlen(rq->target) + 1)
 		return "the request's target has a NUL byte";
 	if (f.lengths + f.encodings > 1)

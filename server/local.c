@@ -66,7 +66,8 @@ bind_address(const char *host_port, char *out, size_t size)
 	char host[64];
 
 	snprintf(host, sizeof(host), "%.*s", (int)(colon - host_port), host_port);
-	snprintf(out, size, "%s%s", host[0] == '[' || inet_pton(AF_INET, host, &ignored) == 1 ? host : "0.0.0.0", colon);
+	snprintf(
+	    out, size, "%s%s", host[0] == '[' || inet_pton(AF_INET, host, &ignored) == 1 ? host : "0.0.0.0", colon);
 }
 
 static int

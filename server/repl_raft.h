@@ -43,8 +43,8 @@ struct repl_raft_options {
 	unsigned trailing, snapshot_every; /* entries */
 
 	/* Our certificate, and the authorities that the other members' must come from; NULL: no TLS between members.
-	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear, whose address is
-	 * at `host`; 0 or an error; the loop's thread. */
+	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear, whose address
+	 * is at `host`; 0 or an error; the loop's thread. */
 	struct tls *tls;
 	int (*member_name)(void *arg, unsigned number, const char *host, char *out, size_t size);
 

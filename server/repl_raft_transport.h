@@ -72,12 +72,13 @@ struct raft_transport {
 	struct raft_link *links; /* link_count of them, malloc'ed */
 	size_t link_count;
 	atomic_uint_fast64_t refused; /* strangers; any thread may read it */
-	int64_t refused_said_ms; /* monotonic */
+	int64_t refused_said_ms;      /* monotonic */
 	bool closing;
 	raft_uv_transport_close_cb closed;
 };
 
-/* *t holds zeros, or what was released before; `peers` is to be set between this and the first connection. `listen` must stay where it is. */
+/* *t holds zeros, or what was released before; `peers` is to be set between this and the first connection. `listen`
+ * must stay where it is. */
 void raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
 void raft_transport_release(struct raft_transport *t);
 
