@@ -181,7 +181,8 @@ apply_records(struct toy_store *s, const void *feed, size_t len, const struct fe
 	return 0;
 }
 
-int
+/* Apply a feed, all of it or nothing; as driver_ops.apply. */
+static int
 toy_apply(struct toy_store *s, const void *feed, size_t len, struct position *after, struct sp_error *err)
 {
 	struct toy_store *before;
@@ -266,15 +267,4 @@ toy_driver_fail(struct toy_driver *d, int position_error, int apply_error)
 	d->position_error = position_error;
 	d->apply_error = apply_error;
 	pthread_mutex_unlock(&d->mutex);
-}
-
-unsigned
-toy_driver_applies(struct toy_driver *d)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&d->mutex);
-	n = d->applies;
-	pthread_mutex_unlock(&d->mutex);
-	return n;
 }

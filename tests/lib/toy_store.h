@@ -40,9 +40,6 @@ void toy_copy(struct toy_store *s, struct toy_store *from);
 /* A feed of what came after `since`, of at most max_records, ending on a cut where that is all. */
 void toy_feed(struct toy_store *s, uint64_t since, size_t max_records, struct buf *out);
 
-/* Apply a feed, all of it or nothing; as driver_ops.apply. */
-int toy_apply(struct toy_store *s, const void *feed, size_t len, struct position *after, struct sp_error *err);
-
 /* The driver. The fields may be set before the thread that uses it starts, or through toy_driver_fail(). */
 struct toy_driver {
 	struct driver driver;
@@ -56,6 +53,5 @@ struct toy_driver {
 
 void toy_driver_init(struct toy_driver *d, struct toy_store *s);
 void toy_driver_fail(struct toy_driver *d, int position_error, int apply_error);
-unsigned toy_driver_applies(struct toy_driver *d);
 
 #endif
