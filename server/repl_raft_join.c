@@ -20,7 +20,9 @@
 #define ASK_TIMEOUT_MS  2000
 #define JOIN_TIMEOUT_MS 15000 /* longer than the leader tries */
 #define EVERY_MS        250
-#define SURE_AFTER      3 /* looks in a row that find this member taken out */
+#define SURE_AFTER      3     /* looks in a row that find this member taken out */
+#define SAY_AFTER_MS    5000  /* without a leader, what this member waits for is told, */
+#define SAY_EVERY_MS    60000 /* and again */
 #define ANSWER_MAX      (1u << 20)
 #define ASK_MOST        (DIRECTORY_MAX + 256)
 
@@ -29,6 +31,15 @@ struct look {
 	enum raft_role role;
 	bool leader_known, was_member;
 	struct contact self;
+	uint64_t applied;
+	unsigned voters;
+};
+
+/* What it remembers from one to the next. */
+struct vigil {
+	unsigned missed;      /* looks in a row that found this member taken out */
+	int64_t since_ms;     /* monotonic: without a leader since then; 0: it has one */
+	int64_t say_after_ms; /* and what this member waits for is told after this */
 };
 
 static struct look
@@ -40,7 +51,9 @@ look(struct repl_raft *r)
 	l = (struct look){ .role = r->status.role,
 		.leader_known = r->status.leader_known,
 		.was_member = r->was_member,
-		.self = r->self };
+		.self = r->self,
+		.applied = r->applied,
+		.voters = r->status.voters };
 	pthread_mutex_unlock(&r->lock);
 	return l;
 }
@@ -249,9 +262,67 @@ come_back(struct repl_raft *r)
 		raft_fail_stop(&err);
 }
 
+/* --- Waiting --- */
+
+static void
+leader_found(struct vigil *v)
+{
+	if (v->since_ms != 0 && v->say_after_ms > v->since_ms + SAY_AFTER_MS)
+		log_info("there is a leader again");
+	v->since_ms = 0;
+}
+
+/* Nobody has to wait without a word: what for, and what is to be done where that does not come. */
+static void
+say_what_for(const struct repl_raft *r, const struct look *l)
+{
+	if (l->role != RAFT_ROLE_JOINING)
+		log_warn(
+		    "no leader is known: a majority of the voters has to be up and to reach each other's raft port",
+		    LOG_STR("role", raft_role_name(l->role)), LOG_U64("voters", l->voters));
+	else if (l->applied > 0)
+		log_warn(
+		    "this member waits for a leader of the cluster that its store is of, to join it: no peer knows "
+		    "one, and "
+		    "nobody founds a cluster on a store that a raft log wrote to. Bring the others back; where none of "
+		    "them is left (this is a restored backup), start this store in mode static once, and then in mode "
+		    "raft again",
+		    LOG_U64("applied", l->applied));
+	else
+		log_warn(
+		    r->makes_store
+			? "this member waits to be taken into a cluster: no peer knows a leader. Member 1, without "
+			  "--join, begins one"
+			: "this member waits to be taken into a cluster: no peer knows a leader. The pod with "
+			  "replication.leader_ordinal founds it",
+		    LOG_U64("number", l->self.number));
+}
+
+/* `stranger`: a leader that was found, and is of another cluster or log; NULL: none was found. */
+static void
+wait_for_leader(const struct repl_raft *r, const struct look *l, const char *stranger, struct vigil *v)
+{
+	int64_t now = clock_mono_ms();
+
+	if (v->since_ms == 0) {
+		v->since_ms = now;
+		v->say_after_ms = now + SAY_AFTER_MS;
+	}
+	if (now < v->say_after_ms)
+		return;
+	v->say_after_ms = now + SAY_EVERY_MS;
+	if (stranger != NULL)
+		log_warn("the leader that answers is of another cluster than this member's store, or of another log of "
+			 "it (it was "
+			 "founded anew): this member waits. To have it join there, clear its volume",
+		    LOG_STR("leader", stranger));
+	else
+		say_what_for(r, l);
+}
+
 /* One look around. The pause until the next one, in milliseconds. */
 static int64_t
-look_around(struct repl_raft *r, unsigned *missed)
+look_around(struct repl_raft *r, struct vigil *v)
 {
 	struct look l = look(r);
 	char leader[POSITION_URL_MAX];
@@ -262,22 +333,27 @@ look_around(struct repl_raft *r, unsigned *missed)
 		come_back(r);
 	if (l.role == RAFT_ROLE_NO_ROOM || l.role == RAFT_ROLE_NEEDS_SNAPSHOT || l.role == RAFT_ROLE_LEADER ||
 	    (l.role != RAFT_ROLE_JOINING && l.leader_known)) {
-		*missed = 0;
+		leader_found(v);
+		v->missed = 0;
 		return EVERY_MS;
 	}
 	answer = ask_leader(r, &l, leader, sizeof(leader));
+	if (answer == NULL || !same_cluster(r, answer)) {
+		wait_for_leader(r, &l, answer != NULL ? leader : NULL, v);
+		json_decref(answer);
+		return EVERY_MS;
+	}
+	leader_found(v);
 	listed = lists(answer, l.self.id);
-	if (answer == NULL || (listed && (l.role != RAFT_ROLE_JOINING || l.was_member)))
-		*missed = 0; /* NOLINT(bugprone-branch-clone): the order counts */
-	else if (!same_cluster(r, answer))
-		log_warn("another cluster's leader answers; this member waits", LOG_STR("leader", leader));
+	if (listed && (l.role != RAFT_ROLE_JOINING || l.was_member))
+		v->missed = 0; /* NOLINT(bugprone-branch-clone): the order counts */
 	else if (l.role == RAFT_ROLE_JOINING && !l.was_member)
 		join(r, &l, leader);
 	else if (!still_leads(r, leader))
-		*missed = 0;
-	else if (++*missed >= SURE_AFTER && !l.was_member)
+		v->missed = 0;
+	else if (++v->missed >= SURE_AFTER && !l.was_member)
 		begin_anew(r);
-	else if (*missed >= SURE_AFTER) {
+	else if (v->missed >= SURE_AFTER) {
 		log_warn("this member was taken out of the cluster: stopping", LOG_STR("leader", leader));
 		pthread_mutex_lock(&r->lock);
 		r->status.role = RAFT_ROLE_REMOVED;
@@ -293,13 +369,13 @@ static void *
 joiner(void *arg)
 {
 	struct repl_raft *r = arg;
-	unsigned missed = 0;
+	struct vigil v = { 0 };
 	int64_t pause = EVERY_MS;
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->stop_joining) {
 		pthread_mutex_unlock(&r->lock);
-		pause = look_around(r, &missed);
+		pause = look_around(r, &v);
 		pthread_mutex_lock(&r->lock);
 		if (r->stop_joining)
 			break;

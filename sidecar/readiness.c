@@ -158,7 +158,14 @@ check_membership(const struct readiness_facts *f, struct readiness *r)
 		check(r, "member", READINESS_BAD, "member takes no part: its volume has no room for the log");
 		return false;
 	case RAFT_ROLE_JOINING:
-		check(r, "member", READINESS_BAD, "member is joining: it is not in the configuration yet");
+		if (m->applied == 0)
+			check(r, "member", READINESS_BAD, "member is joining: it waits for a leader to take it in");
+		else
+			check(r, "member", READINESS_BAD,
+			    "member is joining: its store is at index %" PRIu64
+			    " of a log, and it waits for a leader of that; if it lasts, its server's log says what to "
+			    "do",
+			    m->applied);
 		return false;
 	case RAFT_ROLE_REMOVED:
 		check(r, "member", READINESS_BAD, "member was removed from the configuration");

@@ -141,6 +141,22 @@ class Session(support.PodTest):
         self.assertEqual(status, 405)
         self.assertRegex(headers, r"(?m)^Allow: PUT, GET, HEAD, POST, DELETE\r?$")
 
+    def log(self, number):
+        return pathlib.Path(f"{self.folder.name}/{number}.log").read_text()
+
+    def test_who_waits_for_a_leader_says_what_for(self):
+        self.start(2)
+        self.wait(lambda: "Member 1, without --join, begins one" in self.log(2), "the second says that it waits")
+        self.assertEqual(self.put(2, "my-key", "hello"), 503)
+        self.start(1)
+        self.wait(lambda: self.voters(1) == 2, "two vote")
+        self.assertIn("there is a leader again", self.log(2))
+        self.processes[2].kill()
+        self.processes[2].wait()
+        self.wait(lambda: "a majority of the voters has to be up" in self.log(1), "the first says what is missing")
+        self.start(2)
+        self.wait(lambda: self.put(1, "my-key", "hello") == 204, "it goes on")
+
     def test_the_command_line_says_what_is_wrong_with_it(self):
         for arguments, said in (
                 (["--id", "1"], "--port"), (["--cluster", self.urls(3)], "--id"), (["--id", "0", "--port", "1"], "--id"),

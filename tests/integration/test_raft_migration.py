@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """From mode static to mode raft and back on the same volumes: what was there stays there, and nothing old comes back."""
 
+import io
+import tarfile
+
 import support
 from support import wait_until
 
@@ -100,6 +103,47 @@ class Migration(support.PodTest):
         pods.edit_config({"replication.mode": "raft"})
         pods.scale(3)
         self.assert_kept(pods, before)
+
+
+class LeftBehind(support.PodTest):
+    """A pod that did not come along with the others from one mode to the other, and one that went alone."""
+
+    def raft_set(self, writes=300):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pods.scale(3)
+        pods.wait_ready()
+        with pods.leader.client() as client:
+            for n in range(writes):
+                self.assertEqual(client.ask("PUT", f"/v1/kv/key-{n}", b"raft").status, 204)
+        pods.wait_equal()
+        return pods
+
+    def wait_log(self, container, text, pods):
+        wait_until(lambda: text in container.log, 30, f"its log says «{text}»", pods)
+
+    def test_a_backup_of_mode_raft_says_what_it_waits_for_and_that_helps(self):
+        pods = self.raft_set()
+        image = pods.leader.get("/v1/snapshot").body
+        before = pods.wait_equal()
+        pods.stop()
+        for pod in pods:
+            pod.delete_volume()
+        with tarfile.open(fileobj=io.BytesIO(image)) as tar:
+            tar.extractall(pods[0].data_dir)
+        pods[0].start()
+        self.wait_log(pods[0].server, "start this store in mode static once", pods)
+        wait_until(lambda: "and it waits for a leader of that" in pods[0].ask_sidecar("/readyz?verbose").text(), 20,
+                   "readiness says so too", pods)
+        pods[0].stop()
+        pods.edit_config({"replication.mode": "static"})
+        pods[0].start()
+        pods.wait_ready(pods=[pods[0]])
+        pods[0].stop()
+        pods.edit_config({"replication.mode": "raft"})
+        pods.scale(3)
+        pods.wait_ready()
+        after = pods.wait_equal()
+        self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
 
 
 if __name__ == "__main__":
