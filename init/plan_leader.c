@@ -4,6 +4,13 @@
 
 #include "init/plan_private.h"
 
+/* A member of mode raft that leads, or follows one who does: a majority takes the cluster's writes. */
+static bool
+is_of_majority(const struct position *p)
+{
+	return p->raft.role == RAFT_ROLE_LEADER || (p->raft.role == RAFT_ROLE_FOLLOWER && p->raft.leader_known);
+}
+
 /*
  * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch
  * later than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that
@@ -16,8 +23,18 @@ rival_leads(const struct facts *f, const char *cluster, uint64_t since, struct p
 		const struct peer_fact *peer = &f->peers[i];
 		const struct position *p = &peer->answer.position;
 
-		if (!peer->answer.has_store || p->role != ROLE_LEADER || p->epoch <= since ||
-		    (cluster != NULL && strcmp(p->cluster, cluster) != 0))
+		if (!peer->answer.has_store || (cluster != NULL && strcmp(p->cluster, cluster) != 0))
+			continue;
+		if (is_of_majority(p)) {
+			plan_decide(out, PLAN_WAIT,
+			    "this pod is to lead in mode static, but %s is a member of mode raft, whose majority takes "
+			    "the cluster's writes: two that lead would lose one's; set replication.mode = raft again, "
+			    "or stop all members before the mode is changed",
+			    peer->name);
+			out->code = SP_EDIVERGED;
+			return true;
+		}
+		if (p->role != ROLE_LEADER || p->epoch <= since)
 			continue;
 		plan_decide(out, PLAN_WAIT,
 		    "this pod is to lead, but %s was promoted and takes the cluster's writes (epoch %" PRIu64

@@ -121,6 +121,18 @@ class LeftBehind(support.PodTest):
     def wait_log(self, container, text, pods):
         wait_until(lambda: text in container.log, 30, f"its log says «{text}»", pods)
 
+    def test_pod_0_in_mode_static_waits_while_the_others_go_on_in_mode_raft(self):
+        pods = self.raft_set(writes=3)
+        pods[0].stop()
+        pods.edit_config({"replication.mode": "static"})
+        pods[0].begin()
+        self.wait_log(pods[0].init, "whose majority takes the cluster's writes", pods)
+        pods[0].stop()
+        pods.edit_config({"replication.mode": "raft"})
+        pods[0].start()
+        pods.wait_ready()
+        pods.wait_equal()
+
     def test_a_backup_of_mode_raft_says_what_it_waits_for_and_that_helps(self):
         pods = self.raft_set()
         image = pods.leader.get("/v1/snapshot").body

@@ -189,6 +189,31 @@ START_TEST(plan_leader__waits_while_a_promoted_pod_leads)
 }
 END_TEST
 
+/* Nor while a majority in mode raft takes the writes, whatever epoch it is in. */
+START_TEST(plan_leader__waits_while_a_majority_in_mode_raft_goes_on)
+{
+	struct position member = at(CLUSTER, 1, 60), other = at(OTHER, 1, 60);
+
+	other.raft = (struct position_raft){ .role = RAFT_ROLE_LEADER, .leader_known = true };
+	pods(0);
+	facts.grace_over = true;
+	has(at(CLUSTER, 3, 70));
+	for (int role = RAFT_ROLE_JOINING; role <= RAFT_ROLE_REMOVED; role++)
+		for (int known = 0; known <= 1; known++) {
+			member.raft =
+			    (struct position_raft){ .role = (enum raft_role)role, .leader_known = known != 0 };
+			answers(1, member);
+			answers(2, other);
+			if (role == RAFT_ROLE_LEADER || (role == RAFT_ROLE_FOLLOWER && known)) {
+				expect_end(PLAN_WAIT, 65);
+				ck_assert_ptr_nonnull(strstr(plan.why, "store-1 is a member of mode raft"));
+			} else {
+				expect(PLAN_START);
+			}
+		}
+}
+END_TEST
+
 START_TEST(plan_leader__empty_prefers_a_clean_cut_at_the_same_place)
 {
 	struct position torn = at(CLUSTER, 1, 300);
@@ -469,6 +494,7 @@ main(void)
 		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
 		plan_leader__waits_while_a_promoted_pod_leads,
+		plan_leader__waits_while_a_majority_in_mode_raft_goes_on,
 		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,
 		plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace,
 		plan_leader__empty_with_peers_of_two_clusters_refuses,
