@@ -189,6 +189,12 @@ void raft_loop_stop(struct repl_raft *r);
 /* libraft's code as one of ours, with «what: reason». */
 int raft_error(struct sp_error *err, int code, const char *reason, const char *what);
 
+/* --- Before founding (repl_raft_found.c), and before the loop runs --- */
+
+/* The founder's store is at `own`: *founds is set back where a peer is a member already, so that this one joins it;
+ * SP_EDIVERGED where a store that holds data cannot. Takes two seconds at most. */
+int raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err);
+
 /* --- The loop's turns (repl_raft_loop.c). On the loop's thread, or before it runs. --- */
 
 /* Have the loop turn: now and then, and when it is woken. */

@@ -81,12 +81,27 @@ read_identity(struct repl_raft *r, struct sp_error *err)
 	return rc;
 }
 
+/* Whether this folder has been a member's before: libraft's first file has its term and vote. */
+static bool
+has_log(const struct repl_raft *r)
+{
+	char path[sizeof(r->dir) + 16];
+
+	for (int i = 1; i <= 2; i++) {
+		snprintf(path, sizeof(path), "%s/metadata%d", r->dir, i);
+		if (file_exists(path))
+			return true;
+	}
+	return false;
+}
+
 /*
- * What the store holds. `fresh`: raft never wrote to it, so that a cluster may be founded on it. But who joins must not
- * bring data along that no log knows of; such a store is to be seeded from any member, whence `needed`.
+ * What the store holds. Where raft never wrote to it, `founds`: a cluster may be founded on it, by the founder, and
+ * only where no peer is a member. But who joins must not bring data along that no log knows of; such a store is to be
+ * seeded from any member, whence `needed`.
  */
 static int
-read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *err)
+read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error *err)
 {
 	struct position p;
 	struct buf note;
@@ -95,8 +110,10 @@ read_store(struct repl_raft *r, bool *fresh, uint64_t *needed, struct sp_error *
 	rc = store_position(r->store, &p, err);
 	if (rc < 0)
 		return rc;
-	*fresh = p.raft.applied == 0;
-	*needed = *fresh && p.seq > 0 && !r->founder ? 1 : 0;
+	*founds = r->founder && p.raft.applied == 0;
+	*needed = !r->founder && p.raft.applied == 0 && p.seq > 0 ? 1 : 0;
+	if (*founds && !has_log(r) && (rc = raft_ask_before_founding(r, &p, founds, err)) < 0)
+		return rc;
 	buf_init(&note, 1u << 20);
 	pthread_mutex_lock(&r->lock);
 	r->applied = r->delivered = p.raft.applied;
@@ -235,12 +252,12 @@ unmark_running(struct repl_raft *r)
 int
 raft_loop_start(struct repl_raft *r, struct sp_error *err)
 {
-	bool fresh;
+	bool founds;
 	uint64_t base_needed;
 	int rc;
 
 	rc = raft_wait_idle(r, IDLE_WAIT_MS)
-		 ? read_store(r, &fresh, &base_needed, err)
+		 ? read_store(r, &founds, &base_needed, err)
 		 : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
 	if (rc == 0)
 		rc = file_make_dirs(r->dir, err);
@@ -280,7 +297,7 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 		return rc;
 	}
 	raft_turns_begin(r);
-	rc = r->founder && fresh ? bootstrap(r) : 0;
+	rc = founds ? bootstrap(r) : 0;
 	FAULT_POINT("raft.bootstrapped");
 	if (rc == 0)
 		rc = raft_start(&r->raft);

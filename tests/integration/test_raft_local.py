@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -143,6 +144,24 @@ class Session(support.PodTest):
 
     def log(self, number):
         return pathlib.Path(f"{self.folder.name}/{number}.log").read_text()
+
+    def test_member_1_that_lost_its_folder_founds_no_second_cluster(self):
+        for number in (1, 2, 3):
+            self.start(number)
+        self.wait(lambda: self.voters(1) == 3, "three vote")
+        self.assertEqual(self.put(1, "my-key", "hello"), 204)
+        self.processes[1].kill()
+        self.processes[1].wait()
+        shutil.rmtree(f"{self.folder.name}/seedpod-1")
+        self.wait(lambda: self.put(2, "my-key", "hello again") == 204, "two go on")
+        for restart in range(2):
+            self.start(1)
+            self.wait(lambda: self.get(1, "my-key?consistency=linearizable") == (200, "hello again"), "it is seeded")
+            self.wait(lambda: self.voters(2) == 3, "three vote again")
+            self.assertEqual(self.put(1, "my-key", "hello again"), 204)
+            self.processes[1].terminate()
+            self.assertEqual(self.processes[1].wait(20 * support.SLOW), 0)
+        self.assertIn("this one joins it and founds none", self.log(1))
 
     def test_who_waits_for_a_leader_says_what_for(self):
         self.start(2)
