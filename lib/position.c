@@ -102,6 +102,13 @@ position_relate(const struct position *leader, const struct position *follower, 
 #undef WHY
 }
 
+bool
+position_same_log(const struct position *a, const struct position *b)
+{
+	return strcmp(a->cluster, b->cluster) == 0 &&
+	       (a->raft.log == 0 || b->raft.log == 0 || a->raft.log == b->raft.log);
+}
+
 json_t *
 position_history_to_json(const struct position *p)
 {

@@ -55,6 +55,12 @@ enum relation {
 	RELATION_OTHER_CLUSTER,
 };
 
+/* Pure. Mode raft: whether an index of the one's log means the same in the other. A cluster that went back to mode
+ * static and was founded again has another log; a store that raft never wrote to is of none, and may go with any of its
+ * cluster.
+ */
+bool position_same_log(const struct position *a, const struct position *b);
+
 /* Pure. `why`, where not NULL, gets a sentence that explains the verdict with the numbers (size bytes at most). */
 enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
 

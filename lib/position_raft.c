@@ -21,15 +21,16 @@ raft_role_name(enum raft_role r)
 json_t *
 position_raft_to_json(const struct position_raft *m)
 {
-	char id[ID_SIZE];
+	char id[ID_SIZE], log[ID_SIZE];
 
 	if (m->role == RAFT_ROLE_NONE)
 		return NULL;
 	snprintf(id, sizeof(id), "%" PRIu64, m->id);
-	return json_pack("{ss sI sI ss sb sI sI sI sI sI}", "id", id, "number", (json_int_t)m->number, "term",
-	    (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known", (int)m->leader_known, "commit",
-	    (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs", (json_int_t)m->needs, "members",
-	    (json_int_t)m->members, "voters", (json_int_t)m->voters);
+	snprintf(log, sizeof(log), "%" PRIu64, m->log);
+	return json_pack("{ss ss sI sI ss sb sI sI sI sI sI}", "id", id, "log", log, "number", (json_int_t)m->number,
+	    "term", (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known", (int)m->leader_known,
+	    "commit", (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs", (json_int_t)m->needs,
+	    "members", (json_int_t)m->members, "voters", (json_int_t)m->voters);
 }
 
 static int
@@ -57,9 +58,9 @@ read_count(const json_t *json, const char *name, unsigned *out, struct sp_error 
 }
 
 static int
-read_id(const json_t *json, uint64_t *out, struct sp_error *err)
+read_id(const json_t *json, const char *name, uint64_t *out, struct sp_error *err)
 {
-	const json_t *v = json_object_get(json, "id");
+	const json_t *v = json_object_get(json, name);
 	const char *text = json_string_value(v);
 
 	if (v == NULL)
@@ -70,7 +71,8 @@ read_id(const json_t *json, uint64_t *out, struct sp_error *err)
 	else
 		errno = EINVAL;
 	if (errno != 0)
-		return sp_error_set(err, SP_EBADDATA, "position: raft: «id» must be a text of digits, below 2^64");
+		return sp_error_set(
+		    err, SP_EBADDATA, "position: raft: «%s» must be a text of digits, below 2^64", name);
 	return 0;
 }
 
@@ -110,8 +112,8 @@ position_raft_from_json(const json_t *json, struct position_raft *out, struct sp
 	}
 	if (!json_is_object(json))
 		return sp_error_set(err, SP_EBADDATA, "position: «raft» must be an object");
-	if ((rc = read_role(json, &m.role, err)) < 0 || (rc = read_id(json, &m.id, err)) < 0 ||
-	    (rc = read_count(json, "number", &m.number, err)) < 0 ||
+	if ((rc = read_role(json, &m.role, err)) < 0 || (rc = read_id(json, "id", &m.id, err)) < 0 ||
+	    (rc = read_id(json, "log", &m.log, err)) < 0 || (rc = read_count(json, "number", &m.number, err)) < 0 ||
 	    (rc = read_number(json, "term", INT64_MAX, &m.term, err)) < 0 ||
 	    (rc = read_leader_known(json, &m.leader_known, err)) < 0 ||
 	    (rc = read_number(json, "commit", INT64_MAX, &m.commit, err)) < 0 ||

@@ -32,7 +32,8 @@ struct position_raft {
 	uint64_t term;
 	bool leader_known;
 	uint64_t commit;  /* the last index that is known to be committed */
-	uint64_t applied; /* the last index that is in the store */
+	uint64_t applied; /* the last index that is in the store, */
+	uint64_t log;     /* of this log: drawn when it was founded; 0: of none, or not known */
 	uint64_t needs;   /* needs_snapshot: the index that a donor must have applied */
 	unsigned members; /* in the configuration, this one included; 0: not known */
 	unsigned voters;  /* of these */

@@ -1,5 +1,6 @@
 /* The members of a cluster: /v1/members, and the same as users of the Raft key-value store know it, POST and DELETE
  * /{id}. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,14 +92,17 @@ is_of_this_cluster(struct call *c, const char *body, size_t len)
 {
 	json_t *root = json_loadb(body, len, 0, NULL);
 	const char *theirs = json_string_value(json_object_get(root, "cluster"));
-	char detail[160];
-	struct position p;
+	const char *log = json_string_value(json_object_get(root, "log"));
+	struct position p, applicant = { .raft = { .log = log != NULL ? strtoull(log, NULL, 10) : 0 } };
+	char detail[256];
 	struct sp_error err;
 	bool same = true;
 
-	if (theirs != NULL && store_position(c->api->store, &p, &err) == 0 && strcmp(theirs, p.cluster) != 0) {
-		snprintf(detail, sizeof(detail), "the applicant's store is of cluster %.40s, this one is %s", theirs,
-		    p.cluster);
+	snprintf(applicant.cluster, sizeof(applicant.cluster), "%s", theirs != NULL ? theirs : "");
+	if (theirs != NULL && store_position(c->api->store, &p, &err) == 0 && !position_same_log(&p, &applicant)) {
+		snprintf(detail, sizeof(detail),
+		    "the applicant's store is of cluster %.40s (log %" PRIu64 "), this one is of %s (log %" PRIu64 ")",
+		    theirs, applicant.raft.log, p.cluster, p.raft.log);
 		api_problem(c, 409, "SP_EDIVERGED", detail);
 		same = false;
 	}

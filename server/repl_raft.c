@@ -143,12 +143,13 @@ static void
 raft_describe(struct repl *repl, struct position *p)
 {
 	struct repl_raft *r = of(repl);
-	uint64_t applied = p->raft.applied; /* of the store, and of one moment with seq */
+	const struct position_raft stored = p->raft; /* of one moment with seq */
 
 	pthread_mutex_lock(&r->lock);
 	p->raft = r->status;
 	pthread_mutex_unlock(&r->lock);
-	p->raft.applied = applied;
+	p->raft.applied = stored.applied;
+	p->raft.log = stored.log;
 }
 
 static int

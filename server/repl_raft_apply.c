@@ -29,13 +29,18 @@ raft_fail_stop(const struct sp_error *err)
 static int
 run_found(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 {
-	char text[POSITION_CLUSTER_SIZE + 24], *space;
+	char text[FOUND_SIZE], *end = NULL;
+	uint64_t base = 0, log = 0;
+	size_t len;
 
 	snprintf(text, sizeof(text), "%.*s", (int)e->text_len, e->text);
-	space = strchr(text, ' ');
-	if (space != NULL)
-		*space = '\0';
-	return store_txn_found(txn, text, space != NULL ? strtoull(space + 1, NULL, 10) : 0, err);
+	len = strcspn(text, " ");
+	if (text[len] != '\0') {
+		base = strtoull(text + len, &end, 10);
+		log = strtoull(end, NULL, 10);
+	}
+	text[len] = '\0';
+	return store_txn_found(txn, text, base, log, err);
 }
 
 /* A member goes into the directory. What is wrong with one was found before it was proposed. */

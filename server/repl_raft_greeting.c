@@ -7,6 +7,15 @@
 
 #define VERSION 1
 
+bool
+raft_greeting_same_cluster(const char *a, const char *b)
+{
+	size_t len = strcspn(a, "/");
+
+	return strncmp(a, b, len) == 0 && strcspn(b, "/") == len &&
+	       (a[len] == '\0' || b[len] == '\0' || strcmp(a + len, b + len) == 0);
+}
+
 size_t
 raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETING_MAX])
 {

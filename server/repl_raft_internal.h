@@ -16,6 +16,9 @@
 #include "server/repl_raft_plan.h"
 #include "server/repl_raft_transport.h"
 
+/* The text of a log's first entry: «cluster seq log», the founder's UUID and seq, and its id, which names the log. */
+#define FOUND_SIZE (POSITION_CLUSTER_SIZE + 48)
+
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
 struct raft_job {
 	struct commit_job job; /* first: the two are one address */

@@ -3,6 +3,7 @@
  * configuration. A member that was never taken in asks for it; one that hears no leader finds out whether it was taken
  * out.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,16 +134,18 @@ ask_leader(struct repl_raft *r, const struct look *l, char *leader, size_t size)
 	return found;
 }
 
-/* Whether the leader's answer is of this store's own cluster. A store that holds nothing has none yet. */
+/* Whether the leader's answer is of this store's own cluster, and its log. A store that holds nothing has none yet. */
 static bool
 same_cluster(struct repl_raft *r, const json_t *answer)
 {
 	const char *theirs = json_string_value(json_object_get(answer, "cluster"));
-	struct position p;
+	const char *log = json_string_value(json_object_get(answer, "log"));
+	struct position p, leader = { .raft = { .log = log != NULL ? strtoull(log, NULL, 10) : 0 } };
 
 	if (theirs == NULL || store_position(r->store, &p, NULL) < 0)
 		return false;
-	return (p.seq == 0 && p.raft.applied == 0) || strcmp(theirs, p.cluster) == 0;
+	snprintf(leader.cluster, sizeof(leader.cluster), "%s", theirs);
+	return (p.seq == 0 && p.raft.applied == 0) || position_same_log(&p, &leader);
 }
 
 /* Whether the leader still leads: a majority heard it just now. Who was cut off may not know of later members. */
@@ -189,10 +192,14 @@ application(struct repl_raft *r, const struct contact *self)
 	char *text = contact_to_json(self);
 	json_t *root = text != NULL ? json_loads(text, 0, NULL) : NULL;
 	struct position p;
+	char log[24];
 
 	free(text);
-	if (root != NULL && store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0))
+	if (root != NULL && store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0)) {
+		snprintf(log, sizeof(log), "%" PRIu64, p.raft.log);
 		json_object_set_new(root, "cluster", json_string(p.cluster));
+		json_object_set_new(root, "log", json_string(log));
+	}
 	text = json_text(root, JSON_COMPACT);
 	json_decref(root);
 	return text;

@@ -35,7 +35,7 @@ raft_add_barrier(struct repl_raft *r)
 static void
 begin_term(struct repl_raft *r)
 {
-	char found[POSITION_CLUSTER_SIZE + 24];
+	char found[FOUND_SIZE];
 	struct position p;
 	struct sp_error err;
 	char *self;
@@ -52,7 +52,7 @@ begin_term(struct repl_raft *r)
 	atomic_fetch_add(&r->elections, 1);
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));
 	if (r->delivered == 0 && store_position(r->store, &p, NULL) == 0) {
-		snprintf(found, sizeof(found), "%s %" PRIu64, p.cluster, p.seq);
+		snprintf(found, sizeof(found), "%s %" PRIu64 " %" PRIu64, p.cluster, p.seq, r->self.id);
 		raft_propose_text(r, ENTRY_FOUND, found);
 		self = contact_to_json(&r->self);
 		if (self != NULL)

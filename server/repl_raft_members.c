@@ -266,11 +266,12 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 	const struct contact *leader;
 	json_t *list = json_array(), *root;
 	struct position p;
-	char *text;
+	char *text, log[24];
 	int rc;
 
 	if (store_position(r->store, &p, NULL) < 0)
-		p.cluster[0] = '\0';
+		p = (struct position){ 0 };
+	snprintf(log, sizeof(log), "%" PRIu64, p.raft.log);
 	pthread_mutex_lock(&r->lock);
 	for (size_t i = 0; i < r->member_count; i++) {
 		const struct plan_member *m = &r->members[i];
@@ -288,7 +289,7 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 		json_array_append_new(list, o);
 	}
 	leader = r->leader_id == r->self.id ? &r->self : directory_find(&r->directory, MEMBER_NUMBER(r->leader_id));
-	root = json_pack("{ss ss sI so}", "cluster", p.cluster, "leader",
+	root = json_pack("{ss ss ss sI so}", "cluster", p.cluster, "log", log, "leader",
 	    r->leader_id != 0 && leader != NULL ? leader->url : "", "term", (json_int_t)r->status.term, "members",
 	    list);
 	pthread_mutex_unlock(&r->lock);

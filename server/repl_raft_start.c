@@ -131,15 +131,18 @@ read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error 
 
 /* What greetings are judged by: whoever has applied nothing yet and founds nothing has no cluster of its own. */
 static void
-own_cluster(void *arg, char out[POSITION_CLUSTER_SIZE])
+own_cluster(void *arg, char out[RAFT_ORIGIN_MAX])
 {
 	struct repl_raft *r = arg;
 	struct position p;
 
-	if (store_position(r->store, &p, NULL) == 0 && (p.seq > 0 || p.raft.applied > 0))
-		snprintf(out, POSITION_CLUSTER_SIZE, "%s", p.cluster);
+	out[0] = '\0';
+	if (store_position(r->store, &p, NULL) < 0 || (p.seq == 0 && p.raft.applied == 0))
+		return;
+	if (p.raft.log != 0)
+		snprintf(out, RAFT_ORIGIN_MAX, "%s/%" PRIu64, p.cluster, p.raft.log);
 	else
-		out[0] = '\0';
+		snprintf(out, RAFT_ORIGIN_MAX, "%s", p.cluster);
 }
 
 bool

@@ -25,9 +25,8 @@
 #include <raft/uv.h>
 #include <uv.h>
 
-#include "lib/position.h"
 #include "lib/tls.h"
-#include "server/repl_raft.h"
+#include "server/repl_raft_greeting.h"
 
 /* A member that libraft wanted to reach: it forgets none of them. */
 struct raft_link {
@@ -41,8 +40,8 @@ struct raft_link {
 
 /* What others are judged by. */
 struct raft_transport_peers {
-	/* This member's cluster; "" where it has none yet. */
-	void (*cluster)(void *arg, char out[POSITION_CLUSTER_SIZE]);
+	/* This member's cluster, as its greeting says it; "" where it has none yet. */
+	void (*cluster)(void *arg, char out[RAFT_ORIGIN_MAX]);
 
 	/* Whether this id is in the configuration; true where there is none yet. */
 	bool (*is_member)(void *arg, raft_id id);

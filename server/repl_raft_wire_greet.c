@@ -10,7 +10,7 @@
 
 /* A member learns its cluster when it joins; from then on its greetings tell. */
 static void
-own_cluster(const struct raft_transport *t, char out[POSITION_CLUSTER_SIZE])
+own_cluster(const struct raft_transport *t, char out[RAFT_ORIGIN_MAX])
 {
 	out[0] = '\0';
 	if (t->peers.cluster != NULL)
@@ -31,12 +31,13 @@ raft_wire_write_greeting(struct raft_wire *w)
 static bool
 is_one_of_us(struct raft_transport *t, const struct raft_greeting *g)
 {
-	char ours[POSITION_CLUSTER_SIZE];
+	char ours[RAFT_ORIGIN_MAX];
 
 	own_cluster(t, ours);
 	if (ours[0] == '\0')
 		return true;
-	return g->cluster[0] != '\0' ? strcmp(ours, g->cluster) == 0 : t->peers.is_member(t->peers.arg, g->id);
+	return g->cluster[0] != '\0' ? raft_greeting_same_cluster(ours, g->cluster)
+				     : t->peers.is_member(t->peers.arg, g->id);
 }
 
 /* The name that the certificate of this member must bear. */

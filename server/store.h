@@ -230,9 +230,10 @@ void store_txn_applied(const struct store_txn *t, uint64_t *index, uint64_t *ter
 void store_txn_set_applied(struct store_txn *t, uint64_t index, uint64_t term);
 int store_txn_begin_epoch(struct store_txn *t, uint64_t epoch, struct sp_error *err);
 
-/* The store belongs to this cluster (UUID), whose log begins on a store at seq `base`. One that holds nothing yet takes
- * the id; one of another cluster or at another seq spoils the transaction with SP_EDIVERGED. */
-int store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, struct sp_error *err);
+/* The store belongs to this cluster (UUID), whose log `log` begins on a store at seq `base`: from now on it is an index
+ * of that log that store_txn_set_applied() sets. One that holds nothing yet takes the cluster's id; one of another
+ * cluster or at another seq spoils the transaction with SP_EDIVERGED. */
+int store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, uint64_t log, struct sp_error *err);
 
 /*
  * Notes: small named texts beside the position, replicated by whoever writes them, not part of the digest. Reading

@@ -189,7 +189,7 @@ store_txn_begin_epoch(struct store_txn *t, uint64_t epoch, struct sp_error *err)
 }
 
 int
-store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, struct sp_error *err)
+store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, uint64_t log, struct sp_error *err)
 {
 	uuid_t id;
 
@@ -205,6 +205,7 @@ store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, struct 
 	if (t->broken < 0)
 		return t->broken;
 	memcpy(t->meta.cluster, id, sizeof(id));
+	t->meta.applied_log = log;
 	t->changed = true;
 	return 0;
 }

@@ -42,6 +42,7 @@ struct meta {
 	bool consistent;                      /* a cut, not a catch-up half applied */
 	bool writer;                          /* this node wrote the present epoch */
 	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 where there was none */
+	uint64_t applied_log;                 /* and which log that is of */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX];
 };

@@ -7,8 +7,8 @@
 #include "server/store_internal.h"
 
 #define STATE_KEY     "state"
-#define APPLIED_KEY   "applied" /* index:u64 term:u64; only in a store that raft writes to */
-#define APPLIED_BYTES 16
+#define APPLIED_KEY   "applied" /* index:u64 term:u64 log:u64; only in a store that raft writes to */
+#define APPLIED_BYTES 24
 /* magic[8] format:u32 flags:u32 cluster[16] epoch seq digest[16] keys horizon count:u64, then the history's pairs. */
 #define STATE_FIXED_BYTES (8 + 4 + 4 + 16 + 8 + 8 + 16 + 8 + 8 + 8)
 #define STATE_MAX_BYTES   (STATE_FIXED_BYTES + POSITION_HISTORY_MAX * 16)
@@ -47,6 +47,7 @@ put_applied(struct store *s, MDB_txn *txn, const struct meta *m)
 
 	le_put(bytes, m->applied_index, 8);
 	le_put(bytes + 8, m->applied_term, 8);
+	le_put(bytes + 16, m->applied_log, 8);
 	return mdb_put(txn, s->meta, &key, &value, 0);
 }
 
@@ -58,7 +59,7 @@ meta_forget_applied(struct store *s, MDB_txn *txn, struct meta *m)
 
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	m->applied_index = m->applied_term = 0;
+	m->applied_index = m->applied_term = m->applied_log = 0;
 	return 0;
 }
 
@@ -75,10 +76,13 @@ get_applied(struct store *s, MDB_txn *txn, struct meta *m, struct sp_error *err)
 		return 0;
 	if (rc != 0)
 		return store_error(err, rc, "%s: read the store's state", s->dir);
-	if (value.mv_size != APPLIED_BYTES)
+	if (value.mv_size != APPLIED_BYTES && value.mv_size != APPLIED_BYTES - 8)
 		return sp_error_set(err, SP_EBADDATA, "%s: the store's applied index is damaged", s->dir);
 	m->applied_index = le_get(value.mv_data, 8);
 	m->applied_term = le_get((unsigned char *)value.mv_data + 8, 8);
+	/* Older ones do not name their log. */
+	if (value.mv_size == APPLIED_BYTES)
+		m->applied_log = le_get((unsigned char *)value.mv_data + 16, 8);
 	return 0;
 }
 
@@ -163,6 +167,7 @@ meta_position(const struct meta *m, struct position *out)
 	out->consistent = m->consistent;
 	out->raft.applied = m->applied_index;
 	out->raft.term = m->applied_term;
+	out->raft.log = m->applied_log;
 	if (m->applied_index > 0)
 		out->raft.role = RAFT_ROLE_STOPPED;
 	out->history_count = m->history_count;

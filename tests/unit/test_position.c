@@ -296,6 +296,7 @@ START_TEST(position_json__a_member_of_mode_raft_round_trip)
 		.leader_known = true,
 		.commit = 9,
 		.applied = 8,
+		.log = 0xfedcba9876543211,
 		.needs = 7,
 		.members = 5,
 		.voters = 4 };
@@ -377,6 +378,7 @@ static const struct {
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"\"}}", "«id»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"18446744073709551616\"}}", "«id»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":7}}", "«id»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"log\":\"1x\"}}", "«log»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "«number»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "«applied»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"leader_known\":1}}", "«leader_known»" },

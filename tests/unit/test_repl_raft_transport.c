@@ -21,7 +21,7 @@ static char address[64], listen_at[64];
 static unsigned accepts, connects, closes;
 static raft_id accepted_id;
 static int connect_status;
-static struct uv_stream_s *streams[8], *accepted_stream;
+static struct uv_stream_s *streams[32], *accepted_stream;
 static size_t stream_count;
 
 /* A port of this moment that nobody listens on. */
@@ -129,9 +129,9 @@ START_TEST(raft_transport__connects_to_a_name)
 END_TEST
 
 static void
-give_cluster(void *arg, char out[POSITION_CLUSTER_SIZE])
+give_cluster(void *arg, char out[RAFT_ORIGIN_MAX])
 {
-	snprintf(out, POSITION_CLUSTER_SIZE, "%s", (const char *)arg);
+	snprintf(out, RAFT_ORIGIN_MAX, "%s", (const char *)arg);
 }
 
 static bool
@@ -149,17 +149,22 @@ peers_of(const char *cluster)
 	};
 }
 
-START_TEST(raft_transport__greeting_of_another_cluster_is_refused)
+START_TEST(raft_transport__greeting_of_another_cluster_or_log_is_refused)
 {
 	static const char ours[] = "11111111-1111-4111-8111-111111111111",
-			  theirs[] = "22222222-2222-4222-8222-222222222222";
+			  theirs[] = "22222222-2222-4222-8222-222222222222",
+			  our_log[] = "11111111-1111-4111-8111-111111111111/65537",
+			  former_log[] = "11111111-1111-4111-8111-111111111111/6553", /* begins as the other does */
+	    their_log[] = "22222222-2222-4222-8222-222222222222/65537";
 	/* Whose greeting says what, and whether it is let in. */
 	const struct {
 		const char *here, *there;
 		raft_id id;
 		bool in;
 	} rows[] = { { ours, ours, 9, true }, { ours, theirs, MEMBER_ID, false }, { "", theirs, 9, true },
-		{ ours, "", MEMBER_ID, true } };
+		{ ours, "", MEMBER_ID, true }, { our_log, our_log, 9, true }, { our_log, former_log, MEMBER_ID, false },
+		{ former_log, our_log, MEMBER_ID, false }, { our_log, their_log, MEMBER_ID, false },
+		{ our_log, ours, 9, true }, { ours, our_log, 9, true }, { our_log, theirs, 9, false } };
 	struct raft_uv_connect request;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -343,7 +348,7 @@ int
 main(void)
 {
 	const TTest *tests[] = {
-		raft_transport__greeting_of_another_cluster_is_refused,
+		raft_transport__greeting_of_another_cluster_or_log_is_refused,
 		raft_transport__connects_to_a_name,
 		raft_transport__connects_to_a_number,
 		raft_transport__silent_peer_is_given_up_in_seconds,
