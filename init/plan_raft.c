@@ -9,6 +9,21 @@
 
 #include "init/plan_private.h"
 
+/* Raft never wrote to this store, or it was led in mode static since: no log brings what it lacks. */
+static bool
+is_of_no_log(const struct facts *f)
+{
+	return f->store == STORE_PRESENT && f->own.raft.applied == 0 && f->own.seq > 0;
+}
+
+static bool
+holds_all_of(const struct position *theirs, const struct position *own)
+{
+	enum relation relation = position_relate(theirs, own, NULL, 0);
+
+	return relation == RELATION_SAME || relation == RELATION_BEHIND || relation == RELATION_BELOW_HORIZON;
+}
+
 static bool
 can_donate(const struct facts *f, const struct peer_fact *peer)
 {
@@ -17,7 +32,9 @@ can_donate(const struct facts *f, const struct peer_fact *peer)
 	if (!peer->answer.has_store || peer->gave_bad_data || m->role == RAFT_ROLE_NONE ||
 	    m->role == RAFT_ROLE_NEEDS_SNAPSHOT || m->role == RAFT_ROLE_REMOVED)
 		return false;
-	if (f->store == STORE_PRESENT && strcmp(peer->answer.position.cluster, f->own.cluster) != 0)
+	if (f->store == STORE_PRESENT && !position_same_log(&peer->answer.position, &f->own))
+		return false;
+	if (is_of_no_log(f) && !holds_all_of(&peer->answer.position, &f->own))
 		return false;
 	return m->applied >= f->needs && (f->donor_auto || m->role == RAFT_ROLE_LEADER);
 }
@@ -98,18 +115,19 @@ seed(const struct facts *f, struct plan *out, const char *reason)
 	out->code = SP_EUNAVAIL;
 }
 
-/* The first two peers with data that are of different clusters, or with this pod's store, the first of another. */
+/* The first two peers with data that are of different clusters, or of different logs of one; or with this pod's store,
+ * the first of another. */
 struct strangers {
 	const struct peer_fact *with_data; /* any peer that has data */
-	const struct peer_fact *ours;      /* of this store's cluster */
-	const struct peer_fact *other;     /* of another cluster than this store's, or than `with_data` */
+	const struct peer_fact *ours;      /* of this store's */
+	const struct peer_fact *other;     /* of another than this store's, or than `with_data` */
 };
 
 static struct strangers
 look_for_strangers(const struct facts *f)
 {
 	struct strangers s = { 0 };
-	const char *cluster;
+	const struct position *own;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
 		const struct peer_fact *peer = &f->peers[i];
@@ -118,13 +136,63 @@ look_for_strangers(const struct facts *f)
 			continue;
 		if (s.with_data == NULL)
 			s.with_data = peer;
-		cluster = f->store == STORE_PRESENT ? f->own.cluster : s.with_data->answer.position.cluster;
-		if (strcmp(peer->answer.position.cluster, cluster) == 0)
+		own = f->store == STORE_PRESENT ? &f->own : &s.with_data->answer.position;
+		if (position_same_log(&peer->answer.position, own))
 			s.ours = peer;
 		else if (s.other == NULL)
 			s.other = peer;
 	}
 	return s;
+}
+
+/* A member of this store's cluster in mode raft, or NULL: one that knows its leader before one that does not. */
+static const struct peer_fact *
+find_member(const struct facts *f)
+{
+	const struct peer_fact *found = NULL;
+
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (peer->answer.has_store && peer->answer.position.raft.applied > 0 &&
+		    position_same_log(&peer->answer.position, &f->own) &&
+		    (found == NULL ||
+			(peer->answer.position.raft.leader_known && !found->answer.position.raft.leader_known)))
+			found = peer;
+	}
+	return found;
+}
+
+/*
+ * A store that no log goes on from, beside members whose log does without it. Theirs is taken only where nothing is
+ * lost by that; and who founds must not found a second time. What the pod that leads in mode static wrote meanwhile may
+ * stand under numbers that the members have given to writes of theirs.
+ */
+static bool
+was_left_behind(const struct facts *f, struct plan *out)
+{
+	const struct peer_fact *member = is_of_no_log(f) ? find_member(f) : NULL;
+	const struct position *p;
+	char why[512] = "";
+	enum relation relation;
+
+	if (member == NULL)
+		return false;
+	p = &member->answer.position;
+	relation = position_relate(p, &f->own, why, sizeof(why));
+	if (relation == RELATION_DIVERGED || (f->leader && relation != RELATION_SAME && !f->reseed_diverged)) {
+		plan_decide(out, PLAN_REFUSE,
+		    "this store was written in mode static, and %s is a member of its cluster in mode raft: epoch "
+		    "%" PRIu64 " seq %" PRIu64 " here, epoch %" PRIu64 " seq %" PRIu64
+		    " there%s%s; nothing is overwritten on a guess: "
+		    "to go on with the members' data, clear this volume; to go on with this store, clear theirs",
+		    member->name, f->own.epoch, f->own.seq, p->epoch, p->seq, relation == RELATION_DIVERGED ? ": " : "",
+		    relation == RELATION_DIVERGED ? why : "");
+		out->code = SP_EDIVERGED;
+		return true;
+	}
+	seed(f, out, "raft never wrote to this store, and its cluster has members in mode raft");
+	return true;
 }
 
 static void
@@ -135,18 +203,24 @@ with_store(const struct facts *f, struct plan *out)
 
 	if (s.other != NULL && s.ours == NULL) {
 		plan_decide(out, PLAN_REFUSE,
-		    "this store is of cluster %s, and all peers that answer are of another (%s: %s); keep the one that "
-		    "is right and clear the other's volume",
-		    f->own.cluster, s.other->name, s.other->answer.position.cluster);
+		    "this store is of cluster %s (log %" PRIu64
+		    "), and all peers that answer are of another (%s: %s, log "
+		    "%" PRIu64 "); keep the one that is right and clear the other's volume",
+		    f->own.cluster, f->own.raft.log, s.other->name, s.other->answer.position.cluster,
+		    s.other->answer.position.raft.log);
 		out->code = SP_EDIVERGED;
+	} else if (was_left_behind(f, out)) {
+		return;
 	} else if (f->replace) {
 		snprintf(reason, sizeof(reason), "this store is at index %" PRIu64 " of the log, and is to be replaced",
 		    f->own.raft.applied);
 		seed(f, out, reason);
 	} else if (s.other != NULL) {
 		plan_decide(out, PLAN_START,
-		    "this member has its store, but %s is of another cluster: %s there, %s here", s.other->name,
-		    s.other->answer.position.cluster, f->own.cluster);
+		    "this member has its store, but %s is of another cluster or log: %s (log %" PRIu64
+		    ") there, %s (log %" PRIu64 ") here",
+		    s.other->name, s.other->answer.position.cluster, s.other->answer.position.raft.log, f->own.cluster,
+		    f->own.raft.log);
 		out->warn = true;
 	} else {
 		plan_decide(out, PLAN_START, "this member has its store; raft's log brings what it lacks");
@@ -161,10 +235,11 @@ with_empty_volume(const struct facts *f, struct plan *out)
 
 	if (s.other != NULL) {
 		plan_decide(out, PLAN_REFUSE,
-		    "this volume is empty, and the peers hold different clusters: %s holds %s, %s holds %s; keep the "
-		    "one that is right and clear the other's volume",
-		    s.with_data->name, s.with_data->answer.position.cluster, s.other->name,
-		    s.other->answer.position.cluster);
+		    "this volume is empty, and the peers hold different clusters: %s holds %s (log %" PRIu64
+		    "), %s holds %s "
+		    "(log %" PRIu64 "); keep the one that is right and clear the other's volume",
+		    s.with_data->name, s.with_data->answer.position.cluster, s.with_data->answer.position.raft.log,
+		    s.other->name, s.other->answer.position.cluster, s.other->answer.position.raft.log);
 		out->code = SP_EDIVERGED;
 	} else if (s.with_data != NULL) {
 		seed(f, out, "this volume is empty");

@@ -121,6 +121,51 @@ class LeftBehind(support.PodTest):
     def wait_log(self, container, text, pods):
         wait_until(lambda: text in container.log, 30, f"its log says «{text}»", pods)
 
+    def test_a_member_that_was_away_while_the_mode_was_static_is_of_another_log(self):
+        """Its index is further on than the new log's: it must neither skip what that brings, nor vote, nor give."""
+        pods = self.raft_set()
+        pods.stop()
+        pods.edit_config({"replication.mode": "static"})
+        for pod in (pods[0], pods[1]):
+            pod.start()
+        for n in range(20):
+            self.assertEqual(pods[0].put(f"static-{n}", b"static").status, 204)
+        present = [pods[0], pods[1]]
+        pods.wait_equal(pods=present)
+        for pod in present:
+            pod.stop()
+        pods.edit_config({"replication.mode": "raft"})
+        # While it runs, whose log is the right one is not for a program to guess.
+        pods[2].start()
+        wait_until(lambda: pods[2].position(), 20, "it answers", pods)
+        pods[0].begin()
+        wait_until(lambda: pods[0].tick() or pods[0].phase == "failed", 20, "the founder refuses", pods)
+        self.assertEqual(pods[0].init_exit, 65)
+        self.assertIn("store-2 is a member of its cluster in mode raft", pods[0].init.log)
+        pods[2].stop()
+        for pod in present:
+            pod.start()
+        pods.wait_ready(pods=present)
+        self.assertNotEqual(pods[0].position()["raft"]["log"], "0")
+        # Its server, as its container would be restarted: heard by nobody, and it says why.
+        pods[2].server.start()
+        self.wait_log(pods[2].server, "or of another log of it", pods)
+        self.wait_log(pods[0].server, "a stranger at the raft port is refused", pods)
+        for n in range(20):
+            self.assertEqual(pods.elected(pods=present).put(f"after-{n}", b"raft").status, 204)
+        before = pods.wait_equal(pods=present)
+        self.assertEqual(before["keys"], 340)
+        self.assertEqual(pods[2].position()["seq"], 300)
+        self.assertEqual([m["number"] for m in pods.elected(pods=present).get("/v1/members").json()["members"]], [1, 2])
+        pods[2].stop()
+        pods[2].begin()
+        wait_until(lambda: pods[2].tick() or pods[2].phase == "failed", 20, "its init refuses", pods)
+        self.assertEqual(pods[2].init_exit, 65)
+        pods[2].delete_volume()
+        pods[2].start()
+        pods.wait_ready()
+        self.assertEqual(pods.wait_equal()["digest"], before["digest"])
+
     def test_pod_0_in_mode_static_waits_while_the_others_go_on_in_mode_raft(self):
         pods = self.raft_set(writes=3)
         pods[0].stop()
@@ -132,6 +177,36 @@ class LeftBehind(support.PodTest):
         pods[0].start()
         pods.wait_ready()
         pods.wait_equal()
+
+    def test_pod_0_that_wrote_in_mode_static_founds_no_second_log_beside_the_members(self):
+        pods = self.raft_set(writes=3)
+        pods[0].stop()
+        pods[1].stop()
+        pods[2].stop()
+        pods.edit_config({"replication.mode": "static"})
+        pods[0].start()
+        pods.wait_ready(pods=[pods[0]])
+        self.assertEqual(pods[0].put("on-0", b"static").status, 204)
+        pods[0].stop()
+        pods.edit_config({"replication.mode": "raft"})
+        others = [pods[1], pods[2]]
+        for pod in others:
+            pod.start()
+        self.assertEqual(pods.elected(pods=others).put("on-others", b"raft").status, 204)
+        pods[0].begin()
+        wait_until(lambda: pods[0].tick() or pods[0].phase == "failed", 20, "its init refuses", pods)
+        self.assertEqual(pods[0].init_exit, 65)
+        self.assertIn("nothing is overwritten on a guess", pods[0].init.log)
+        # Also where its container alone is restarted, which runs no init.
+        pods[0].server.start()
+        self.assertEqual(pods[0].server.wait(), 65)
+        self.assertIn("no second log is founded", pods[0].server.log)
+        self.assertEqual(pods[0].offline_position()["keys"], 4)
+        pods[0].delete_volume()
+        pods[0].start()
+        pods.wait_ready()
+        pods.wait_equal()
+        self.assertEqual(pods[0].get("/v1/kv/on-others").body, b"raft")
 
     def test_a_backup_of_mode_raft_says_what_it_waits_for_and_that_helps(self):
         pods = self.raft_set()

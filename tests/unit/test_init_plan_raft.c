@@ -235,6 +235,112 @@ START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 }
 END_TEST
 
+/* One of the same cluster that is in another log of it: a cluster that went by way of mode static has a new one. */
+static struct position
+of_log(uint64_t log, enum raft_role role, uint64_t applied)
+{
+	struct position p = at(CLUSTER, role, applied);
+
+	p.raft.log = log;
+	return p;
+}
+
+START_TEST(plan_raft_log__members_of_another_are_strangers)
+{
+	members(1);
+	has(of_log(7, RAFT_ROLE_STOPPED, 400));
+	answers(0, of_log(8, RAFT_ROLE_LEADER, 500));
+	expect_end(PLAN_REFUSE, 65);
+	facts.replace = facts.reseed_diverged = true;
+	expect_end(PLAN_REFUSE, 65);
+	facts.replace = facts.reseed_diverged = false;
+	answers(2, of_log(7, RAFT_ROLE_LEADER, 300));
+	expect(PLAN_START);
+	ck_assert(plan.warn);
+	facts.replace = facts.reseed_diverged = true;
+	expect_donor(PLAN_SEED, 2);
+	/* Nobody guesses for an empty volume either. */
+	members(1);
+	answers(0, of_log(8, RAFT_ROLE_LEADER, 500));
+	expect_donor(PLAN_SEED, 0);
+	answers(2, of_log(7, RAFT_ROLE_CANDIDATE, 600));
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+/* A store that was written in mode static, `seq` changes in epoch 1. */
+static struct position
+written_in_static(uint64_t seq)
+{
+	struct position p = { .epoch = 1,
+		.seq = seq,
+		.keys = 1000,
+		.consistent = true,
+		.digest = { .low = seq },
+		.history_count = 1,
+		.history = { { .epoch = 1 } } };
+
+	snprintf(p.cluster, sizeof(p.cluster), "%s", CLUSTER);
+	return p;
+}
+
+/* The same, and a log was founded on it. */
+static struct position
+member_at(uint64_t seq, bool leader_known)
+{
+	struct position p = written_in_static(seq);
+
+	p.raft = (struct position_raft){ .role = leader_known ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_CANDIDATE,
+		.leader_known = leader_known,
+		.applied = 5,
+		.log = 7 };
+	return p;
+}
+
+START_TEST(plan_raft_static__founder_does_not_found_beside_members)
+{
+	members(0);
+	has(written_in_static(100));
+	facts.volume.raft = false;
+	expect(PLAN_START);
+	/* A follower of mode static is no member. */
+	answers(1, written_in_static(100));
+	expect(PLAN_START);
+	for (int known = 0; known <= 1; known++) {
+		answers(2, member_at(120, known != 0));
+		expect_end(PLAN_REFUSE, 65);
+		ck_assert_ptr_nonnull(strstr(plan.why, "store-2 is a member of its cluster in mode raft"));
+		answers(2, member_at(90, known != 0));
+		expect_end(PLAN_REFUSE, 65);
+		answers(2, member_at(100, known != 0));
+		expect_donor(PLAN_SEED, 2);
+	}
+	answers(2, member_at(120, true));
+	facts.reseed_diverged = true;
+	expect_donor(PLAN_SEED, 2);
+}
+END_TEST
+
+START_TEST(plan_raft_static__store_with_changes_of_its_own_is_not_replaced)
+{
+	members(3);
+	has(written_in_static(100));
+	facts.volume.raft = false;
+	answers(0, member_at(120, true));
+	expect_donor(PLAN_SEED, 0);
+	/* One that knows less, which another log's members may be, gives nothing. */
+	answers(0, member_at(120, false));
+	answers(1, member_at(90, false));
+	expect_donor(PLAN_SEED, 0);
+	members(3);
+	has(written_in_static(100));
+	answers(1, member_at(90, true));
+	expect_end(PLAN_REFUSE, 65);
+	facts.replace = facts.reseed_diverged = true;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -254,6 +360,9 @@ main(void)
 		plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced,
 		plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs,
 		plan_raft_store__damaged_is_refused_or_seeded_as_configured,
+		plan_raft_log__members_of_another_are_strangers,
+		plan_raft_static__founder_does_not_found_beside_members,
+		plan_raft_static__store_with_changes_of_its_own_is_not_replaced,
 	};
 
 	return suite_run("init plan of mode raft", tests, sizeof(tests) / sizeof(tests[0]), 10);
