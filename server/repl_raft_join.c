@@ -290,10 +290,10 @@ say_what_for(const struct repl_raft *r, const struct look *l)
 	else if (l->applied > 0)
 		log_warn(
 		    "this member waits for a leader of the cluster that its store is of, to join it: no peer knows "
-		    "one, and "
-		    "nobody founds a cluster on a store that a raft log wrote to. Bring the others back; where none of "
-		    "them is left (this is a restored backup), start this store in mode static once, and then in mode "
-		    "raft again",
+		    "one, and nobody founds a cluster on a store that a raft log wrote to. Bring the others back; "
+		    "where "
+		    "that cannot be (a restored backup, a majority lost for good), start this store in mode static "
+		    "once, and then in mode raft again",
 		    LOG_U64("applied", l->applied));
 	else
 		log_warn(
