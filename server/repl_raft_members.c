@@ -135,7 +135,8 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 		change_over(r, SP_ENOTFOUND, "no member has this number");
 		return;
 	case PLAN_REFUSE:
-		change_over(r, SP_EPRECOND, "this number is that of the leader, or of the last voter");
+		change_over(r, SP_EPRECOND,
+		    "this number is that of the leader, of the last voter, or of a member at another URL");
 		return;
 	case PLAN_HAND_OVER:
 		r->change_handed = true;

@@ -50,9 +50,9 @@ plan_add(const struct plan_facts *f, const struct contact *c, const struct conta
 	*id = wanted;
 	if (m == NULL && other != NULL && other->id == f->self)
 		return PLAN_REFUSE;
-	/* Announced again, and running meanwhile. */
+	/* Announced again, and running meanwhile; or another one is to have its number. */
 	if (c->id == 0 && other != NULL)
-		return PLAN_DONE;
+		return known == NULL || strcmp(known->url, c->url) == 0 ? PLAN_DONE : PLAN_REFUSE;
 	if (other != NULL) {
 		*id = other->id;
 		return PLAN_REMOVE;

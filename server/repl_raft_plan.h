@@ -29,7 +29,7 @@ struct plan_facts {
 enum plan_step {
 	PLAN_DONE,      /* it is as it should be */
 	PLAN_NOT_THERE, /* there is no such member to remove */
-	PLAN_REFUSE,    /* that number is the leader's own, or the last voter's */
+	PLAN_REFUSE,    /* that number is the leader's own, the last voter's, or of a member elsewhere */
 	PLAN_HAND_OVER, /* the leader is to go: let another lead first, which then takes it out */
 	PLAN_REMOVE,    /* take `id` out */
 	PLAN_NOTE,      /* put the contact into the directory */

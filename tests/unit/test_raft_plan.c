@@ -86,6 +86,9 @@ START_TEST(plan_add__who_is_announced_is_a_spare_until_it_runs)
 	ck_assert_uint_eq(id, ID(0, 2));
 	f = facts(running, 2);
 	ck_assert_int_eq(plan_add(&f, &announced, &two, &id), PLAN_DONE);
+	/* One that is to be elsewhere is not the one that runs. */
+	strcpy(announced.url, "http://elsewhere:1");
+	ck_assert_int_eq(plan_add(&f, &announced, &two, &id), PLAN_REFUSE);
 }
 END_TEST
 
