@@ -16,6 +16,7 @@ listen_unix(const char *path, int *fd, struct sp_error *err)
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct stat st;
 	mode_t old;
+	int rc = 0;
 
 	if (path[0] == '\0')
 		return sp_error_set(err, SP_ECONF, "listen on a Unix socket without a path");
@@ -31,13 +32,12 @@ listen_unix(const char *path, int *fd, struct sp_error *err)
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
 	old = umask(0177);
-	if (bind(*fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(*fd, 128) < 0) {
-		sp_error_errno(err, errno, "listen on %s", path);
-		umask(old);
-		return err != NULL ? err->code : SP_EIO;
-	}
+	if (bind(*fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(*fd, 128) < 0)
+		rc = errno == EADDRINUSE
+			 ? sp_error_set(err, SP_ECONF, "listen on %s: there is something that is no socket", path)
+			 : sp_error_errno(err, errno, "listen on %s", path);
 	umask(old);
-	return 0;
+	return rc;
 }
 
 /* Split «host:port» or «[v6]:port». */

@@ -158,7 +158,8 @@ START_TEST(socket_listen__unix_replaces_nothing_but_sockets)
 	tempdir_make(dir);
 	tempdir_write(dir, "precious", "text");
 	snprintf(address, sizeof(address), "unix:%s/precious", dir);
-	ck_assert_int_lt(socket_listen(address, &fd, &port, &err), 0);
+	ck_assert_int_eq(socket_listen(address, &fd, &port, &err), SP_ECONF);
+	ck_assert_ptr_nonnull(strstr(err.text, "precious: there is something that is no socket"));
 	ck_assert_int_eq(fd, -1);
 	buf_init(&text, 100);
 	ck_assert_int_eq(file_read_all(tempdir_path(dir, "precious"), &text, &err), 0);
