@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf/doors.h"
+#include "conf/schema.h"
 #include "lib/clock.h"
 #include "lib/sandbox.h"
 #include "lib/version.h"
@@ -215,6 +216,17 @@ is_offline(const struct cli *cli)
 	return offline;
 }
 
+/* Where there is no file to say it. */
+static void
+default_termination_log(struct conf *c)
+{
+	const char *path = getenv("SEEDPOD_POD_TERMINATION_LOG");
+
+	if (path == NULL)
+		path = schema_find("pod", "termination_log")->default_text;
+	snprintf(c->pod_termination_log, sizeof(c->pod_termination_log), "%s", path);
+}
+
 int
 cli_parse(struct cli *cli, int argc, char **argv)
 {
@@ -242,8 +254,12 @@ cli_parse(struct cli *cli, int argc, char **argv)
 	}
 	if (is_offline(cli) && !shared[SHARED_CHECK].given && !shared[SHARED_PRINT].given)
 		return -1;
-	if ((rc = load(cli, &err)) < 0)
+	default_termination_log(&cli->conf);
+	if ((rc = load(cli, &err)) < 0) {
+		if (!shared[SHARED_CHECK].given && !shared[SHARED_PRINT].given)
+			cli->refused = err;
 		return report(cli, rc, &err);
+	}
 	if (shared[SHARED_PRINT].given)
 		return print_configuration(cli);
 	if (shared[SHARED_CHECK].given) {

@@ -26,6 +26,7 @@ struct cli {
 
 	const char *config_path; /* out; CONF_DEFAULT_PATH, or $SEEDPOD_CONFIG, or --config */
 	struct conf conf;        /* out */
+	struct sp_error refused; /* out: why there is none to go on with; conf.pod_termination_log is set all the same */
 };
 
 /*

@@ -38,6 +38,7 @@ conf_parse(const char *name, const char *text, size_t len, const char *const *en
 		raw_read_environment(&w->raw, environment, &w->mistakes);
 		raw_resolve(&w->raw, environment, &w->conf, &w->mistakes);
 		rc = mistakes_report(&w->mistakes, err);
+		memcpy(out->pod_termination_log, w->conf.pod_termination_log, sizeof(out->pod_termination_log));
 	}
 	if (rc == 0) {
 		digest_to_hex(digest_of(text, len), w->conf.hash);

@@ -135,8 +135,12 @@ main(int argc, char **argv)
 	struct doors doors = { 0 };
 	int rc, exit_code;
 
-	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0)
+	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0) {
+		report.phase = "configuration";
+		if (cli.refused.code != 0 && !options[OPTION_PLAN].given)
+			termination_write(cli.conf.pod_termination_log, &report, &cli.refused, exit_code);
 		return exit_code;
+	}
 	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, &cli.conf, &err)) == 0)
 		doors_use(&doors);
 	if (rc == 0 && (rc = stop_setup(&err)) == 0)

@@ -31,7 +31,7 @@ struct seed_options {
 
 /* How it went, for logs, seed.json and the termination message. Filled as far as it came. */
 struct seed_report {
-	const char *phase;        /* facts, connect, download, verify, extract, fsync, check, swap, cleanup */
+	const char *phase;        /* configuration, facts, connect, download, verify, extract, fsync, check, swap, cleanup */
 	char donor[POD_NAME_MAX]; /* "" where none was chosen */
 	uint64_t bytes;           /* of the snapshot that came */
 	uint64_t total;           /* of the snapshot, where known */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The three programs' command lines, the shipped sample, the man pages."""
 
+import json
 import os
 import re
 import subprocess
@@ -113,6 +114,24 @@ class CommandLine(support.PodTest):
                     self.assertEqual((code, out), (78, ""))
                     for part in ("test.ini:3", "sync", "mode", "sometimes", "stream", "poll"):
                         self.assertIn(part, err)
+
+    def test_a_bad_configuration_is_told_in_the_termination_message_too(self):
+        said = self.dir / "said"
+        for text, found in ((f"[pod]\ntermination_log = {said}\n[sync]\nmode = sometimes\n", "test.ini:4: [sync] mode"),
+                            (None, "missing.ini: No such file")):
+            source = self.config(text) if text else str(self.dir / "missing.ini")
+            for arguments in (["--check"], ["--print"], ["--plan"]):
+                self.run_program("seedpod-init", "--config", source, *arguments,
+                                 environment={} if text else {"SEEDPOD_POD_TERMINATION_LOG": str(said)})
+                self.assertFalse(said.exists(), arguments)
+            code, _, _ = self.run_program("seedpod-init", "--config", source,
+                                          environment={} if text else {"SEEDPOD_POD_TERMINATION_LOG": str(said)})
+            message = json.loads(said.read_text())
+            self.assertEqual((code, message["exit_code"], message["phase"]), (78, 78, "configuration"))
+            self.assertIn(found, message["error"])
+            said.unlink()
+        source = self.config("[pod]\ntermination_log =\n[sync]\nmode = sometimes\n")
+        self.assertEqual(self.run_program("seedpod-init", "--config", source)[0], 78)
 
     def test_a_missing_configuration_is_named(self):
         for program in PROGRAMS:

@@ -202,10 +202,12 @@ START_TEST(conf_parse__bounds_themselves_are_allowed)
 }
 END_TEST
 
-START_TEST(conf_parse__failure_leaves_the_output_alone)
+START_TEST(conf_parse__failure_tells_where_to_report_it_and_leaves_the_rest_alone)
 {
 	memset(&conf, 0x5a, sizeof(conf));
-	ck_assert_int_eq(parse("[log]\nlevel = loud\n"), SP_ECONF);
+	ck_assert_int_eq(parse("[log]\nlevel = loud\n[pod]\ntermination_log = /said\n"), SP_ECONF);
+	ck_assert_str_eq(conf.pod_termination_log, "/said");
+	memset(conf.pod_termination_log, 0x5a, sizeof(conf.pod_termination_log));
 	for (size_t i = 0; i < sizeof(conf); i++)
 		ck_assert_int_eq(((unsigned char *)&conf)[i], 0x5a);
 }
@@ -631,7 +633,7 @@ main(void)
 	tcase_add_test(tests, conf_parse__empty_file_is_all_defaults);
 	tcase_add_test(tests, conf_parse__words_are_their_enums);
 	tcase_add_test(tests, conf_parse__bounds_themselves_are_allowed);
-	tcase_add_test(tests, conf_parse__failure_leaves_the_output_alone);
+	tcase_add_test(tests, conf_parse__failure_tells_where_to_report_it_and_leaves_the_rest_alone);
 	tcase_add_test(tests, conf_parse__hash_is_of_the_bytes);
 	tcase_add_test(tests, conf_parse__longest_line_is_read_whole);
 	tcase_add_test(tests, conf_parse__filled_in_text_too_long_to_print);
