@@ -20,6 +20,17 @@ struct raft_tunnel {
 };
 
 static void
+release(struct raft_tunnel *n)
+{
+	raft_poll_close(n->net);
+	raft_poll_close(n->inside);
+	tls_stream_free(n->tls);
+	close(n->net_fd);
+	close(n->inside_fd);
+	free(n);
+}
+
+static void
 end(struct raft_tunnel *n)
 {
 	struct raft_tunnel **p = &n->transport->tunnels;
@@ -27,12 +38,7 @@ end(struct raft_tunnel *n)
 	while (*p != n)
 		p = &(*p)->next;
 	*p = n->next;
-	raft_poll_close(n->net);
-	raft_poll_close(n->inside);
-	tls_stream_free(n->tls);
-	close(n->net_fd);
-	close(n->inside_fd);
-	free(n);
+	release(n);
 }
 
 /* --- Reading and writing: 0 with *moved; SP_EAGAIN; another code where the tunnel is to end --- */
@@ -207,9 +213,12 @@ raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool o
 void
 raft_tunnels_end(struct raft_transport *t)
 {
-	while (t->tunnels != NULL) {
-		if (t->tunnels->outwards)
-			pump(t->tunnels);
-		end(t->tunnels);
+	struct raft_tunnel *n;
+
+	while ((n = t->tunnels) != NULL) {
+		t->tunnels = n->next;
+		if (n->outwards)
+			pump(n);
+		release(n);
 	}
 }
