@@ -57,6 +57,12 @@ split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 	    "--cluster takes the members' URLs, http://host:port, with commas between them, at most %d", MEMBERS_MAX);
 }
 
+static unsigned
+port_of(const char *url)
+{
+	return (unsigned)strtoul(strrchr(url, ':') + 1, NULL, 10);
+}
+
 /* Where to bind what is reached at host:port: at that address where it is one, else at all. */
 static void
 bind_address(const char *host_port, char *out, size_t size)
@@ -116,6 +122,11 @@ local_init(struct local *l, const struct local_options *o, struct sp_error *err)
 		return rc;
 	if (id > count)
 		rc = sp_error_set(err, SP_EUSAGE, "--cluster has %zu URLs, and none for member %u", count, id);
+	/* Else it would be found out when the port is in use, and this member has joined. */
+	else if (port_of(l->urls[id - 1]) == port || port_of(l->urls[id - 1]) == port + 1)
+		rc = sp_error_set(err, SP_EUSAGE,
+		    "--port %u is for clients, and must be another than that of %s and the raft port below it", port,
+		    l->urls[id - 1]);
 	if (rc == 0)
 		rc = make_conf(l, id, port, o->data_dir, err);
 	if (rc < 0) {

@@ -183,7 +183,9 @@ class Session(support.PodTest):
                 (["--id", "1", "--cluster", "nonsense", "--port", "1"], "--cluster"),
                 (["--id", "1", "--cluster", "http://127.0.0.1", "--port", "1"], "--cluster"),
                 (["--id", "1", "--cluster", "https://127.0.0.1:9", "--port", "1"], "--cluster"),
-                (["--id", "1", "--cluster", self.urls(3), "--port", "70000"], "--port")):
+                (["--id", "1", "--cluster", self.urls(3), "--port", "70000"], "--port"),
+                (["--id", "2", "--cluster", self.urls(3), "--port", "22379"], "--port 22379 is for clients"),
+                (["--id", "2", "--cluster", self.urls(3), "--port", "22378"], "--port 22378 is for clients")):
             done = subprocess.run([str(support.BUILD / "seedpod-server"), *arguments], capture_output=True, text=True,
                                   cwd=self.folder.name, timeout=20 * support.SLOW)
             self.assertEqual(done.returncode, 64, done.stderr)
