@@ -33,7 +33,7 @@ void tls_stream_free(struct tls_stream *s); /* NULL does nothing */
 /* 0: done. SP_EAGAIN. SP_EPERM: the certificates; SP_EIO: what is spoken there is no TLS, or the connection ended. */
 int tls_stream_shake(struct tls_stream *s, struct sp_error *err);
 
-/* After SP_EAGAIN: whether to wait for writing rather than for reading. */
+/* After SP_EAGAIN of tls_stream_shake() alone: whether to wait for writing rather than for reading. */
 bool tls_stream_wants_write(const struct tls_stream *s);
 
 /* Whether the other's certificate bears this name; after the handshake. */

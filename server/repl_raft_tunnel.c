@@ -140,20 +140,16 @@ look_at(struct raft_poll *p, int events)
 	return events != 0 ? uv_poll_start(&p->handle, events, turn) : uv_poll_stop(&p->handle);
 }
 
-/* What is full is waited for on the other side. The end of the silent side is always of interest. */
+/* What is full is waited for on the other side. The end of the silent side is always of interest. Only what is left in
+ * the buffer waits for writing: a socket that can be written is that nearly always, and would wake us without end. */
 static int
 wait(struct raft_tunnel *n)
 {
-	int net = tls_stream_wants_write(n->tls) ? UV_WRITABLE : 0;
-	int inside = 0;
+	bool full = n->len > 0;
+	int to = full ? UV_WRITABLE : 0, from = full ? 0 : UV_READABLE;
+	int net = n->outwards ? UV_READABLE | to : from;
+	int inside = n->outwards ? from : UV_READABLE | to;
 
-	if (n->outwards) {
-		net |= UV_READABLE | (n->len > 0 ? UV_WRITABLE : 0);
-		inside |= n->len > 0 ? 0 : UV_READABLE;
-	} else {
-		net |= n->len > 0 ? 0 : UV_READABLE;
-		inside |= UV_READABLE | (n->len > 0 ? UV_WRITABLE : 0);
-	}
 	return look_at(n->net, net) != 0 || look_at(n->inside, inside) != 0 ? SP_EIO : 0;
 }
 

@@ -178,6 +178,18 @@ class Doors(PodTest):
         pods.wait_equal()
         pods.wait_ready()
 
+    def test_members_that_have_nothing_to_say_sleep(self):
+        def seconds(pod):
+            fields = pathlib.Path(f"/proc/{pod.server.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        pods = self.cluster(3)
+        time.sleep(1)
+        before = [seconds(pod) for pod in pods]
+        time.sleep(3)
+        for pod, spent in zip(pods, before):
+            self.assertLess(seconds(pod) - spent, 0.3, f"{pod.name}: seconds of the processor, in three")
+
     def test_what_is_no_greeting_is_refused(self):
         pods = self.pod_set(0, {"replication.mode": "raft"})
         pod = pods.add()
