@@ -88,7 +88,7 @@ make_conf(struct local *l, unsigned id, unsigned port, const char *data_dir, str
 			return sp_error_set(err, SP_ECONF, "the present folder cannot be told; give --data-dir");
 	buf_init(&text, CONF_MAX);
 	rc = buf_printf(&text,
-	    "[pod]\nname = node-%u\nnamespace = local\nservice = local\npeer_url = http://{name}.local:1\n"
+	    "[pod]\nname = node-%u\nnamespace = local\nservice = local\n"
 	    "termination_log =\n[replication]\nmode = raft\n[server]\nlisten = 0.0.0.0:%u\n",
 	    id, port);
 	for (int i = 0; rc == 0 && i < 2; i++) {
@@ -129,6 +129,8 @@ local_init(struct local *l, const struct local_options *o, struct sp_error *err)
 		    l->urls[id - 1]);
 	if (rc == 0)
 		rc = make_conf(l, id, port, o->data_dir, err);
+	if (rc == 0 && l->conf.tls_cert[0] != '\0')
+		rc = sp_error_set(err, SP_ECONF, "[tls] cert: the members of --cluster have http:// URLs and no TLS");
 	if (rc < 0) {
 		local_release(l);
 		return rc;

@@ -43,10 +43,10 @@ struct repl_raft_options {
 	unsigned trailing, snapshot_every; /* entries */
 
 	/* Our certificate, and the authorities that the other members' must come from; NULL: no TLS between members.
-	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear, whose address
-	 * is at `host`; 0 or an error; the loop's thread. */
+	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear: 0 or an error;
+	 * the loop's thread. */
 	struct tls *tls;
-	int (*member_name)(void *arg, unsigned number, const char *host, char *out, size_t size);
+	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 
 	/* This member was taken out of the cluster: the server is to end. Once; any thread; must not block. */
 	void (*removed)(void *arg);

@@ -58,7 +58,7 @@ struct repl_raft {
 	char **peers; /* ended by NULL */
 	uint64_t log_bytes_max;
 	struct tls *tls; /* or NULL */
-	int (*member_name)(void *arg, unsigned number, const char *host, char *out, size_t size);
+	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 	void (*removed)(void *arg);
 	void *arg;
 

@@ -163,11 +163,11 @@ is_member(void *arg, raft_id id)
 }
 
 static int
-member_name(void *arg, raft_id id, const char *host, char *out, size_t size)
+member_name(void *arg, raft_id id, char *out, size_t size)
 {
 	struct repl_raft *r = arg;
 
-	return MEMBER_NUMBER(id) > 0 ? r->member_name(r->arg, MEMBER_NUMBER(id), host, out, size) : SP_ENOTFOUND;
+	return MEMBER_NUMBER(id) > 0 ? r->member_name(r->arg, MEMBER_NUMBER(id), out, size) : SP_ENOTFOUND;
 }
 
 /* libraft on the loop, not yet started. */

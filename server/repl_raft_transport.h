@@ -5,8 +5,8 @@
  * Names are looked up each time anew, because a pod that comes back has another address. A peer that is silent is given
  * up after a few seconds. The greeting says of which cluster the member is, and members of another are refused: an
  * address may have been a member's of ours, and be theirs by now. Where there is a certificate, all of it is within
- *TLS: each shows the other its own, and who greets as a member must bear that member's name. Who has left for good is
- *not connected to, and libraft is made to forget what it keeps for them.
+ * TLS: each shows the other its own, and who greets as a member must bear that member's name. Who has left for good is
+ * not connected to, and libraft is made to forget what it keeps for them.
  *
  *	raft_transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
  *	raft_transport_turn(&t);	// a few times a second
@@ -46,8 +46,8 @@ struct raft_transport_peers {
 	/* Whether this id is in the configuration; true where there is none yet. */
 	bool (*is_member)(void *arg, raft_id id);
 
-	/* The name that this member's certificate bears, its address being host:port. 0, or an error. */
-	int (*name)(void *arg, raft_id id, const char *host, char *out, size_t size);
+	/* The name that this member's certificate bears. 0, or an error. */
+	int (*name)(void *arg, raft_id id, char *out, size_t size);
 
 	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
 	struct tls *tls;

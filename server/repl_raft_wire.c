@@ -194,7 +194,7 @@ begin_talk(struct raft_wire *w)
 		raft_wire_write_greeting(w);
 	if (t->peers.tls == NULL)
 		return 0;
-	if (w->asks && raft_wire_name(t, w->id, w->to.host, name, sizeof(name)) < 0)
+	if (w->asks && t->peers.name(t->peers.arg, w->id, name, sizeof(name)) < 0)
 		return SP_EINTERNAL;
 	return tls_stream_new(
 	    t->peers.tls, w->fd, w->asks ? TLS_ASKS : TLS_ANSWERS, w->asks ? name : NULL, &w->tls, &err);

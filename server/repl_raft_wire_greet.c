@@ -40,25 +40,17 @@ is_one_of_us(struct raft_transport *t, const struct raft_greeting *g)
 				     : t->peers.is_member(t->peers.arg, g->id);
 }
 
-/* The name that the certificate of this member must bear. */
-int
-raft_wire_name(struct raft_transport *t, raft_id id, const char *host, char *out, size_t size)
-{
-	return t->peers.name(t->peers.arg, id, host, out, size);
-}
-
 /* Within TLS, whoever says that they are a member must be that one. */
 static bool
 bears_name(struct raft_wire *w, const struct raft_greeting *g, char *why, size_t size)
 {
-	struct raft_address at;
+	const struct raft_transport_peers *peers = &w->transport->peers;
 	char name[RAFT_ADDRESS_MAX];
 
 	if (w->tls == NULL)
 		return true;
-	if (!raft_address_parse(g->address, &at) ||
-	    raft_wire_name(w->transport, g->id, at.host, name, sizeof(name)) < 0) {
-		snprintf(why, size, "no member has this number or address");
+	if (peers->name(peers->arg, g->id, name, sizeof(name)) < 0) {
+		snprintf(why, size, "no member has this number");
 		return false;
 	}
 	snprintf(why, size, "its certificate does not bear the name %s", name);

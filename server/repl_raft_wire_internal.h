@@ -52,9 +52,6 @@ uv_stream_t *raft_wire_give_away(struct raft_wire *w);
 
 /* --- Greetings (repl_raft_wire_greet.c) --- */
 
-/* The name that the certificate of this member must bear. 0, or an error. */
-int raft_wire_name(struct raft_transport *t, raft_id id, const char *host, char *out, size_t size);
-
 /* Have what this member says ready. */
 void raft_wire_write_greeting(struct raft_wire *w);
 

@@ -202,7 +202,7 @@ removed(void *arg)
 
 /* Whatever a member says of itself: in a pod, names and addresses are those of its number. */
 static int
-member_name(void *arg, unsigned number, const char *host, char *out, size_t size)
+member_name(void *arg, unsigned number, char *out, size_t size)
 {
 	const struct server *s = arg;
 	const struct conf *c = &s->conf;
@@ -211,13 +211,9 @@ member_name(void *arg, unsigned number, const char *host, char *out, size_t size
 
 	if (c->tls_peer_name[0] != '\0')
 		return pod_expand(c->tls_peer_name, &c->pod, number - 1, out, size, NULL);
-	if (s->cluster == NULL) {
-		if (conf_raft_peer(c, number - 1, address, sizeof(address), NULL) < 0 ||
-		    !raft_address_parse(address, &at))
-			return SP_ECONF;
-		host = at.host;
-	}
-	return (size_t)snprintf(out, size, "%s", host) < size ? 0 : SP_ETOOBIG;
+	if (conf_raft_peer(c, number - 1, address, sizeof(address), NULL) < 0 || !raft_address_parse(address, &at))
+		return SP_ECONF;
+	return (size_t)snprintf(out, size, "%s", at.host) < size ? 0 : SP_ETOOBIG;
 }
 
 static int

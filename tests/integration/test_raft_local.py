@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 
+import authority
 import support
 from support import need, wait_until
 
@@ -190,6 +191,19 @@ class Session(support.PodTest):
                                   cwd=self.folder.name, timeout=20 * support.SLOW)
             self.assertEqual(done.returncode, 64, done.stderr)
             self.assertIn(said, done.stderr)
+
+    def test_a_member_with_a_certificate_does_not_start(self):
+        support.need("openssl")
+        files = authority.Volume(pathlib.Path(self.folder.name) / "tls")
+        files.write(authority.Authority(pathlib.Path(self.folder.name) / "authority").issue("node-1.local"))
+        environment = os.environ | {"SEEDPOD_TLS_CERT": f"{files.path}/tls.crt", "SEEDPOD_TLS_KEY": f"{files.path}/tls.key",
+                                    "SEEDPOD_TLS_CA": f"{files.path}/ca.crt"}
+        for more in ({}, {"SEEDPOD_POD_PEER_URL": "https://{name}.local:1"}):
+            done = subprocess.run([str(support.BUILD / "seedpod-server"), "--id", "1", "--cluster", self.urls(1),
+                                   "--port", "21380"], capture_output=True, text=True, cwd=self.folder.name,
+                                  env=environment | more, timeout=20 * support.SLOW)
+            self.assertEqual(done.returncode, 78, done.stderr)
+            self.assertIn("no TLS", done.stderr)
 
 
 if __name__ == "__main__":
