@@ -17,6 +17,7 @@
 
 #define SAY_EVERY_MS 60000 /* that strangers are refused, or a member refuses us */
 #define ACCEPT_MAX   16    /* in one turn of the loop */
+#define SHUT_MS      100   /* for want of descriptors, before who waits is looked at again */
 
 static struct raft_transport *
 transport_of(struct raft_uv_transport *base)
@@ -134,7 +135,7 @@ knocked(uv_poll_t *handle, int status, int events)
 		/* Who waits there would wake us again at once, as long as there is no descriptor for them. */
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			uv_poll_stop(&t->door->handle);
-			t->door_shut = true;
+			t->door_shut_ms = clock_mono_ms();
 		}
 		if (errno != EINTR && errno != ECONNABORTED)
 			return;
@@ -254,9 +255,9 @@ void
 raft_transport_turn(struct raft_transport *t)
 {
 	raft_wires_turn(t);
-	if (!t->door_shut)
+	if (t->door_shut_ms == 0 || clock_mono_ms() < t->door_shut_ms + SHUT_MS)
 		return;
-	t->door_shut = false;
+	t->door_shut_ms = 0;
 	uv_poll_start(&t->door->handle, UV_READABLE, knocked);
 }
 
@@ -273,7 +274,7 @@ start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 	if (t->door_fd >= 0)
 		close(t->door_fd);
 	t->door_fd = -1;
-	t->door_shut = false;
+	t->door_shut_ms = 0;
 	raft_wires_cancel(t);
 	raft_tunnels_end(t);
 	raft_transport_let_go(t);

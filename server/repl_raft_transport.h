@@ -9,7 +9,7 @@
  * not connected to, and libraft is made to forget what it keeps for them.
  *
  *	raft_transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
- *	raft_transport_turn(&t);	// a few times a second
+ *	raft_transport_turn(&t);	// a few times a second, or more often
  *	raft_transport_release(&t);	// after libraft has closed it
  *
  * On the loop's thread. The parts: a connection until it has greeted is a wire (repl_raft_wire.h); one that speaks TLS
@@ -60,7 +60,7 @@ struct raft_transport {
 	const char *listen;
 	raft_uv_accept_cb accepted;
 	struct raft_poll *door; /* of the listening socket; NULL: none */
-	bool door_shut;         /* for want of descriptors, until the next turn */
+	int64_t door_shut_ms;   /* for want of descriptors; monotonic; 0: it is open */
 	int door_fd;
 	struct raft_wire *wires;
 	struct raft_tunnel *tunnels;

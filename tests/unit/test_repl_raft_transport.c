@@ -3,13 +3,18 @@
 
 #include <arpa/inet.h>
 #include <check.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -344,6 +349,58 @@ START_TEST(raft_transport__what_is_kept_for_who_has_left_is_let_go)
 }
 END_TEST
 
+static void
+tick(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+/* Somebody who has connected to us and says nothing. */
+static int
+knock(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_port = htons((uint16_t)strtoul(strrchr(listen_at, ':') + 1, NULL, 10));
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+START_TEST(raft_transport__door_without_descriptors_is_looked_at_now_and_then)
+{
+	struct rlimit few, before;
+	uv_timer_t clock;
+	unsigned turns = 0;
+	int comes, none;
+	int64_t until_ms;
+
+	ck_assert_int_eq(uv_timer_init(&loop, &clock), 0);
+	ck_assert_int_eq(uv_timer_start(&clock, tick, 50, 50), 0);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	comes = knock();
+	none = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ .rlim_cur = (rlim_t)none, .rlim_max = before.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (until_ms = clock_mono_ms() + 500; clock_mono_ms() < until_ms; turns++) {
+		uv_run(&loop, UV_RUN_ONCE);
+		raft_transport_turn(&here);
+	}
+	/* The clock's ten, and the door's five. */
+	ck_assert_uint_lt(turns, 100);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (here.wires == NULL) {
+		uv_run(&loop, UV_RUN_ONCE);
+		raft_transport_turn(&here);
+	}
+	close(comes);
+	close(none);
+	uv_close((uv_handle_t *)&clock, NULL);
+	close_both();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -357,6 +414,7 @@ main(void)
 		raft_transport__what_is_no_address_is_refused,
 		raft_transport__close_tells_whoever_waits_for_a_name,
 		raft_transport__what_is_kept_for_who_has_left_is_let_go,
+		raft_transport__door_without_descriptors_is_looked_at_now_and_then,
 	};
 
 	return suite_run_fixture("raft transport", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
