@@ -21,11 +21,12 @@ raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETI
 {
 	char *text = (char *)out + RAFT_GREETING_HEAD;
 	size_t len;
+	int n;
 
 	memset(out, 0, RAFT_GREETING_MAX);
-	snprintf(text, RAFT_GREETING_MAX - RAFT_GREETING_HEAD, "%s%s%s", g->address, g->cluster[0] != '\0' ? " " : "",
-	    g->cluster);
-	len = (strlen(text) + 1 + 7) / 8 * 8;
+	n = snprintf(text, RAFT_GREETING_MAX - RAFT_GREETING_HEAD, "%s%s%s", g->address,
+	    g->cluster[0] != '\0' ? " " : "", g->cluster);
+	len = ((size_t)n + 1 + 7) / 8 * 8;
 	le_put(out, VERSION, 8);
 	le_put(out + 8, g->id, 8);
 	le_put(out + 16, len, 8);
