@@ -36,7 +36,7 @@ def catch_up(bench, pods, keys):
     return behind / took
 
 
-def idle_cost(bench, pods):
+def idle_cost(pods):
     """What the followers read and burn at the leader while nothing happens: (records, percent of a core)."""
     leader = pods[0]
 
@@ -65,7 +65,7 @@ def run(bench):
         for name, what in (("new keys", "new keys in order"), ("overwrites", "random overwrites")):
             bench.row(f"catch-up, {what} of {SIZE} bytes", median(got[name]), ">= 150000", "changes/s", median(got[name]),
                       spread={"ours": got[name]})
-        records, cpu = idle_cost(bench, pods)
+        records, cpu = idle_cost(pods)
         bench.row("records that idle followers have the leader read", records, "<= 0", "records",
                   note=f"over {IDLE_SECONDS} s with {pods[0].position()['keys']:,} keys; {cpu:.2f} % of a core")
     finally:

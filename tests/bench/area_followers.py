@@ -4,14 +4,12 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
 
 import requests
 from area_seeding import empty, run_init, seed
-from harness import median
 
 COUNT = 500000
 SIZE = 1000

@@ -42,7 +42,7 @@ def idle(bench, pods):
     pods.wait_ready(pods=[follower], timeout=120)
     time.sleep(1)
     before, began = process_cpu_seconds(follower.sidecar.pid), time.monotonic()
-    records, leader = idle_cost(bench, pods)
+    records, leader = idle_cost(pods)
     sidecar = 100 * (process_cpu_seconds(follower.sidecar.pid) - before) / (time.monotonic() - began)
     follower.stop()
     return {"idle_leader": leader, "idle_sidecar": sidecar, "idle_records": records}

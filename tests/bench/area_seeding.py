@@ -1,11 +1,10 @@
 """Target 1: seeding 1,000,000 keys of 1,000 random bytes, beside everything that copies such a file over a network."""
 
-import json
 import os
 import shutil
 
 import peers
-from harness import NET, PeakMemory, median
+from harness import NET, PeakMemory
 
 COUNT = 1000000
 SIZE = 1000

@@ -1,14 +1,11 @@
 """Target 8: how little there is of it when it has nothing to do."""
 
-import os
 import shutil
-import statistics
 import subprocess
 import time
 
-import podset
 import requests
-from harness import free_port_wait, median, process_cpu_seconds, status_kib
+from harness import median, process_cpu_seconds, status_kib
 
 IDLE_SECONDS = 20
 
@@ -22,7 +19,7 @@ def stripped_size(bench, program):
     return size
 
 
-def first_answer_ms(bench, container, address, port, path):
+def first_answer_ms(container, address, port, path):
     """From the process's start to the first answer, whatever it says."""
     import socket
     container.start()
@@ -82,12 +79,12 @@ def starts(bench, pods):
     def server():
         follower.server.stop()
         bench.wait_quiet(5)
-        return first_answer_ms(bench, follower.server, follower.ip, 9876, "/v1/position")
+        return first_answer_ms(follower.server, follower.ip, 9876, "/v1/position")
 
     def sidecar():
         follower.sidecar.stop()
         bench.wait_quiet(5)
-        return first_answer_ms(bench, follower.sidecar, follower.ip, 9877, "/livez")
+        return first_answer_ms(follower.sidecar, follower.ip, 9877, "/livez")
     got = bench.interleave({"server": server, "sidecar": sidecar})
     bench.row("server, start to first answer", median(got["server"]), "<= 30", "ms", spread={"ours": got["server"]})
     bench.row("sidecar, start to first answer", median(got["sidecar"]), "<= 30", "ms", spread={"ours": got["sidecar"]})

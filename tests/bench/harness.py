@@ -2,8 +2,7 @@
 
 An area is a module area_<name>.py with a function run(bench) that adds rows:
 
-    bench.compare("GET, 64 connections", target=">= 1.0", unit="/s", better="more",
-                  ours=[...], peers={"redis": [...], "nginx": [...]}, against="redis")
+    bench.compare("GET, 64 connections", [...], [...], ">= 1.0", "/s", "Redis")    # ours, theirs
 
 Every list holds one figure a round; rounds are interleaved, so that what else happens on the machine meets all alike.
 A ratio is the median of the rounds' ratios, always ours to theirs such that «2.0» means what the target's words say.
@@ -164,7 +163,7 @@ class Bench:
                           "rounds": spread})
         self.say(f"{name}: {show(figure)}" + (f" (target {target}, {'met' if met else 'MISSED'})" if target else ""))
 
-    def compare(self, name, ours, theirs, target, unit, peer, less_is_better=False, faster=False, note=""):
+    def compare(self, name, ours, theirs, target, unit, peer, faster=False, note=""):
         """A row of a ratio. Rates: ours / theirs. Times: ours / theirs, or theirs / ours with `faster`."""
         ratios = [(b / a if faster else a / b) for a, b in zip(ours, theirs)]
         self.row(name, median(ratios), target, unit, median(ours), median(theirs), peer, note,

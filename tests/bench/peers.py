@@ -14,7 +14,7 @@ from harness import NET, BenchError, free_port_wait, xrandom, KEY
 
 
 @contextlib.contextmanager
-def process(argv, log, env=None, user=None):
+def process(argv, log, env=None):
     """A peer's process, ended with the block."""
     with open(log, "ab") as out:
         child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *map(str, argv)], stdin=subprocess.DEVNULL,

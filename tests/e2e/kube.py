@@ -169,7 +169,7 @@ class Overlays:
         shutil.copytree(MANIFESTS, self.root)
         self.count = 0
 
-    def make(self, bases, patches=(), ini=None, namespace=None, resources=(), settle=True):
+    def make(self, bases, patches=(), ini=None, settle=True):
         """A directory to apply: bases (relative to manifests/ or made before), patches (texts), seedpod.ini."""
         self.count += 1
         directory = self.root / f"made-{self.count}"

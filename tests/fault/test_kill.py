@@ -14,7 +14,6 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
 import support  # noqa: E402
-from support import wait_until  # noqa: E402
 
 KILLS = int(os.environ.get("SEEDPOD_TEST_KILLS", "100" if not support.SANITIZE else "30"))
 

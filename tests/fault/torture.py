@@ -24,7 +24,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
 import support  # noqa: E402
-from podset import PodSet, wait_until  # noqa: E402
+from podset import PodSet  # noqa: E402
 
 MINUTES = float(os.environ.get("MINUTES") or 30)
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))

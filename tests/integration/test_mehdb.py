@@ -6,7 +6,6 @@ import json
 import random
 import string
 import subprocess
-import unittest
 
 import support
 
