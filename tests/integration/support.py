@@ -28,6 +28,9 @@ from podset import PodError, PodSet, SLOW, quote_key, wait_until, xxh128  # noqa
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 SANITIZE = os.environ.get("SANITIZE", "")
 
+# Members that stay with their leader also where the machine stands still for two seconds: a test that loses a leader says so.
+PATIENT = {"raft.election_timeout": "3s"}
+
 _claim = None
 
 
@@ -77,6 +80,9 @@ class PodTest(unittest.TestCase):
 
     def pod_set(self, replicas=0, config=None, name="store", build=BUILD):
         """A set with `replicas` pods running; it ends with the test, and must not have crashed by then."""
+        config = dict(config or {})
+        if config.get("replication.mode") == "raft":
+            config = PATIENT | config
         pods = PodSet(self.dir, build, octet(), name, config)
         self.addCleanup(_close, pods)
         pods.scale(replicas)
