@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import time
 
 import support
 from support import wait_until
@@ -282,12 +283,13 @@ class Follower(support.PodTest):
         pods = self.diverge()
         before = pods[1].position()
         self.put_back(pods, writes)
-        wait_until(lambda: pods[1].readyz() == 503, 30, "the follower is unready", pods)
-
-        def reported():
-            status = json.dumps(pods[1].status()).lower()
-            return "diverge" in status or "digest" in status
-        wait_until(reported, 20, "the status says why", pods)
+        wait_until(lambda: pods[1].status()["state"] == "diverged", 30, "the status says so", pods)
+        self.assertEqual(pods[1].readyz(), 503)
+        self.assertIn("[-]history diverged", pods[1].ask_sidecar("/readyz?verbose").text())
+        self.assertIn(pods[1].status()["last_error"]["reason"], ("diverged", "digest"))
+        self.assertIn("diverged: sync halts", pods[1].sidecar.log)
+        pods.leader.load((f"further-{n}", "x") for n in range(20))
+        time.sleep(1)  # in which nothing is to happen
         after = pods[1].position()
         self.assertEqual((after["seq"], after["digest"]), (before["seq"], before["digest"]))
         self.assertEqual(pods[1].get("/v1/kv/lost-1").body, b"x")

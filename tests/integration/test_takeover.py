@@ -60,8 +60,11 @@ class Restore(support.PodTest):
         self.assertEqual(pods[1].put("key", b"of the promoted").status, 204)
         pods[0].begin()
         wait_until(lambda: "store-1 was promoted" in pods[0].init.log, 20, "the old leader says what it waits for", pods)
-        self.assertFalse(pods[0].server.running)
         self.assertEqual(pods[1].put("again", b"of the promoted").status, 204)
+        before = pods[0].init.log.count("waiting for the next attempt")
+        wait_until(lambda: pods[0].init.log.count("waiting for the next attempt") > before, 20, "it asks again", pods)
+        pods[0].tick()
+        self.assertEqual(pods[0].phase, "init", "its server was started")
         # Told by the configuration who leads, it is a follower, and what it has is part of that one's history.
         pods[0].kill()
         pods.edit_config({"replication.leader_ordinal": "1"})
