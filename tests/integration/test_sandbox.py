@@ -45,6 +45,16 @@ class Sandbox(PodTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(": ok: 1 keys", done.stdout)
 
+    def test_a_limit_of_the_size_of_files_fails_the_write_and_kills_nobody(self):
+        pods = self.pod_set(1, {"bootstrap.attempts": "1"})
+        pods.leader.load((f"key-{n}", "x" * 5000) for n in range(1000))
+        follower = pods.add()
+        follower.init.wrap = ["prlimit", "--fsize=2000000"]
+        code, log = follower.run_init()
+        self.assertEqual(code, 74, log)
+        self.assertIn("File too large", follower.init.termination_log.read_text())
+        self.assertEqual([path.name for path in follower.data_dir.glob("store*")], [])
+
     def test_files_are_for_their_user_alone(self):
         """A leader's volume, and one that init has seeded; whatever the umask was that the programs were started with."""
         pods = self.pod_set(1, {"server.durability": "async"})
