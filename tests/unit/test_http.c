@@ -321,7 +321,7 @@ START_TEST(http_call__slow_is_not_a_stall)
 	struct script s = { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
 		.drip = "0123456789ab",
 		.drip_ms = 50,
-		.stall_ms = 2000 };
+		.stall_ms = 6000 }; /* a machine may stand still meanwhile */
 	struct http_reply reply;
 	struct sp_error err = { 0 };
 
@@ -340,7 +340,7 @@ START_TEST(http_call__patience_lets_a_long_poll_be_silent)
 	struct sp_error err = { 0 };
 
 	http_reply_init(&reply, 1000);
-	ck_assert_int_eq(call(&s, &(struct http_request_out){ .patience_ms = 2000 }, &reply, &err), 0);
+	ck_assert_int_eq(call(&s, &(struct http_request_out){ .patience_ms = 6000 }, &reply, &err), 0);
 	free(s.request);
 	s.request = NULL;
 	ck_assert_int_eq(call(&s, &(struct http_request_out){ 0 }, &reply, &err), SP_ESTALLED);
@@ -577,12 +577,18 @@ START_TEST(http_stream__rate_limit_slows_it_down_and_is_no_stall)
 	struct http_reply reply;
 	char url[URL_MAX];
 	size_t total, largest;
-	int64_t begin = clock_mono_ms();
+	int64_t begin;
+	int rc = SP_ESTALLED;
 
 	http_reply_init(&reply, 64);
 	peer_server_url(server, "/big", url, sizeof(url));
-	ck_assert_int_eq(http_stream_open(c, &(struct http_request_out){ .url = url }, &reply, &err), 0);
-	ck_assert_int_eq(pull(c, &total, &largest, &err), 0);
+	/* Again, where it was the machine that stood still. */
+	for (int tries = 0; tries < 3 && rc == SP_ESTALLED; tries++) {
+		begin = clock_mono_ms();
+		ck_assert_int_eq(http_stream_open(c, &(struct http_request_out){ .url = url }, &reply, &err), 0);
+		rc = pull(c, &total, &largest, &err);
+	}
+	ck_assert_int_eq(rc, 0);
 	ck_assert_uint_eq(total, BIG);
 	ck_assert_int_ge(clock_mono_ms() - begin, 500);
 	http_client_free(c);
