@@ -95,6 +95,8 @@ failed(struct tls_stream *s, int rc, const char *what, struct sp_error *err)
 	if (rc == GNUTLS_E_FATAL_ALERT_RECEIVED)
 		return sp_error_set(err, SP_EPERM, "%s: the other side refuses us: %s", what,
 		    gnutls_alert_get_name(gnutls_alert_get(s->session)));
+	if (rc == GNUTLS_E_PULL_ERROR || rc == GNUTLS_E_PUSH_ERROR || rc == GNUTLS_E_PREMATURE_TERMINATION)
+		return sp_error_set(err, SP_EIO, "%s: the other side has closed the connection", what);
 	return sp_error_set(err, SP_EIO, "%s: %s", what, gnutls_strerror(rc));
 }
 

@@ -178,6 +178,22 @@ class Doors(PodTest):
         pods.wait_equal()
         pods.wait_ready()
 
+    def test_a_minority_that_speaks_no_tls_takes_no_part_and_stops_nobody(self):
+        pods = self.cluster(3)
+        plain = next(pod for pod in pods if pod is not pods.leader)
+        plain.environment |= {"SEEDPOD_TLS_CERT": "", "SEEDPOD_TLS_KEY": "", "SEEDPOD_TLS_CLIENT_AUTH": "none"}
+        plain.restart("server")
+        wait_until(lambda: "TLS handshake: the other side has closed the connection" in pods.leader.server.log, 20,
+                   "the leader says why", pods)
+        wait_until(lambda: any("An unexpected TLS packet was received" in pod.server.log for pod in pods), 20,
+                   "who speaks no TLS is refused", pods)
+        self.assertIn("what it says is no greeting of a member", plain.server.log)
+        self.assertEqual(pods.leader.put("key", b"v").status, 204)
+        plain.environment.clear()
+        plain.restart("server")
+        pods.wait_equal()
+        pods.wait_ready()
+
     def test_members_that_have_nothing_to_say_sleep(self):
         def seconds(pod):
             fields = pathlib.Path(f"/proc/{pod.server.pid}/stat").read_text().rpartition(")")[2].split()
