@@ -198,6 +198,13 @@ def production_example(suite):
     check(set(untouched.before.items()) <= set(untouched.look(suite).items()), "a pod was restarted")
 
 
+def check_raft_port(doors, pod):
+    """It speaks TLS under the pod's own name, and ends it with whoever is no member."""
+    code, took = doors.client.try_curl("-m", "10", "-o", "/dev/null", "-w", "%{time_appconnect}", "--cacert",
+                                       "/tmp/door/ca.crt", doors.client.url(pod, "/", 9875).replace("http:", "https:"))
+    check(code == 56 and float(took) > 0, f"the raft port of {pod}: curl exited {code}, TLS after {took} s")
+
+
 @case(FULL)
 def raft_doors(suite):
     """Mode raft behind TLS and tokens: founds, joins, elects, renews, scales 3 -> 4 -> 3; nothing acknowledged is lost."""
@@ -208,6 +215,8 @@ def raft_doors(suite):
     raft = Raft(suite, ["raft", "raft-leave", "tls", "auth"], sections("raft") + lines_for("tls") + lines_for("auth"))
     closed(doors, [f"http://{suite.client.host('seedpod')}:9876/status"], "plain HTTP")
     check_roles(doors, raft.leader())
+    for name in raft.names():
+        check_raft_port(doors, f"{name}.seedpod-headless")
     lost = raft.leader()
     raft.during(f"kubectl delete pod {lost} --grace-period=0 --force (the leader)",
                 lambda: raft.delete(lost, "--grace-period=0", "--force"))
