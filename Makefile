@@ -45,7 +45,7 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFL
 LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS)) -lm)$(LIBS)
 CHECK_LIBS = $(eval CHECK_LIBS := $(shell pkg-config --libs check))$(CHECK_LIBS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(SMALL) $(if $(DEV),-Werror) \
-	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(PKG_CFLAGS) -pthread $(CFLAGS)
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(PKG_CFLAGS) -pthread $(CFLAGS) $(UNHURRIED)
 # The relocations of tables of pointers take 12 KiB less where they are packed (glibc from 2.36 on, which Debian 12 has).
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs -Wl,--as-needed -Wl,--gc-sections -pthread \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
@@ -77,6 +77,10 @@ $(BUILD)/lib$(1).a: $(call parts,$(1))
 endef
 $(foreach a,server init sidecar conf lib,$(eval $(call archive,$(a))))
 
+# What runs at a start, a change of members or of the configuration is small rather than fast.
+$(foreach f,conf/% $(addprefix server/,main server local custody offline repl_raft_join repl_raft_members \
+	repl_raft_start repl_raft_wire repl_raft_wire_greet repl_raft_transport),$(BUILD)/obj/$(f).o): \
+	UNHURRIED = $(patsubst -O2,-Os,$(filter -O2,$(CFLAGS)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
