@@ -16,8 +16,8 @@
 #include "server/repl_raft_wire.h"
 
 #define SAY_EVERY_MS 60000 /* that strangers are refused, or a member refuses us */
-#define ACCEPT_MAX   16    /* in one turn of the loop */
-#define SHUT_MS      100   /* for want of descriptors, before who waits is looked at again */
+#define COME_MAX     16    /* that may come in SHUT_MS */
+#define SHUT_MS      100   /* before who waits is looked at again, where too many have come or no descriptor is left */
 
 static struct raft_transport *
 transport_of(struct raft_uv_transport *base)
@@ -117,6 +117,19 @@ raft_transport_refuse(struct raft_transport *t, const char *address, const char 
 	t->refused_said_ms = now_ms;
 }
 
+/* Whoever comes may cost a signature, on the thread that keeps the cluster together: a flood of them waits outside. */
+static bool
+may_come(struct raft_transport *t)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms - t->came_since_ms >= SHUT_MS) {
+		t->came_since_ms = now_ms;
+		t->came = 0;
+	}
+	return t->came < COME_MAX;
+}
+
 static void
 knocked(uv_poll_t *handle, int status, int events)
 {
@@ -126,20 +139,19 @@ knocked(uv_poll_t *handle, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < ACCEPT_MAX; i++) {
+	while (may_come(t)) {
 		fd = accept4(t->door_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0) {
+		t->came += fd >= 0;
+		if (fd >= 0)
 			raft_wire_answer(t, fd);
-			continue;
-		}
-		/* Who waits there would wake us again at once, as long as there is no descriptor for them. */
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			uv_poll_stop(&t->door->handle);
-			t->door_shut_ms = clock_mono_ms();
-		}
-		if (errno != EINTR && errno != ECONNABORTED)
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			break;
+		else if (errno != EINTR && errno != ECONNABORTED)
 			return;
 	}
+	/* Who waits there would wake us again at once. */
+	uv_poll_stop(&t->door->handle);
+	t->door_shut_ms = clock_mono_ms();
 }
 
 static int

@@ -60,7 +60,9 @@ struct raft_transport {
 	const char *listen;
 	raft_uv_accept_cb accepted;
 	struct raft_poll *door; /* of the listening socket; NULL: none */
-	int64_t door_shut_ms;   /* for want of descriptors; monotonic; 0: it is open */
+	int64_t door_shut_ms;   /* for want of descriptors, or too many have come; monotonic; 0: it is open */
+	int64_t came_since_ms;  /* monotonic: from here on */
+	unsigned came;          /* so many have come */
 	int door_fd;
 	struct raft_wire *wires;
 	struct raft_tunnel *tunnels;

@@ -367,6 +367,28 @@ knock(void)
 	return fd;
 }
 
+START_TEST(raft_transport__a_flood_waits_outside)
+{
+	enum { FLOOD = 48 };
+	int64_t began_ms = clock_mono_ms();
+	int comes[FLOOD];
+
+	for (int i = 0; i < FLOOD; i++)
+		comes[i] = knock();
+	/* Who is let in holds a poll, as the door does. */
+	while (here.open < FLOOD + 1) {
+		uv_run(&loop, UV_RUN_NOWAIT);
+		raft_transport_turn(&here);
+		clock_sleep_ms(1);
+	}
+	/* Sixteen at once, and as many after each tenth of a second. */
+	ck_assert_int_ge(clock_mono_ms() - began_ms, 200);
+	for (int i = 0; i < FLOOD; i++)
+		close(comes[i]);
+	close_both();
+}
+END_TEST
+
 START_TEST(raft_transport__door_without_descriptors_is_looked_at_now_and_then)
 {
 	struct rlimit few, before;
@@ -414,6 +436,7 @@ main(void)
 		raft_transport__what_is_no_address_is_refused,
 		raft_transport__close_tells_whoever_waits_for_a_name,
 		raft_transport__what_is_kept_for_who_has_left_is_let_go,
+		raft_transport__a_flood_waits_outside,
 		raft_transport__door_without_descriptors_is_looked_at_now_and_then,
 	};
 
