@@ -14,8 +14,12 @@
 #include "lib/tls_stream.h"
 #include "server/repl_raft_tunnel.h"
 
-#define STEP_MS    5000 /* for each step: connecting to one address; TLS and the greeting */
-#define COMING_MAX 64   /* who have connected and not greeted */
+/* For each step. An address that nobody has may be a former one of a pod that came back: the name is soon asked again.
+ * Two seconds are enough for one packet to be lost. */
+#define CONNECT_MS 2000
+#define TALK_MS    5000 /* TLS and the greeting */
+
+#define COMING_MAX 64 /* who have connected and not greeted */
 
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
 #define SILENCE_MS  5000
@@ -164,7 +168,7 @@ connect_next(struct raft_wire *w)
 
 	hang_up(w);
 	w->step = CONNECTING;
-	w->until_ms = clock_mono_ms() + STEP_MS;
+	w->until_ms = clock_mono_ms() + CONNECT_MS;
 	while ((a = w->at) != NULL) {
 		w->at = a->ai_next;
 		w->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -187,7 +191,7 @@ begin_talk(struct raft_wire *w)
 	char name[RAFT_ADDRESS_MAX];
 	struct sp_error err;
 
-	w->until_ms = clock_mono_ms() + STEP_MS;
+	w->until_ms = clock_mono_ms() + TALK_MS;
 	w->step = t->peers.tls != NULL ? SHAKING : GREETING;
 	w->len = RAFT_GREETING_HEAD;
 	if (w->asks)
