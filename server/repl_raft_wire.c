@@ -22,7 +22,7 @@
 #define COMING_MAX 64 /* who have connected and not greeted */
 
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
-#define SILENCE_MS  5000
+#define SILENCE_MS  2000
 #define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
 
 static void advance(struct raft_wire *w);
@@ -250,6 +250,33 @@ advance(struct raft_wire *w)
 
 /* --- Who asks --- */
 
+static void looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found);
+
+/*
+ * One question at a time, IPv4 first: the two that are sent together where any address will do lose one another now and
+ * then on their way to a cluster's name server, and who waits for the answer waits for five seconds. libuv has half of
+ * its threads at most look names up, so that a name server that is silent leaves libraft's disk the other half.
+ */
+static int
+ask_name(struct raft_wire *w, int family)
+{
+	const struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+
+	w->step = LOOKING_UP;
+	w->family = family;
+	w->lookup.data = w;
+	if (uv_getaddrinfo(w->transport->loop, &w->lookup, looked_up, w->to.host, w->to.port, &hints) != 0)
+		return RAFT_NOCONNECTION;
+	w->transport->open++;
+	return 0;
+}
+
+static bool
+has_no_such_address(int status)
+{
+	return status == UV_EAI_NONAME || status == UV_EAI_NODATA || status == UV_EAI_ADDRFAMILY;
+}
+
 static void
 looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
@@ -259,30 +286,25 @@ looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 	w->found = w->at = found;
 	if (t->closing)
 		raft_wire_fail(w, RAFT_CANCELED);
+	else if (has_no_such_address(status) && w->family == AF_INET && ask_name(w, AF_INET6) == 0)
+		; /* this comes again */
 	else if (status != 0 || !connect_next(w))
 		raft_wire_fail(w, RAFT_NOCONNECTION);
 	raft_transport_let_go(t);
 }
 
-/* A number needs nobody to be asked. Of names, libuv has half of its threads at most look them up, so that a name
- * server that is silent leaves libraft's disk the other half. */
+/* A number needs nobody to be asked. */
 static int
 look_up(struct raft_wire *w)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
 
 	if (getaddrinfo(w->to.host, w->to.port, &hints, &w->found) == 0) {
 		w->at = w->found;
 		return connect_next(w) ? 0 : RAFT_NOCONNECTION;
 	}
 	w->found = NULL;
-	hints.ai_flags = AI_NUMERICSERV;
-	w->step = LOOKING_UP;
-	w->lookup.data = w;
-	if (uv_getaddrinfo(w->transport->loop, &w->lookup, looked_up, w->to.host, w->to.port, &hints) != 0)
-		return RAFT_NOCONNECTION;
-	w->transport->open++;
-	return 0;
+	return ask_name(w, AF_INET);
 }
 
 static struct raft_wire *

@@ -25,6 +25,7 @@ struct raft_wire {
 	raft_id id;
 	struct raft_address to;
 	uv_getaddrinfo_t lookup;
+	int family;                  /* that is looked up */
 	struct addrinfo *found, *at; /* all addresses, and the one after this */
 	struct raft_uv_connect *request;
 	raft_uv_connect_cb cb;
