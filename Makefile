@@ -31,7 +31,7 @@ BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 PREFIX ?= /usr/local
 PODS ?= 3
 MODE ?= static
-VERSION := $(shell sed -n 's/^.define SEEDPOD_VERSION "\(.*\)"/\1/p' lib/version.h)
+VERSION := $(shell sed -n 's/^.define SEEDPOD_VERSION "\(.*\)"/\1/p' lib/base/version.h)
 
 CC ?= gcc
 CFLAGS ?= -O2 -g
@@ -45,7 +45,7 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFL
 LIBS = $(eval LIBS := $(shell pkg-config --libs $(PKGS)) -lm)$(LIBS)
 CHECK_LIBS = $(eval CHECK_LIBS := $(shell pkg-config --libs check))$(CHECK_LIBS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDEN) $(SMALL) $(if $(DEV),-Werror) \
-	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(PKG_CFLAGS) -pthread $(CFLAGS) $(UNHURRIED)
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(PKG_CFLAGS) -pthread $(CFLAGS)
 # The relocations of tables of pointers take 12 KiB less where they are packed (glibc from 2.36 on, which Debian 12 has).
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs -Wl,--as-needed -Wl,--gc-sections -pthread \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
@@ -53,12 +53,13 @@ ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs -Wl,--as-nee
 PROGRAMS := seedpod-init seedpod-server seedpod-sidecar
 BINARIES := $(PROGRAMS:%=$(BUILD)/%)
 
-# Every .c of a folder belongs to it; main.c is kept out of the folder's archive, so that tests can link the rest.
-sources = $(sort $(wildcard $(1)/*.c))
+# Every .c below a folder belongs to it; main.c is kept out of the folder's archive, so that tests can link the rest.
+sources = $(sort $(shell find $(1) -name '*.c'))
 parts = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/main.c,$(call sources,$(1))))
 ARCHIVES := $(foreach a,server init sidecar conf lib,$(BUILD)/lib$(a).a)
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,tests/lib))
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(call sources,tests/unit))
+UNIT_SOURCES := $(call sources,tests/unit)
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/tests/%,$(notdir $(UNIT_SOURCES)))
 
 quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
@@ -73,14 +74,10 @@ $(BUILD)/seedpod-%: $(BUILD)/obj/%/main.o $(BUILD)/lib%.a $(BUILD)/libconf.a $(B
 
 define archive
 $(BUILD)/lib$(1).a: $(call parts,$(1))
-	$$(call quiet,AR)rm -f $$@ && ar rcs $$@ $$^
+	$$(call quiet,AR)rm -f $$@ && ar qcs $$@ $$^
 endef
 $(foreach a,server init sidecar conf lib,$(eval $(call archive,$(a))))
 
-# What runs at a start, a change of members or of the configuration is small rather than fast.
-$(foreach f,conf/% $(addprefix server/,main server local custody offline repl_raft_join repl_raft_members \
-	repl_raft_start repl_raft_wire repl_raft_wire_greet repl_raft_transport),$(BUILD)/obj/$(f).o): \
-	UNHURRIED = $(patsubst -O2,-Os,$(filter -O2,$(CFLAGS)))
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -96,15 +93,19 @@ $(BUILD)/libtests.a: $(TEST_HELPERS)
 	$(call quiet,AR)rm -f $@ && ar rcs $@ $^
 
 # A unit test is one Check program; of the archives it takes only the objects that it calls.
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtests.a $(ARCHIVES)
+define unit_test
+$(BUILD)/tests/$(notdir $(1:.c=)): $(BUILD)/obj/$(1:.c=.o)
+endef
+$(foreach t,$(UNIT_SOURCES),$(eval $(call unit_test,$(t))))
+$(UNIT_TESTS): $(BUILD)/libtests.a $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
+	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-# The programs with the points of lib/fault.h, at which the fault tests kill them: the files that have points are compiled
+# The programs with the points of lib/base/fault.h, at which the fault tests kill them: the files that have points are compiled
 # a second time and linked before the archives, which then supply the others.
-FAULT_SOURCES := $(sort $(shell grep -l FAULT_POINT $(foreach a,server init sidecar conf lib,$(a)/*.c))) \
+FAULT_SOURCES := $(sort $(shell grep -rl --include='*.c' FAULT_POINT server init sidecar conf lib)) \
 	tests/fault/fault_point.c
 fault_objects = $(patsubst %.c,$(BUILD)/obj/faults/%.o,$(filter $(1)/% conf/% lib/% tests/%,$(FAULT_SOURCES)))
 FAULT_BINARIES := $(PROGRAMS:%=$(BUILD)/faults/%)

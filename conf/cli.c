@@ -7,9 +7,9 @@
 
 #include "conf/doors.h"
 #include "conf/schema.h"
-#include "lib/clock.h"
-#include "lib/sandbox.h"
-#include "lib/version.h"
+#include "lib/base/clock.h"
+#include "lib/base/sandbox.h"
+#include "lib/base/version.h"
 
 /* Columns of --help. */
 #define HELP_WIDTH      80

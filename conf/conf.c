@@ -8,9 +8,9 @@
 
 #include "conf/raw.h"
 #include "conf/value.h"
-#include "lib/clock.h"
-#include "lib/file.h"
-#include "lib/file_stamp.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/base/file_stamp.h"
 
 /* Time stamps of files move in steps of up to 10 ms: a file that is younger may have been written again since, with the
  * same stamp. */

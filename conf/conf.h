@@ -15,12 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/buf.h"
-#include "lib/digest.h"
-#include "lib/error.h"
-#include "lib/log.h"
-#include "lib/pod.h"
-#include "lib/tls.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/net/tls.h"
+#include "lib/protocol/digest.h"
+#include "lib/protocol/pod.h"
 
 #define CONF_DEFAULT_PATH "/etc/seedpod/seedpod.ini"
 #define CONF_TEXT_MAX     512          /* bytes of a text value, with NUL */

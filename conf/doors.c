@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/log.h"
-#include "lib/metrics.h"
+#include "lib/base/log.h"
+#include "lib/protocol/metrics.h"
 
 /* --- Open and close --- */
 

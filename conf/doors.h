@@ -1,6 +1,6 @@
 /*
  * The doors that the configuration asks for: TLS ([tls]) and tokens ([auth]), made from files that a Secret brings,
- * and the way in which peers are asked through theirs (lib/http.h, struct http_door).
+ * and the way in which peers are asked through theirs (lib/net/http_client.h, struct http_door).
  *
  *	doors_open(&d, &conf, &err);	// reads and checks the files
  *	doors_use(&d);			// by all HTTP clients of this program
@@ -11,9 +11,9 @@
 #define CONF_DOORS_H_
 
 #include "conf/conf.h"
-#include "lib/http.h"
-#include "lib/tls.h"
-#include "lib/tokens.h"
+#include "lib/net/http_client.h"
+#include "lib/net/tls.h"
+#include "lib/net/tokens.h"
 
 struct doors {
 	struct tls *tls;       /* NULL: neither certificate nor authorities are configured */

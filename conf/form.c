@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "lib/utf8.h"
+#include "lib/base/utf8.h"
 
 const char *
 form_check_bytes(const char *text, size_t len)

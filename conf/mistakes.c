@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/utf8.h"
+#include "lib/base/utf8.h"
 
 /* Room that the report keeps for its last line, «… and 4294967295 more». */
 #define MORE_LINE_MAX 32

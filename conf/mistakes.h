@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "lib/error.h"
+#include "lib/base/error.h"
 
 #define MISTAKES_MAX 32 /* kept; those after them are counted */
 

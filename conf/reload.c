@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/cond.h"
-#include "lib/fault.h"
-#include "lib/file_stamp.h"
+#include "lib/base/clock.h"
+#include "lib/base/cond.h"
+#include "lib/base/fault.h"
+#include "lib/base/file_stamp.h"
 
 #define LOOK_EVERY_MS 500
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "init/stop.h"
-#include "lib/log.h"
-#include "lib/problem.h"
+#include "lib/base/log.h"
+#include "lib/protocol/problem.h"
 
 #define URL_MAX            1024
 #define REFUSAL_BYTES_MAX  4096

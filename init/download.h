@@ -1,6 +1,6 @@
 /*
- * The bytes of a donor's snapshot, as a source for lib/tar.h. Where the connection breaks or stalls midway and the
- * donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not
+ * The bytes of a donor's snapshot, as a source for lib/protocol/tar.h. Where the connection breaks or stalls midway and
+ *the donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not
  * notice.
  *
  *	download_init(&d, &options);
@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/backoff.h"
-#include "lib/http.h"
+#include "lib/base/backoff.h"
+#include "lib/net/http_client.h"
 
 /* Tries in a row to go on without a new byte; then the download has failed. */
 #define DOWNLOAD_RESUME_TRIES 5
@@ -46,7 +46,7 @@ struct download {
 int download_init(struct download *d, const struct download_options *options, struct sp_error *err);
 void download_release(struct download *d);
 
-/* Ask for the snapshot. SP_EAGAIN where the donor has none at present, else as lib/http.h says. */
+/* Ask for the snapshot. SP_EAGAIN where the donor has none at present, else as lib/net/http_client.h says. */
 int download_open(struct download *d, struct sp_error *err);
 
 /*

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "init/stop.h"
-#include "lib/http.h"
+#include "lib/net/http_client.h"
 
 static int
 add_peer(struct facts *f, const struct conf *conf, unsigned ordinal, struct sp_error *err)

@@ -20,8 +20,8 @@
 
 #include "conf/conf.h"
 #include "init/volume.h"
-#include "lib/driver.h"
-#include "lib/peer.h"
+#include "lib/driver/driver.h"
+#include "lib/protocol/peer.h"
 
 enum facts_store {
 	STORE_EMPTY,   /* nothing was ever stored on this volume */

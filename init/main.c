@@ -9,9 +9,9 @@
 #include "init/show.h"
 #include "init/stop.h"
 #include "init/termination.h"
-#include "lib/driver_seedpod.h"
-#include "lib/http.h"
-#include "lib/log.h"
+#include "lib/base/log.h"
+#include "lib/driver/driver_seedpod.h"
+#include "lib/net/http_client.h"
 
 #define SHOW_BYTES_MAX (16u << 20)
 

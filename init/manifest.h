@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/error.h"
-#include "lib/pod.h"
-#include "lib/position.h"
+#include "lib/base/error.h"
+#include "lib/protocol/pod.h"
+#include "lib/protocol/position.h"
 
 #define MANIFEST_FORMAT    1
 #define MANIFEST_BYTES_MAX (64u << 10)

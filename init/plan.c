@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "init/plan_private.h"
-#include "lib/utf8.h"
+#include "lib/base/utf8.h"
 
 const char *
 plan_action_name(enum plan_action a)

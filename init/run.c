@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "init/stop.h"
-#include "lib/backoff.h"
-#include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/log.h"
-#include "lib/store_mark.h"
+#include "lib/base/backoff.h"
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/protocol/store_mark.h"
 
 #define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
 #define ASK_BRIEFLY_MS 1000 /* where it is only good to know, or asked again soon */

@@ -11,7 +11,7 @@
 #include "init/facts.h"
 #include "init/plan.h"
 #include "init/seed.h"
-#include "lib/driver.h"
+#include "lib/driver/driver.h"
 
 struct run_options {
 	const struct conf *conf;

@@ -11,12 +11,12 @@
 
 #include "init/stop.h"
 #include "init/unpack.h"
-#include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/file.h"
-#include "lib/json_text.h"
-#include "lib/log.h"
-#include "lib/tar.h"
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/json_text.h"
+#include "lib/base/log.h"
+#include "lib/protocol/tar.h"
 
 /* One seeding under way. */
 struct seed {

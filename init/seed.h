@@ -12,8 +12,8 @@
 #include "init/download.h"
 #include "init/sums.h"
 #include "init/volume.h"
-#include "lib/pod.h"
-#include "lib/position.h"
+#include "lib/protocol/pod.h"
+#include "lib/protocol/position.h"
 
 /* Reads the position of a store that nobody has open: seedpod-server --position, or what a test puts in its place. */
 typedef int (*seed_check)(void *arg, const char *store_dir, struct position *out, struct sp_error *err);
@@ -31,7 +31,7 @@ struct seed_options {
 
 /* How it went, for logs, seed.json and the termination message. Filled as far as it came. */
 struct seed_report {
-	const char *phase;        /* configuration, facts, connect, download, verify, extract, fsync, check, swap, cleanup */
+	const char *phase; /* configuration, facts, connect, download, verify, extract, fsync, check, swap, cleanup */
 	char donor[POD_NAME_MAX]; /* "" where none was chosen */
 	uint64_t bytes;           /* of the snapshot that came */
 	uint64_t total;           /* of the snapshot, where known */

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "lib/json_text.h"
+#include "lib/base/json_text.h"
 
 static const char *
 store_name(enum facts_store s)

@@ -4,7 +4,7 @@
 
 #include "init/facts.h"
 #include "init/plan.h"
-#include "lib/buf.h"
+#include "lib/base/buf.h"
 
 int show_text(const struct facts *f, const struct plan *p, struct buf *out);
 

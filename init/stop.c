@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <stddef.h>
 
-#include "lib/clock.h"
-#include "lib/cond.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/cond.h"
+#include "lib/base/log.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; /* on the monotonic clock: see stop_setup() */

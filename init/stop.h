@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/error.h"
-#include "lib/http.h"
+#include "lib/base/error.h"
+#include "lib/net/http_client.h"
 
 int stop_setup(struct sp_error *err);
 void stop_teardown(void);

@@ -12,8 +12,8 @@
 
 #include <stddef.h>
 
-#include "lib/digest.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
+#include "lib/protocol/digest.h"
 
 #define SUMS_BYTES_MAX 4096
 

@@ -9,9 +9,9 @@
 
 #include <jansson.h>
 
-#include "lib/file.h"
-#include "lib/json_text.h"
-#include "lib/log.h"
+#include "lib/base/file.h"
+#include "lib/base/json_text.h"
+#include "lib/base/log.h"
 
 static char *
 make_line(const struct seed_report *report, const struct sp_error *err, int exit_code)

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "init/writer.h"
-#include "lib/fault.h"
-#include "lib/file.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
 
 #define SPARE_BYTES ((uint64_t)1 << 20) /* for directories, seed.json, and the server's first steps */
 

@@ -8,8 +8,8 @@
 #include "init/manifest.h"
 #include "init/progress.h"
 #include "init/sums.h"
-#include "lib/buf.h"
-#include "lib/tar.h"
+#include "lib/base/buf.h"
+#include "lib/protocol/tar.h"
 
 struct unpack {
 	/* In. */

@@ -5,8 +5,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "lib/fault.h"
-#include "lib/file.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
 
 int
 volume_init(struct volume *v, const char *data_dir, struct sp_error *err)

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/fault.h"
+#include "lib/base/fault.h"
 
 /*
  * A disk that is given one write at a time wants large ones; one buffer is filled while another is written, and the

@@ -17,7 +17,7 @@
 
 #include <stddef.h>
 
-#include "lib/error.h"
+#include "lib/base/error.h"
 
 struct writer;
 

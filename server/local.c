@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/buf.h"
-#include "server/repl_raft.h"
+#include "lib/base/buf.h"
+#include "server/replication/raft/repl_raft.h"
 
 #define MEMBERS_MAX 256
 #define CONF_MAX    16384
@@ -41,8 +41,7 @@ split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 			rc = SP_EUSAGE; /* NOLINT(bugprone-branch-clone): the order counts */
 		else if ((urls[n] = strndup(p, len)) == NULL)
 			rc = SP_ENOMEM;
-		else if (strncmp(urls[n++], "http://", 7) != 0 ||
-			 repl_raft_address(urls[n - 1], raft, sizeof(raft)) < 0)
+		else if (strncmp(urls[n++], "http://", 7) != 0 || member_address(urls[n - 1], raft, sizeof(raft)) < 0)
 			rc = SP_EUSAGE;
 	}
 	if (rc == 0 && n > 0) {
@@ -113,7 +112,7 @@ local_init(struct local *l, const struct local_options *o, struct sp_error *err)
 	int rc;
 
 	memset(l, 0, sizeof(*l));
-	rc = read_number("id", o->id, RAFT_NUMBER_MAX - 1, &id, err);
+	rc = read_number("id", o->id, MEMBER_NUMBER_MAX - 1, &id, err);
 	if (rc == 0)
 		rc = read_number("port", o->port, 65535, &port, err);
 	if (rc == 0)
@@ -135,7 +134,7 @@ local_init(struct local *l, const struct local_options *o, struct sp_error *err)
 		local_release(l);
 		return rc;
 	}
-	repl_raft_address(l->urls[id - 1], l->raft, sizeof(l->raft));
+	member_address(l->urls[id - 1], l->raft, sizeof(l->raft));
 	bind_address(l->raft, l->raft_listen, sizeof(l->raft_listen));
 	bind_address(l->urls[id - 1] + strlen("http://"), l->listen, sizeof(l->listen));
 	l->cluster = (struct server_cluster){ .number = id,

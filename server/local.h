@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
 #include "server/server.h"
 
 /* The options as they were given; NULL where they were not. */

@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "conf/cli.h"
-#include "lib/http.h"
-#include "lib/log.h"
-#include "lib/version.h"
+#include "lib/base/log.h"
+#include "lib/base/version.h"
+#include "lib/net/http_client.h"
 #include "server/local.h"
 #include "server/offline.h"
 #include "server/server.h"

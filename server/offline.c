@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "lib/file.h"
-#include "server/store.h"
+#include "lib/base/file.h"
+#include "server/store/store.h"
 
 #define PATH_BYTES 4096
 

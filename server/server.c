@@ -8,18 +8,18 @@
 
 #include "conf/doors.h"
 #include "conf/reload.h"
-#include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/file.h"
-#include "lib/listener.h"
-#include "lib/log.h"
-#include "lib/resident.h"
-#include "server/committer.h"
-#include "server/custody.h"
-#include "server/http.h"
-#include "server/repl_raft.h"
-#include "server/repl_raft_address.h"
-#include "server/repl_static.h"
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/resident.h"
+#include "lib/net/listener.h"
+#include "server/data_directory.h"
+#include "server/http/router.h"
+#include "server/replication/committer.h"
+#include "server/replication/raft/address.h"
+#include "server/replication/raft/repl_raft.h"
+#include "server/replication/static/repl_static.h"
 
 #define GRACE_MS        10000 /* for requests under way when the server is told to stop */
 #define SETTLED_MS      3000  /* after this what only the start needed is let go of */
@@ -206,7 +206,7 @@ member_name(void *arg, unsigned number, char *out, size_t size)
 {
 	const struct server *s = arg;
 	const struct conf *c = &s->conf;
-	char address[RAFT_ADDRESS_MAX];
+	char address[MEMBER_ADDRESS_MAX];
 	struct raft_address at;
 
 	if (c->tls_peer_name[0] != '\0')
@@ -220,7 +220,7 @@ static int
 make_raft(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
-	char dir[PATH_BYTES], url[POSITION_URL_MAX], address[RAFT_ADDRESS_MAX];
+	char dir[PATH_BYTES], url[POSITION_URL_MAX], address[MEMBER_ADDRESS_MAX];
 	struct repl_raft_options o = { .store = s->api.store,
 		.committer = s->api.committer,
 		.dir = dir,

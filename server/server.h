@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
 
 struct server;
 

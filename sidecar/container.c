@@ -6,8 +6,8 @@
 #include <strings.h>
 
 #include "conf/doors.h"
-#include "lib/clock.h"
-#include "lib/http.h"
+#include "lib/base/clock.h"
+#include "lib/net/http_client.h"
 
 #define PROBE_MS          2000
 #define PROBE_LIMIT_BYTES (64u << 10)

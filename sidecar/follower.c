@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/feed.h"
-#include "lib/log.h"
-#include "lib/peer.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/protocol/feed.h"
+#include "lib/protocol/peer.h"
 #include "sidecar/follower_private.h"
 #include "sidecar/readiness.h"
 

@@ -13,8 +13,8 @@
 #ifndef SIDECAR_FOLLOWER_H_
 #define SIDECAR_FOLLOWER_H_
 
-#include "lib/driver.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
+#include "lib/driver/driver.h"
 #include "sidecar/reseed.h"
 #include "sidecar/state.h"
 

@@ -1,8 +1,8 @@
 /* When the content is not the leader's: stand still, look again now and then, or be seeded again. */
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
 #include "sidecar/follower_private.h"
 #include "sidecar/readiness.h"
 

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
-#include "lib/backoff.h"
-#include "lib/buf.h"
-#include "lib/http.h"
-#include "lib/position.h"
+#include "lib/base/backoff.h"
+#include "lib/base/buf.h"
+#include "lib/net/http_client.h"
+#include "lib/protocol/position.h"
 #include "sidecar/follower.h"
 #include "sidecar/trouble.h"
 

@@ -2,11 +2,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/feed.h"
-#include "lib/log.h"
-#include "lib/peer.h"
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/protocol/feed.h"
+#include "lib/protocol/peer.h"
 #include "sidecar/follower_private.h"
 
 #define FEED_SLACK_BYTES    (64u << 10)  /* header, history, key and end of a feed, amply */

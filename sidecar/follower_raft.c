@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
 #include "sidecar/follower_private.h"
 
 #define LOOK_MS        1000 /* between two looks at a leader that was caught up with */

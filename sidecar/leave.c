@@ -6,10 +6,10 @@
 
 #include <jansson.h>
 
-#include "lib/clock.h"
-#include "lib/file.h"
-#include "lib/http.h"
-#include "lib/position.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/net/http_client.h"
+#include "lib/protocol/position.h"
 
 #define ACCOUNT_DIR        "/var/run/secrets/kubernetes.io/serviceaccount"
 #define URL_SIZE           1024

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
 
 #define LEAVE_TIMEOUT_MS 20000 /* within a pod's terminationGracePeriodSeconds of 30 */
 

@@ -3,8 +3,8 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "lib/metrics.h"
-#include "lib/version.h"
+#include "lib/base/version.h"
+#include "lib/protocol/metrics.h"
 
 /* Every family of this page: name, type, help. The values follow in write_…(), the names also say what not to adopt. */
 #define FAMILIES(X)                                                                                                    \

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "conf/reload.h"
-#include "lib/buf.h"
+#include "lib/base/buf.h"
 #include "sidecar/view.h"
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"

@@ -29,8 +29,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/error.h"
-#include "lib/position.h"
+#include "lib/base/error.h"
+#include "lib/protocol/position.h"
 
 struct own {
 	/* The server that has it open. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 #include "sidecar/metrics_page.h"
 #include "sidecar/status_page.h"
 #include "sidecar/view.h"

@@ -7,7 +7,7 @@
 
 #include "conf/doors.h"
 #include "conf/reload.h"
-#include "lib/listener.h"
+#include "lib/net/listener.h"
 #include "sidecar/state.h"
 
 struct pages {

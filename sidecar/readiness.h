@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "lib/position.h"
+#include "lib/protocol/position.h"
 
 #define READINESS_CHECKS_MAX  10
 #define READINESS_TEXT_MAX    640

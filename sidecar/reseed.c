@@ -8,11 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/clock.h"
-#include "lib/driver_seedpod.h"
-#include "lib/fault.h"
-#include "lib/log.h"
-#include "lib/process.h"
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/base/process.h"
+#include "lib/driver/driver_seedpod.h"
 
 #define LOOK_MS       50   /* between two looks at the child */
 #define KILL_AFTER_MS 1000 /* what it has to end in after SIGTERM */

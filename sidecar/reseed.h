@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/driver.h"
-#include "lib/error.h"
+#include "lib/base/error.h"
+#include "lib/driver/driver.h"
 
 struct reseed_call {
 	uint64_t min_applied; /* mode raft: the index of the log that a donor must have applied; 0: any */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
 #include "sidecar/state_private.h"
 
 /* A leader is followed from now on: nothing was heard of it yet, and for how long is counted from here. */

@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "lib/error.h"
-#include "lib/feed.h"
-#include "lib/position.h"
+#include "lib/base/error.h"
+#include "lib/protocol/feed.h"
+#include "lib/protocol/position.h"
 #include "sidecar/reasons.h"
 
 struct state;

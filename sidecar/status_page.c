@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/clock.h"
-#include "lib/json_text.h"
-#include "lib/version.h"
+#include "lib/base/clock.h"
+#include "lib/base/json_text.h"
+#include "lib/base/version.h"
 
 static json_t *
 position_object(bool known, const struct position *p)

@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 #include "sidecar/thread.h"
 
 struct sync {

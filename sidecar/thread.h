@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/error.h"
+#include "lib/base/error.h"
 
 /* Start a thread with a stack of 256 KiB and the name (at most 15 bytes). */
 int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg, struct sp_error *err);

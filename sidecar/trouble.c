@@ -1,7 +1,7 @@
 #include "sidecar/trouble.h"
 
-#include "lib/clock.h"
-#include "lib/log.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
 
 void
 trouble_init(struct trouble *t)

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/backoff.h"
-#include "lib/error.h"
+#include "lib/base/backoff.h"
+#include "lib/base/error.h"
 #include "sidecar/reasons.h"
 #include "sidecar/state.h"
 

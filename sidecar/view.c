@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/base/log.h"
 #include "sidecar/state_private.h"
 
 static enum role

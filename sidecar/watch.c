@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/clock.h"
-#include "lib/file.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
 #include "sidecar/metrics_page.h"
 #include "sidecar/thread.h"
 #include "sidecar/view.h"

@@ -8,7 +8,7 @@
 #ifndef SIDECAR_WATCH_H_
 #define SIDECAR_WATCH_H_
 
-#include "lib/driver.h"
+#include "lib/driver/driver.h"
 #include "sidecar/state.h"
 
 struct watch_options {

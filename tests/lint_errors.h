@@ -6,8 +6,8 @@
 #ifndef TESTS_LINT_ERRORS_H_
 #define TESTS_LINT_ERRORS_H_
 
-#include "lib/error.h"
-#include "server/store_internal.h"
+#include "lib/base/error.h"
+#include "server/store/store_internal.h"
 
 #define sp_error_set(err, code, ...)	 ((void)(sp_error_set)((err), (code), __VA_ARGS__), (code))
 #define sp_error_errno(err, errnum, ...) ((void)(sp_error_errno)((err), (errnum), __VA_ARGS__), SP_EIO)

@@ -1,4 +1,4 @@
-/* lib/fault.h in the programs that `make faults` builds. */
+/* lib/base/fault.h in the programs that `make faults` builds. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/fault.h"
+#include "lib/base/fault.h"
 
 static atomic_long passed;
 

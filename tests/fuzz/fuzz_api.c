@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "server/api.h"
+#include "server/http/api.h"
 #include "tests/fuzz/listener.h"
 #include "tests/fuzz/server.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base64.h"
+#include "server/http/base64.h"
 #include "tests/fuzz/shared.h"
 
 static void

@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-#include "lib/json_bytes.h"
-#include "server/batch_parse.h"
+#include "server/http/batch_parse.h"
+#include "server/http/json_bytes.h"
 #include "tests/fuzz/shared.h"
 
 #define VALUE_MAX 64

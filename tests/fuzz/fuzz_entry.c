@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/repl_raft_directory.h"
-#include "server/repl_raft_entry.h"
+#include "server/replication/raft/directory.h"
+#include "server/replication/raft/entry.h"
 #include "tests/fuzz/shared.h"
 
 static void

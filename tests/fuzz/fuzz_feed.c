@@ -9,7 +9,7 @@
 
 #include <uuid.h>
 
-#include "lib/feed.h"
+#include "lib/protocol/feed.h"
 #include "tests/fuzz/shared.h"
 
 #define AT_CLUSTER 8

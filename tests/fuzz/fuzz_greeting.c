@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/repl_raft_greeting.h"
+#include "server/replication/raft/greeting.h"
 #include "tests/fuzz/shared.h"
 
 int

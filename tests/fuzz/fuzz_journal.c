@@ -9,17 +9,17 @@
  *
  * The areas are made small, as each is read whole: these files' functions stand in for those of the archive.
  */
-#include "server/journal.h"
+#include "server/store/journal.h"
 
 #undef JOURNAL_AREA_BYTES
 #define JOURNAL_AREA_BYTES (16 * JOURNAL_PAGE)
-#include "server/journal.c"
-#include "server/journal_read.c"
+#include "server/store/journal.c"
+#include "server/store/journal_read.c"
 
 #include <sys/stat.h>
 #include <uuid.h>
 
-#include "lib/log.h"
+#include "lib/base/log.h"
 #include "tests/fuzz/shared.h"
 
 enum { RAW = 0x80, SPOIL = 0x40, OTHER_AREA = 0x20, PLACE = 0x0f };

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/driver_seedpod.h"
-#include "lib/feed.h"
-#include "lib/peer.h"
+#include "lib/driver/driver_seedpod.h"
+#include "lib/protocol/feed.h"
+#include "lib/protocol/peer.h"
 #include "tests/fuzz/shared.h"
 
 static struct driver *driver;

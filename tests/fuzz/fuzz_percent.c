@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/percent.h"
+#include "lib/base/percent.h"
 #include "tests/fuzz/shared.h"
 
 /* Encode every byte and decode it again. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/position.h"
+#include "lib/protocol/position.h"
 #include "tests/fuzz/shared.h"
 
 static void

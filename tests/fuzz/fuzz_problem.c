@@ -1,7 +1,7 @@
 /* Refusals: whatever the body, one line of text comes of it, and a code that there is. */
 #include <string.h>
 
-#include "lib/problem.h"
+#include "lib/protocol/problem.h"
 #include "tests/fuzz/shared.h"
 
 int

@@ -2,7 +2,7 @@
  * whatever size they come. The first byte is that size. The mutator corrects the headers' check sums. */
 #include <string.h>
 
-#include "lib/tar.h"
+#include "lib/protocol/tar.h"
 #include "tests/fuzz/shared.h"
 
 size_t

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/file.h"
-#include "lib/log.h"
-#include "lib/tokens.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/net/tokens.h"
 #include "tests/fuzz/shared.h"
 
 #define PARTS 5

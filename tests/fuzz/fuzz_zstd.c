@@ -7,8 +7,8 @@
 
 #include <zstd.h>
 
-#include "lib/digest.h"
-#include "lib/http_internal.h"
+#include "lib/net/http_client_internal.h"
+#include "lib/protocol/digest.h"
 #include "tests/fuzz/shared.h"
 
 #define OUTPUT_MAX (1u << 20) /* further on, nothing new is to be learnt */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/clock.h"
+#include "lib/base/clock.h"
 
 #define HEADERS_MAX  16
 #define STREAM_BYTES 1000

@@ -1,8 +1,8 @@
-/* A listener without a network: it stands in for lib/listener.h, for the target that asks the server's handlers. */
+/* A listener without a network: it stands in for lib/net/listener.h, for the target that asks the server's handlers. */
 #ifndef TESTS_FUZZ_LISTENER_H_
 #define TESTS_FUZZ_LISTENER_H_
 
-#include "lib/listener.h"
+#include "lib/net/listener.h"
 #include "tests/fuzz/shared.h"
 
 struct fuzz_answer {

@@ -1,9 +1,9 @@
 #include "tests/fuzz/server.h"
 
-#include "lib/log.h"
-#include "server/committer.h"
-#include "server/http.h"
-#include "server/repl_static.h"
+#include "lib/base/log.h"
+#include "server/http/router.h"
+#include "server/replication/committer.h"
+#include "server/replication/static/repl_static.h"
 #include "tests/fuzz/shared.h"
 
 static struct api api;

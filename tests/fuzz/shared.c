@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/digest.h"
-#include "lib/le.h"
-#include "lib/tar.h"
-#include "lib/utf8.h"
+#include "lib/base/le.h"
+#include "lib/base/utf8.h"
+#include "lib/protocol/digest.h"
+#include "lib/protocol/tar.h"
 
 void
 fuzz_fail(const char *file, int line, const char *condition)

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/buf.h"
-#include "lib/error.h"
-#include "server/store.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "server/store/store.h"
 #include "tests/lib/tempdir.h"
 
 /* libFuzzer's own interface (https://llvm.org/docs/LibFuzzer.html), for which it has no header in C. */

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/feed.h"
-#include "lib/file.h"
-#include "server/changes.h"
+#include "lib/base/file.h"
+#include "lib/protocol/feed.h"
+#include "server/http/changes.h"
 #include "tests/fuzz/shared.h"
 
 static struct buf image; /* of data.mdb at the beginning */

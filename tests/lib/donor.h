@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/buf.h"
-#include "lib/position.h"
+#include "lib/base/buf.h"
+#include "lib/protocol/position.h"
 #include "tests/lib/peer_server.h"
 
 #define DONOR_PODS 4

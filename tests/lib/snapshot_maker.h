@@ -9,8 +9,8 @@
 #ifndef TESTS_LIB_SNAPSHOT_MAKER_H_
 #define TESTS_LIB_SNAPSHOT_MAKER_H_
 
-#include "lib/buf.h"
-#include "lib/position.h"
+#include "lib/base/buf.h"
+#include "lib/protocol/position.h"
 
 #define SNAPSHOT_CLUSTER "6f1c2f7e-35a1-4a4c-9f0e-0123456789ab"
 

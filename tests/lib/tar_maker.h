@@ -9,7 +9,7 @@
 #ifndef TESTS_LIB_TAR_MAKER_H_
 #define TESTS_LIB_TAR_MAKER_H_
 
-#include "lib/buf.h"
+#include "lib/base/buf.h"
 
 /* A ustar header of this type flag ('0' file, '1' hard link, '2' symbolic link, '3' and '4' devices, '5' directory,
  * '6' fifo), saying `size` bytes. */

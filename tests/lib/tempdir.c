@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/file.h"
+#include "lib/base/file.h"
 
 #define PATHS_KEPT 8
 

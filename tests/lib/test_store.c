@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "lib/feed.h"
-#include "lib/file.h"
-#include "server/changes.h"
+#include "lib/base/file.h"
+#include "lib/protocol/feed.h"
+#include "server/http/changes.h"
 #include "tests/lib/tempdir.h"
 
 struct store *

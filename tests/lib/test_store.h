@@ -10,8 +10,8 @@
 #ifndef TESTS_LIB_TEST_STORE_H_
 #define TESTS_LIB_TEST_STORE_H_
 
-#include "lib/buf.h"
-#include "server/store.h"
+#include "lib/base/buf.h"
+#include "server/store/store.h"
 
 /* The store in `folder`/store, attached as `how`; map_size 0: 64 MiB. */
 struct store *test_store_open(const char *folder, enum store_attach how, uint64_t map_size);

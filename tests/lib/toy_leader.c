@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/clock.h"
-#include "lib/feed.h"
-#include "lib/http.h"
+#include "lib/base/clock.h"
+#include "lib/net/http_client.h"
+#include "lib/protocol/feed.h"
 
 #define TICK_MS 5
 

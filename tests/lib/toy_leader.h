@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "lib/listener.h"
+#include "lib/net/listener.h"
 #include "tests/lib/toy_store.h"
 
 #define TOY_PENDING_MAX 128

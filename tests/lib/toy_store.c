@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/feed.h"
+#include "lib/protocol/feed.h"
 
 void
 toy_init(struct toy_store *s, enum role role)

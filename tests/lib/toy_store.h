@@ -1,15 +1,16 @@
 /*
  * A store in memory that is just enough of one: it makes feeds as a leader and applies them as a follower, with seqs
- * and digests as the real one has them; and a driver (lib/driver.h) over it that fails when it is told to. Any thread.
+ * and digests as the real one has them; and a driver (lib/driver/driver.h) over it that fails when it is told to. Any
+ * thread.
  */
 #ifndef TESTS_LIB_TOY_STORE_H_
 #define TESTS_LIB_TOY_STORE_H_
 
 #include <pthread.h>
 
-#include "lib/buf.h"
-#include "lib/driver.h"
-#include "lib/position.h"
+#include "lib/base/buf.h"
+#include "lib/driver/driver.h"
+#include "lib/protocol/position.h"
 
 #define TOY_RECORDS_MAX 512
 #define TOY_CLUSTER     "11111111-2222-3333-4444-555555555555"

@@ -1,0 +1,23 @@
+/*
+ * Named points at which a test kills the program: `make faults` builds programs that have them (BUILD/faults), in all
+ * others the macro is nothing.
+ *
+ *	FAULT_POINT("init.committed");
+ *
+ * In such a build the environment's FAULT_AT=NAME, or NAME:N for the N-th time that it is passed, ends the process
+ * there with SIGKILL: no handler, no destructor, no buffer is written. FAULT_MARK names a file that is made right
+ * before; where it exists already nothing is killed, so that a program which is started again goes on. FAULT_WHEN names
+ * a file without which nothing counts: a test makes it when the program is where it wants it. The names are the steps
+ * themselves, in their order; tests/fault/test_crash_matrix.py has a row for each. Any thread.
+ */
+#ifndef LIB_BASE_FAULT_H_
+#define LIB_BASE_FAULT_H_
+
+#ifdef SEEDPOD_FAULT_POINTS
+void fault_point(const char *name);
+#define FAULT_POINT(name) fault_point(name)
+#else
+#define FAULT_POINT(name) ((void)0)
+#endif
+
+#endif

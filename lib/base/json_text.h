@@ -1,0 +1,16 @@
+/* JSON as text: jansson's json_dumps() with nothing left out where memory runs out. */
+#ifndef LIB_BASE_JSON_TEXT_H_
+#define LIB_BASE_JSON_TEXT_H_
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+/*
+ * `root` as text with jansson's `flags`; the caller frees it. NULL where root is NULL or memory does not suffice.
+ * jansson's own grows its buffer as it writes and goes on where an object's key did not fit, so that the key is
+ * missing; here the buffer is as large as it must be before anything is written.
+ */
+char *json_text(const json_t *root, size_t flags);
+
+#endif

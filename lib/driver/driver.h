@@ -1,0 +1,47 @@
+/*
+ * The local store as init and sidecar know it: four verbs behind one struct of functions, so that stores which are not
+ * seedpod's own can be seeded and synced by the same programs. The first driver is `seedpod` (driver_seedpod.h).
+ *
+ * A driver belongs to one thread at a time; a program that needs the store in two threads makes two drivers.
+ */
+#ifndef LIB_DRIVER_DRIVER_H_
+#define LIB_DRIVER_DRIVER_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/protocol/position.h"
+
+struct driver;
+
+/* Where a snapshot's bytes go; 0, or negative to stop with that code. */
+typedef int (*driver_sink)(void *arg, const void *data, size_t len, struct sp_error *err);
+
+struct driver_ops {
+	const char *name;
+
+	/* Where the local store stands. SP_ENOTFOUND: there is no store. SP_EAGAIN: it is released for reseeding.
+	 * SP_EUNAVAIL: whoever keeps it does not answer. */
+	int (*position)(struct driver *d, struct position *out, struct sp_error *err);
+
+	/* A snapshot tarball (docs/api.md) of the local store into `sink`. */
+	int (*snapshot)(struct driver *d, driver_sink sink, void *arg, struct sp_error *err);
+
+	/* Apply one checked feed, all of it or nothing, and tell the position after. SP_EGAP: it does not begin where
+	 * the store stands. SP_EDIGEST: the content after it is not the leader's; nothing was applied. SP_EDIVERGED:
+	 * another cluster or history. SP_ENOSPACE, SP_EAGAIN, SP_EUNAVAIL. */
+	int (*apply)(struct driver *d, const void *feed, size_t len, struct position *after, struct sp_error *err);
+
+	/* Recompute the digest from the content itself, at the cost of reading all of it. */
+	int (*digest)(struct driver *d, struct digest *out, struct sp_error *err);
+
+	void (*free)(struct driver *d);
+};
+
+struct driver {
+	const struct driver_ops *ops;
+};
+
+#endif

@@ -1,0 +1,121 @@
+/* How a request comes: whether it may, and its body within what all bodies may take. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/net/listener_internal.h"
+
+#define DRAIN_MAX   (64u << 20) /* a refused body of up to this is read to its end, so that the answer arrives */
+#define EARLY_BYTES (64u << 10) /* of the budget for bodies, taken before they come */
+
+void
+request_refuse(struct request *rq)
+{
+	if (rq->refusal == 503)
+		request_add_header(rq, "Retry-After", "1");
+	if (rq->l->o.refuse != NULL)
+		rq->l->o.refuse(rq, rq->refusal, rq->refusal_detail, rq->l->o.arg);
+	if (!rq->replied)
+		request_reply(rq, rq->refusal, "text/plain", rq->refusal_detail, strlen(rq->refusal_detail));
+	rq->phase = REQUEST_HANDLED;
+}
+
+static void
+refuse_later(struct request *rq, unsigned status, const char *detail)
+{
+	rq->refusal = status;
+	rq->refusal_detail = detail;
+	buf_release(&rq->body);
+	/* What it held is the others' from here on, not only once it is drained. */
+	atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	rq->budgeted = 0;
+}
+
+bool
+request_charge(struct request *rq, size_t bytes)
+{
+	struct listener *l = rq->l;
+
+	if (atomic_fetch_add(&l->budget, bytes) + bytes > l->o.body_budget_bytes) {
+		atomic_fetch_sub(&l->budget, bytes);
+		return false;
+	}
+	rq->budgeted += bytes;
+	return true;
+}
+
+void
+request_give_back(struct request *rq)
+{
+	/* Most took nothing; the counters are all threads', and dear to touch. */
+	if (rq->budgeted > 0)
+		atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	if (rq->reply_budgeted > 0)
+		atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
+}
+
+void
+request_begin(struct request *rq, const char *version)
+{
+	const char *fault = request_framing_fault(rq, version);
+	const char *length = request_header(rq, "Content-Length");
+	uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
+	bool has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
+
+	rq->phase = REQUEST_BODY;
+	rq->has_body = has_body;
+	if (fault != NULL) {
+		/* Nothing that follows on this connection can be told from what belongs to this. */
+		request_add_header(rq, "Connection", "close");
+		refuse_later(rq, 400, fault);
+		request_refuse(rq);
+		return;
+	}
+	if (rq->l->o.admit != NULL) {
+		unsigned status = rq->l->o.admit(rq, &rq->refusal_detail, rq->l->o.arg);
+
+		if (status != 0)
+			refuse_later(rq, status, rq->refusal_detail);
+	}
+	if (!has_body)
+		return;
+	rq->body.limit = rq->l->o.body_limit != NULL ? rq->l->o.body_limit(rq, rq->l->o.arg) : 0;
+	if (rq->refusal != 0)
+		; /* none of it is kept */
+	else if (announced > rq->body.limit)
+		refuse_later(rq, 413, "the body is larger than is allowed here");
+	else if (!request_charge(rq, announced < EARLY_BYTES ? (size_t)announced : EARLY_BYTES))
+		refuse_later(rq, 503, "too many large requests at once");
+	else if (announced > 0 && buf_reserve(&rq->body, (size_t)announced) < 0)
+		refuse_later(rq, 503, "out of memory");
+	/* Whoever waits for 100 Continue has sent nothing yet; whoever sends too much is not listened to. */
+	if (rq->refusal != 0 && (request_header(rq, "Expect") != NULL || announced > DRAIN_MAX))
+		request_refuse(rq);
+}
+
+/* Have `more` bytes of body counted. In steps, and as they come: whoever announces much and sends little is to take
+ * nothing away from others. */
+static bool
+count_body(struct request *rq, size_t more)
+{
+	size_t need = rq->body.len + more;
+
+	if (need <= rq->budgeted)
+		return true;
+	need -= rq->budgeted;
+	return request_charge(rq, need > EARLY_BYTES ? need : EARLY_BYTES) || request_charge(rq, need);
+}
+
+bool
+request_take_body(struct request *rq, const char *data, size_t len)
+{
+	if (rq->refusal == 0 && rq->body.len + len > rq->body.limit)
+		refuse_later(rq, 413, "the body is larger than is allowed here");
+	guard_moved(rq->guarded, len);
+	if (rq->refusal == 0 && !count_body(rq, len))
+		refuse_later(rq, 503, "too many large requests at once");
+	if (rq->refusal == 0 && buf_add(&rq->body, data, len) < 0)
+		refuse_later(rq, 503, "out of memory");
+	if (rq->refusal != 0)
+		rq->drained += len;
+	return rq->drained <= DRAIN_MAX;
+}

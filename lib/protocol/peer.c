@@ -1,0 +1,221 @@
+#include "lib/protocol/peer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/protocol/feed.h"
+#include "lib/protocol/problem.h"
+
+#define POSITION_BYTES_MAX (64u << 10)
+#define URL_MAX            1024
+
+static int
+make_url(char out[URL_MAX], const char *base_url, const char *path, struct sp_error *err)
+{
+	if (snprintf(out, URL_MAX, "%s%s", base_url, path) >= URL_MAX)
+		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", base_url);
+	return 0;
+}
+
+/* The code for a status that says no: our token is not (yet) good there, it cannot for now, or it is no peer. */
+static int
+refusal_code(long status)
+{
+	if (status == 401 || status == 403)
+		return SP_EPERM;
+	return status == 503 || status == 429 ? SP_EUNAVAIL : SP_EBADDATA;
+}
+
+/* What a peer's answer to «where do you stand» comes to. */
+static int
+read_position(const char *url, const struct http_reply *reply, struct position *out, struct sp_error *err)
+{
+	char text[PROBLEM_TEXT_MAX];
+
+	if (reply->status == 200) {
+		if (position_from_json(reply->body.data, reply->body.len, out, err) < 0) {
+			sp_error_wrap(err, "GET %s", url);
+			err->code = SP_EBADDATA;
+			return SP_EBADDATA;
+		}
+		return 0;
+	}
+	problem_text(&reply->body, text);
+	return sp_error_set(err, refusal_code(reply->status), "GET %s: status %ld: %s", url, reply->status, text);
+}
+
+int
+peer_position(
+    struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err)
+{
+	struct http_reply reply;
+	char url[URL_MAX];
+	struct sp_error local = { 0 };
+	int rc;
+
+	if (err == NULL)
+		err = &local;
+	if ((rc = make_url(url, base_url, "/v1/position", err)) < 0)
+		return rc;
+	http_reply_init(&reply, POSITION_BYTES_MAX);
+	rc = http_call(c, &(struct http_request_out){ .url = url, .timeout_ms = timeout_ms }, &reply, err);
+	if (rc == 0)
+		rc = read_position(url, &reply, out, err);
+	http_reply_release(&reply);
+	return rc;
+}
+
+/* Everything that one round of questions needs, in arrays that belong together. */
+struct round {
+	char (*urls)[URL_MAX];
+	struct http_request_out *rqs;
+	struct http_reply *replies;
+	int *results;
+	struct sp_error *errs;
+};
+
+static void
+round_release(struct round *r)
+{
+	free(r->urls);
+	free(r->rqs);
+	free(r->replies);
+	free(r->results);
+	free(r->errs);
+}
+
+static int
+round_init(struct round *r, size_t n, struct sp_error *err)
+{
+	r->urls = calloc(n, sizeof(*r->urls));
+	r->rqs = calloc(n, sizeof(*r->rqs));
+	r->replies = calloc(n, sizeof(*r->replies));
+	r->results = calloc(n, sizeof(*r->results));
+	r->errs = calloc(n, sizeof(*r->errs));
+	if (r->urls == NULL || r->rqs == NULL || r->replies == NULL || r->results == NULL || r->errs == NULL) {
+		round_release(r);
+		return sp_error_set(err, SP_ENOMEM, "ask %zu peers: out of memory", n);
+	}
+	return 0;
+}
+
+/*
+ * Whether somebody is there whose answer leaves open what store it has: it was silent, could not be understood, did not
+ * let us in, or is a seedpod that cannot say at present. Not who refuses the connection, or closes it without a word,
+ * nor a proxy's own 503: those stand for nobody.
+ */
+static bool
+is_unclear(const struct http_reply *reply, int result, int code)
+{
+	int told;
+
+	if (result == 0 && code == SP_EUNAVAIL) {
+		told = problem_code(&reply->body, 0);
+		return told != 0 && told != SP_ENOTFOUND;
+	}
+	return reply->status != 0 || reply->silent || code == SP_EPERM || code == SP_EBADDATA || code == SP_ETOOBIG ||
+	       code == SP_ETRUNCATED;
+}
+
+static void
+take_answer(const struct round *r, size_t i, struct peer_answer *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->reached = r->replies[i].status != 0;
+	if (r->results[i] < 0)
+		out->err = r->errs[i];
+	else
+		out->has_store = read_position(r->urls[i], &r->replies[i], &out->position, &out->err) == 0;
+	out->unclear = !out->has_store && is_unclear(&r->replies[i], r->results[i], out->err.code);
+}
+
+int
+peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n,
+    int64_t timeout_ms, struct sp_error *err)
+{
+	struct round r = { 0 };
+	int rc;
+
+	if (n == 0)
+		return 0;
+	if ((rc = round_init(&r, n, err)) < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		if ((rc = make_url(r.urls[i], urls[i], "/v1/position", err)) < 0)
+			goto out_urls;
+		r.rqs[i].url = r.urls[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		http_reply_init(&r.replies[i], POSITION_BYTES_MAX);
+	rc = http_call_all(c, r.rqs, r.replies, r.results, r.errs, n, timeout_ms, err);
+	for (size_t i = 0; i < n; i++) {
+		if (rc == 0)
+			take_answer(&r, i, &answers[i]);
+		http_reply_release(&r.replies[i]);
+	}
+out_urls:
+	round_release(&r);
+	return rc;
+}
+
+static int
+changes_url(char out[URL_MAX], const char *base_url, const struct peer_changes_options *o, struct sp_error *err)
+{
+	int n = snprintf(out, URL_MAX, "%s/v1/changes?from=leader&since=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms",
+	    base_url, o->since, o->batch_bytes, o->wait_ms);
+
+	if (n < URL_MAX && o->cluster != NULL)
+		n += snprintf(out + n, URL_MAX - (size_t)n, "&cluster=%s&epoch=%" PRIu64, o->cluster, o->epoch);
+	if (n >= URL_MAX)
+		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", base_url);
+	return 0;
+}
+
+static int
+changes_status(const char *url, const struct http_reply *reply, struct sp_error *err)
+{
+	char text[PROBLEM_TEXT_MAX], type[64];
+	int code;
+
+	if (reply->status == 200) {
+		if (http_reply_header(reply, "Content-Type", type, sizeof(type)) &&
+		    strcmp(type, FEED_CONTENT_TYPE) == 0)
+			return 0;
+		return sp_error_set(err, SP_EBADDATA, "GET %s: the answer is not " FEED_CONTENT_TYPE, url);
+	}
+	if (reply->status == 410)
+		code = SP_EHORIZON;
+	else if (reply->status == 409)
+		code = SP_EDIVERGED;
+	else
+		code = refusal_code(reply->status);
+	problem_text(&reply->body, text);
+	return sp_error_set(err, code, "GET %s: status %ld: %s", url, reply->status, text);
+}
+
+int
+peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
+    struct sp_error *err)
+{
+	static const char *const headers[] = { "Accept: " FEED_CONTENT_TYPE, NULL };
+	struct http_reply reply;
+	char url[URL_MAX];
+	int rc;
+
+	if ((rc = changes_url(url, base_url, o, err)) < 0)
+		return rc;
+	http_reply_init(&reply, 0);
+	reply.body = *feed; /* the caller's memory serves as the reply's body */
+	rc = http_call(
+	    c, &(struct http_request_out){ .url = url, .headers = headers, .patience_ms = o->wait_ms }, &reply, err);
+	if (rc == 0)
+		rc = changes_status(url, &reply, err);
+	*feed = reply.body;
+	buf_init(&reply.body, 0);
+	if (rc < 0)
+		buf_reset(feed);
+	http_reply_release(&reply);
+	return rc;
+}

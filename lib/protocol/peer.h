@@ -1,0 +1,52 @@
+/*
+ * What one seedpod asks another: positions, changes, snapshots, over HTTP (DESIGN section 4; docs/api.md).
+ * A base URL is «http://store-0.seedpod-headless.default.svc:9876», without a path.
+ */
+#ifndef LIB_PROTOCOL_PEER_H_
+#define LIB_PROTOCOL_PEER_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/net/http_client.h"
+#include "lib/protocol/position.h"
+
+/* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
+ * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position. */
+int peer_position(
+    struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
+
+/* What came of asking one of several peers. */
+struct peer_answer {
+	bool reached;   /* it spoke HTTP, whatever it said */
+	bool has_store; /* position is filled */
+	bool unclear;   /* somebody is there, who told neither a position nor that there is no store */
+	struct position position;
+	struct sp_error err; /* the reason where has_store is false */
+};
+
+/* Ask n peers at once, with `c` as http_call_all() has it; answers[i] belongs to urls[i]. Fails only when out of memory
+ * (SP_ENOMEM) or cancelled (SP_ECANCELED). */
+int peer_positions(struct http_client *c, const char *const *urls, struct peer_answer *answers, size_t n,
+    int64_t timeout_ms, struct sp_error *err);
+
+struct peer_changes_options {
+	uint64_t since;
+	const char *cluster; /* sent along, so that the leader can refuse a stranger; NULL: not */
+	uint64_t epoch;      /* of the change `since`, likewise */
+	int64_t wait_ms;     /* how long the leader may hold its answer when there is nothing new */
+	size_t batch_bytes;  /* about how much to send at once (one value may be larger) */
+};
+
+/*
+ * GET /v1/changes in binary form into `feed` (reset first; its limit bounds the answer). 0: a feed that is yet to be
+ * checked with feed_check(). SP_EHORIZON for 410, SP_EDIVERGED for 409, SP_EUNAVAIL for 503 and for no answer, SP_EPERM
+ * for 401 and 403, else as lib/net/http_client.h says.
+ */
+int peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
+    struct sp_error *err);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * The position: the one number and the one hash from which sync, readiness, bootstrap and fencing are decided.
+ *
+ * A store's state is (cluster, epoch, seq, digest). `seq` counts changes. `epoch` grows whenever a node takes
+ * over writing from another history; the history says at which seq each epoch began, so that a store whose
+ * last change is not part of another's history is found out (PostgreSQL's timeline history files and Raft's
+ * log matching serve the same end).
+ */
+#ifndef LIB_PROTOCOL_POSITION_H_
+#define LIB_PROTOCOL_POSITION_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/error.h"
+#include "lib/protocol/digest.h"
+#include "lib/protocol/position_raft.h"
+
+#define POSITION_CLUSTER_SIZE 37 /* a UUID as text, and NUL */
+#define POSITION_HISTORY_MAX  64 /* epochs kept; older ones are forgotten, and a store of one is seeded again */
+#define POSITION_URL_MAX      512
+
+enum role { ROLE_FOLLOWER, ROLE_LEADER };
+
+/* Epoch `epoch` wrote the changes after `since`, up to where the next entry begins. */
+struct epoch_start {
+	uint64_t epoch;
+	uint64_t since;
+};
+
+struct position {
+	char cluster[POSITION_CLUSTER_SIZE]; /* "" where nothing was ever stored */
+	uint64_t epoch;
+	uint64_t seq;
+	struct digest digest;
+	uint64_t keys;    /* live records */
+	uint64_t horizon; /* changes since a number below this one cannot be told any more */
+	bool consistent;  /* the content is a cut of the leader's history, not a catch-up half applied */
+	bool writable;    /* writes are stored at present (volume not full, store open) */
+	enum role role;
+	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
+	char mode[8];                  /* static, raft or chain */
+	struct position_raft raft;     /* of mode raft; its role is RAFT_ROLE_NONE elsewhere */
+	size_t history_count;
+	struct epoch_start history[POSITION_HISTORY_MAX]; /* oldest first; the last is the present epoch */
+};
+
+/* How a follower's store stands to a leader's. */
+enum relation {
+	RELATION_SAME,          /* equal position, equal digest */
+	RELATION_BEHIND,        /* in the leader's history, at or above the horizon: the feed leads on from there */
+	RELATION_BELOW_HORIZON, /* in the leader's history, but the feed does not reach back so far */
+	RELATION_DIVERGED, /* holds changes that the leader's history does not, or equal position and another digest */
+	RELATION_OTHER_CLUSTER,
+};
+
+/* Pure. Mode raft: whether an index of the one's log means the same in the other. A cluster that went back to mode
+ * static and was founded again has another log; a store that raft never wrote to is of none, and may go with any of its
+ * cluster.
+ */
+bool position_same_log(const struct position *a, const struct position *b);
+
+/* Pure. `why`, where not NULL, gets a sentence that explains the verdict with the numbers (size bytes at most). */
+enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
+
+/* «same», «behind», … Static strings. */
+const char *relation_name(enum relation r);
+const char *role_name(enum role r);
+
+/* The history as an array of JSON (jansson's), for whoever describes a position in other words; the caller's. NULL when
+ * out of memory. */
+struct json_t *position_history_to_json(const struct position *p);
+
+/* One line of JSON with every field above, as GET /v1/position answers; malloc'ed, or NULL when out of memory. */
+char *position_to_json(const struct position *p);
+
+/* The reverse; unknown members are ignored, missing ones (cluster, epoch, seq, digest are required), wrong types and a
+ * history that does not lead to (epoch, seq) are SP_EBADDATA and named. `out` is untouched on failure. A missing
+ * history becomes the one entry (epoch, 0). */
+int position_from_json(const char *json, size_t len, struct position *out, struct sp_error *err);
+
+#endif

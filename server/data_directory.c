@@ -1,0 +1,318 @@
+#include "server/data_directory.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/protocol/store_mark.h"
+#include "server/replication/raft/repl_raft.h"
+#include "server/store/sigbus.h"
+#include "server/store/unsynced.h"
+
+#define PATH_BYTES 4096
+
+void
+custody_init(struct custody *c, const struct conf *conf, struct api *api)
+{
+	c->conf = conf;
+	c->api = api;
+	c->data_lock = -1;
+	pthread_mutex_init(&c->lock, NULL);
+}
+
+static int
+data_path(const struct custody *c, const char *name, char *out, struct sp_error *err)
+{
+	return file_join(out, PATH_BYTES, c->conf->server_data_dir, name, err);
+}
+
+static bool
+data_exists(const struct custody *c, const char *name)
+{
+	char path[PATH_BYTES];
+
+	return data_path(c, name, path, NULL) == 0 && file_exists(path);
+}
+
+static int
+take_data_lock(struct custody *c, struct sp_error *err)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	rc = file_make_dirs(c->conf->server_data_dir, err);
+	if (rc == 0)
+		rc = data_path(c, "lock", path, err);
+	if (rc == 0)
+		rc = file_lock(path, err);
+	if (rc < 0)
+		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
+	c->data_lock = rc;
+	if (data_path(c, UNSYNCED_MARK, path, err) == 0)
+		stumble_watch(path);
+	FAULT_POINT("open.locked");
+	return 0;
+}
+
+/* A store that was here and is gone: what becomes of the cluster then is not for a server to decide, which asks nobody.
+ */
+static int
+refuse_to_found(struct custody *c, struct sp_error *err)
+{
+	const char *dir = c->conf->server_data_dir;
+	char cluster[STORE_MARK_SIZE];
+
+	if (data_exists(c, "store/data.mdb") || !store_mark_read(dir, cluster))
+		return 0;
+	return sp_error_set(err, SP_EVOLUME,
+	    "%s held a store of cluster %s, and its folder store is gone: seedpod-init looks whether a peer has it; to "
+	    "begin an empty store without asking, remove %s/" STORE_MARK_NAME,
+	    dir, cluster[0] != '\0' ? cluster : "(unknown)", dir);
+}
+
+/* From now on a missing store is told from one that never was. Without the mark all else is as well. */
+static void
+leave_mark(struct custody *c, const struct position *p)
+{
+	struct sp_error err = { 0 };
+
+	if (p->cluster[0] != '\0' && store_mark_write(c->conf->server_data_dir, p->cluster, &err) < 0)
+		log_warn("the volume cannot be marked as one that holds a store", LOG_STR("error", err.text));
+}
+
+/* Who founds makes a store where there is none, but never where an interrupted seeding has left one half in place. */
+static int
+attach_store(struct custody *c, struct sp_error *err)
+{
+	bool founds = c->api->repl->ops->founds(c->api->repl);
+	int rc;
+
+	if (!data_exists(c, "store") && (data_exists(c, "store.ready") || data_exists(c, "store.old")))
+		return sp_error_set(err, SP_EVOLUME,
+		    "%s holds a seeding that was interrupted; seedpod-init finishes it", c->conf->server_data_dir);
+	if (founds && (rc = refuse_to_found(c, err)) < 0)
+		return rc;
+	rc = store_attach(c->api->store, founds ? STORE_CREATE : STORE_EXISTING, err);
+	if (rc == SP_ENOTFOUND && !founds) {
+		log_warn("no store yet: serving 503 until this pod was seeded",
+		    LOG_STR("data_dir", c->conf->server_data_dir));
+		return 0;
+	}
+	return rc;
+}
+
+/* Before anything relies on a store that was open with durability = async when the machine went down, all of it is
+ * read. */
+static int
+settle_unsynced(struct custody *c, struct sp_error *err)
+{
+	const char *dir = c->conf->server_data_dir;
+	char store[PATH_BYTES];
+	struct digest found;
+	int rc;
+
+	if (unsynced_in_doubt(dir)) {
+		log_warn("what the last server left on the disk is in doubt: verifying the store");
+		rc = data_path(c, "store", store, err);
+		if (rc == 0)
+			rc = store_check_structure(store, true, err);
+		if (rc == 0)
+			rc = store_verify(c->api->store, &found, err);
+		if (rc < 0 && rc != SP_ENOTFOUND)
+			return sp_error_wrap(err, "what the last server left on the disk is in doubt");
+	}
+	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
+		return unsynced_mark(dir, err);
+	/* A process that was killed since has left its last commits to the kernel. */
+	rc = store_sync(c->api->store, err);
+	return rc == 0 || rc == SP_EAGAIN ? unsynced_clear(dir, err) : rc;
+}
+
+/*
+ * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup), or restored by
+ * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
+ */
+static int
+leave_donors_history(struct custody *c, struct sp_error *err)
+{
+	struct repl *repl = c->api->repl;
+	int rc;
+
+	if (repl->ops->role(repl) != ROLE_LEADER || !data_exists(c, "seedpod.json"))
+		return 0;
+	log_info("the store was unpacked from a snapshot", LOG_STR("data_dir", c->conf->server_data_dir));
+	/* The image may be a leader's; only a follower's begins an epoch when it is led on. */
+	rc = repl->ops->set_role(repl, ROLE_FOLLOWER, err);
+	FAULT_POINT("open.left_history");
+	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
+}
+
+/* It is told once. */
+static int
+put_description_away(struct custody *c, struct sp_error *err)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+	int rc;
+
+	if (!data_exists(c, "seedpod.json"))
+		return 0;
+	rc = data_path(c, "seedpod.json", from, err);
+	if (rc == 0)
+		rc = data_path(c, "seedpod.json.used", to, err);
+	return rc == 0 ? file_rename_sync(from, to, err) : rc;
+}
+
+/* A volume that is full keeps the journal from being flushed, and with that all else from being written. But only who
+ * leads has a journal, so such a store is in its role. */
+static bool
+leads_already(struct custody *c)
+{
+	struct repl *repl = c->api->repl;
+	uint64_t seq;
+
+	return repl->ops->role(repl) == ROLE_LEADER && store_unflushed(c->api->store, &seq);
+}
+
+/*
+ * A member's volume of mode raft in mode static: what is written from here on is not in raft's log, which must never be
+ * gone on with. The log goes first; the store forgets its place in it when it enters its role. But a member that was
+ * killed may have in its log alone what was answered.
+ */
+static int
+leave_raft(struct custody *c, struct sp_error *err)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	if (c->conf->replication_mode != CONF_MODE_STATIC || !data_exists(c, "raft"))
+		return 0;
+	if (data_exists(c, "raft/" RAFT_RUNNING_MARK))
+		return sp_error_set(err, SP_EVOLUME,
+		    "%s/raft was not closed in order, and may hold writes that the store lacks: start it in mode raft, "
+		    "and stop it by SIGTERM, before the mode is changed",
+		    c->conf->server_data_dir);
+	log_warn("this volume was a member's of mode raft: its log is removed, the store stays",
+	    LOG_STR("data_dir", c->conf->server_data_dir));
+	rc = data_path(c, "raft", path, err);
+	return rc == 0 ? file_remove_tree(path, err) : rc;
+}
+
+/* Bring an attached store into the pod's role and say where it stands. */
+static int
+enter_role(struct custody *c, struct sp_error *err)
+{
+	char digest[DIGEST_HEX_SIZE];
+	struct position p;
+	int rc;
+
+	/* First, so that a follower's image begins one epoch and not two. */
+	rc = leave_raft(c, err);
+	if (rc == 0)
+		rc = leave_donors_history(c, err);
+	if (rc == 0 && !leads_already(c))
+		rc = c->api->repl->ops->attached(c->api->repl, err);
+	if (rc == SP_ENOTFOUND)
+		return 0;
+	FAULT_POINT("open.in_role");
+	if (rc == 0)
+		rc = put_description_away(c, err);
+	if (rc == 0)
+		rc = store_position(c->api->store, &p, err);
+	if (rc != 0)
+		return rc;
+	leave_mark(c, &p);
+	waiters_notify(c->api->waiters, p.consistent ? p.seq : 0);
+	waiters_notify(c->api->flush_waiters, p.consistent ? store_flushed_seq(c->api->store) : 0);
+	digest_to_hex(p.digest, digest);
+	log_info("store open", LOG_STR("role", role_name(c->api->repl->ops->role(c->api->repl))),
+	    LOG_STR("cluster", p.cluster), LOG_U64("epoch", p.epoch), LOG_U64("seq", p.seq), LOG_U64("keys", p.keys),
+	    LOG_STR("digest", digest), LOG_BOOL("consistent", p.consistent));
+	return 0;
+}
+
+/* With async, the commits before the failed sync may have left the store in any state. */
+void
+custody_failing(struct custody *c)
+{
+	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
+		unsynced_mark_failed(c->conf->server_data_dir);
+}
+
+/* Close the store, all of it on disk, and give the data directory away. */
+static void
+close_store(struct custody *c)
+{
+	struct sp_error err;
+
+	FAULT_POINT("close.begun");
+	if (c->api->repl != NULL)
+		c->api->repl->ops->detach(c->api->repl);
+	if (store_detach(c->api->store) < 0) {
+		log_error("the last writes could not be put on disk", LOG_STR("data_dir", c->conf->server_data_dir));
+		custody_failing(c);
+	} else if (unsynced_clear(c->conf->server_data_dir, &err) < 0) {
+		log_warn("the next start will verify the store", LOG_STR("error", err.text));
+	}
+	FAULT_POINT("close.closed");
+	close(c->data_lock);
+	c->data_lock = -1;
+	FAULT_POINT("close.done");
+}
+
+int
+custody_release(void *arg, struct sp_error *err)
+{
+	struct custody *c = arg;
+
+	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
+		return sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
+	pthread_mutex_lock(&c->lock);
+	if (c->data_lock >= 0) {
+		snapshots_drop(c->api->snapshots);
+		close_store(c);
+		/* One that was begun in between is of the closed store too. */
+		snapshots_drop(c->api->snapshots);
+		log_info("store released");
+	}
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+int
+custody_open(void *arg, struct sp_error *err)
+{
+	struct custody *c = arg;
+	int rc = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->data_lock < 0) {
+		rc = take_data_lock(c, err);
+		if (rc == 0)
+			rc = attach_store(c, err);
+		FAULT_POINT("open.attached");
+		if (rc == 0)
+			rc = settle_unsynced(c, err);
+		FAULT_POINT("open.settled");
+		if (rc == 0)
+			rc = enter_role(c, err);
+		FAULT_POINT("open.done");
+		if (rc < 0 && c->data_lock >= 0) {
+			c->api->repl->ops->detach(c->api->repl);
+			store_detach(c->api->store);
+			close(c->data_lock);
+			c->data_lock = -1;
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+void
+custody_end(struct custody *c)
+{
+	if (c->data_lock >= 0)
+		close_store(c);
+	pthread_mutex_destroy(&c->lock);
+}

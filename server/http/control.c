@@ -1,0 +1,232 @@
+/* The control socket: what only this pod's own containers may ask. */
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "conf/doors.h"
+#include "lib/base/log.h"
+#include "lib/protocol/metrics.h"
+#include "server/http/api.h"
+#include "server/replication/committer.h"
+
+/* --- POST /apply --- */
+
+static void
+feed_done(struct repl_feed *f)
+{
+	struct call *c = f->arg;
+
+	c->stage = CALL_WRITTEN;
+	request_resume(c->rq);
+}
+
+static void
+submit_feed(struct call *c)
+{
+	struct sp_error err;
+
+	c->feed.done = feed_done;
+	c->feed.arg = c;
+	request_suspend(c->rq);
+	if (c->api->repl->ops->apply(c->api->repl, &c->feed, &err) < 0) {
+		c->feed.code = err.code;
+		c->feed.err = err;
+		feed_done(&c->feed);
+	}
+}
+
+void
+api_control_apply(struct call *c)
+{
+	struct sp_error err;
+
+	if (c->stage == CALL_WRITTEN) {
+		if (c->feed.code < 0) {
+			api_error(c, &c->feed.err);
+			return;
+		}
+		atomic_fetch_add(&c->api->counters.applied_records, c->feed.info.records);
+		api_position(c);
+		return;
+	}
+	c->feed.data = request_body(c->rq, &c->feed.len);
+	if (feed_check(c->feed.data, c->feed.len, &c->feed.info, &err) < 0) {
+		api_problem(c, 400, sp_code_name(err.code), err.text);
+		return;
+	}
+	submit_feed(c);
+}
+
+/* --- POST /role, /release, /open: rare and blocking, on the control socket's own threads --- */
+
+void
+api_control_role(struct call *c)
+{
+	size_t len;
+	const char *body = request_body(c->rq, &len);
+	json_t *root = json_loadb(body, len, 0, NULL);
+	const char *word = json_string_value(json_object_get(root, "role"));
+	bool leader = word != NULL && strcmp(word, "leader") == 0;
+	bool follower = word != NULL && strcmp(word, "follower") == 0;
+	struct sp_error err;
+
+	json_decref(root);
+	if (!leader && !follower) {
+		api_problem(c, 400, "body", "the body must be {\"role\":\"leader\"} or {\"role\":\"follower\"}");
+		return;
+	}
+	if (c->api->repl->ops->set_role(c->api->repl, leader ? ROLE_LEADER : ROLE_FOLLOWER, &err) < 0)
+		api_error(c, &err);
+	else
+		api_position(c);
+}
+
+void
+api_control_release(struct call *c)
+{
+	struct sp_error err;
+
+	if (c->api->release(c->api->arg, &err) < 0)
+		api_error(c, &err);
+	else
+		request_reply(c->rq, 204, NULL, "", 0);
+}
+
+void
+api_control_open(struct call *c)
+{
+	struct sp_error err;
+
+	if (c->api->open(c->api->arg, &err) < 0)
+		api_error(c, &err);
+	else
+		request_reply(c->rq, 204, NULL, "", 0);
+}
+
+/* --- GET /digest --- */
+
+/* A step at a time, so that whom else this thread serves, the sidecar perhaps, has a turn between. */
+void
+api_control_digest(struct call *c)
+{
+	char hex[DIGEST_HEX_SIZE], body[128];
+	const struct position *p;
+	struct sp_error err;
+	int rc = 0;
+
+	if (c->walk == NULL && !api_flushed(c))
+		return;
+	if (atomic_load(&c->api->stopping))
+		rc = sp_error_set(&err, SP_EAGAIN, "the server is stopping");
+	if (rc == 0 && c->walk == NULL)
+		rc = store_walk_new(c->api->store, &c->walk, &err);
+	if (rc == 0)
+		rc = store_walk_step(c->walk, STORE_WALK_RECORDS, &err);
+	if (rc == 1) {
+		request_suspend(c->rq);
+		request_resume(c->rq);
+		return;
+	}
+	if (rc < 0) {
+		api_error(c, &err);
+		return;
+	}
+	p = store_walk_position(c->walk);
+	digest_to_hex(p->digest, hex);
+	snprintf(body, sizeof(body), "{\"digest\":\"%s\",\"seq\":%llu}", hex, (unsigned long long)p->seq);
+	request_reply(c->rq, 200, API_JSON, body, strlen(body));
+}
+
+/* --- GET /metrics --- */
+
+static void
+write_counters(struct call *c, struct buf *out)
+{
+	const struct counters *n = &c->api->counters;
+	const struct {
+		const char *name;
+		const char *help;
+		uint64_t value;
+	} rows[] = {
+		{ "seedpod_server_reads_total", "Reads of single keys.", atomic_load(&n->reads) },
+		{ "seedpod_server_writes_total", "Writes committed, a batch counting once.", atomic_load(&n->writes) },
+		{ "seedpod_server_redirects_total", "Requests sent on to the leader.", atomic_load(&n->redirects) },
+		{ "seedpod_server_changes_requests_total", "Requests of the change feed answered.",
+		    atomic_load(&n->changes_requests) },
+		{ "seedpod_server_changes_records_read_total", "Records read from the store for the change feed.",
+		    atomic_load(&n->changes_records_read) },
+		{ "seedpod_server_changes_bytes_sent_total", "Bytes of change feed sent.",
+		    atomic_load(&n->changes_bytes_sent) },
+		{ "seedpod_server_applied_records_total", "Records applied from the leader's feed.",
+		    atomic_load(&n->applied_records) },
+		{ "seedpod_server_snapshots_started_total", "Snapshot streams begun.",
+		    atomic_load(&n->snapshots_started) },
+		{ "seedpod_server_snapshot_bytes_sent_total", "Bytes of snapshot tar sent, before compression.",
+		    atomic_load(&n->snapshot_bytes_sent) },
+		{ "seedpod_server_damaged_records_total", "Reads that found a record not matching its hash.",
+		    atomic_load(&n->damaged_records) },
+		{ "seedpod_server_unauthorized_total", "Requests refused because they showed no token that is known.",
+		    atomic_load(&n->unauthorized) },
+		{ "seedpod_server_forbidden_total", "Requests refused because their token does not allow them.",
+		    atomic_load(&n->forbidden) },
+		{ "seedpod_server_errors_total", "Answers with a status of 500 or above.", atomic_load(&n->errors) },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		metrics_single(out, rows[i].name, "counter", rows[i].help, (double)rows[i].value);
+}
+
+static void
+write_store_figures(struct call *c, struct buf *out)
+{
+	struct listener *network = atomic_load(&c->api->network);
+	struct committer_stats stats;
+	uint64_t map, file, unflushed;
+	int64_t unflushed_ms;
+
+	committer_stats(c->api->committer, &stats);
+	store_sizes(c->api->store, &map, &file);
+	metrics_single(
+	    out, "seedpod_server_commits_total", "counter", "Transactions committed.", (double)stats.commits);
+	metrics_single(out, "seedpod_server_commit_failures_total", "counter", "Writes that were not committed.",
+	    (double)stats.failed);
+	metrics_single(out, "seedpod_server_no_space_total", "counter", "Writes refused because the volume was full.",
+	    (double)stats.no_space);
+	metrics_single(out, "seedpod_server_store_bytes", "gauge", "Bytes of the store's file.", (double)file);
+	unflushed = store_unflushed_changes(c->api->store, &unflushed_ms);
+	metrics_single(out, "seedpod_server_unflushed_changes", "gauge",
+	    "Changes in the journal that LMDB has not yet.", (double)unflushed);
+	metrics_single(out, "seedpod_server_unflushed_seconds", "gauge", "Since the oldest of them was made.",
+	    (double)unflushed_ms / 1000);
+	metrics_single(out, "seedpod_server_map_bytes", "gauge", "Bytes of address space mapped for it.", (double)map);
+	metrics_single(out, "seedpod_server_snapshots_held", "gauge", "Snapshots held at present.",
+	    (double)snapshots_count(c->api->snapshots));
+	metrics_single(out, "seedpod_server_snapshots_withheld_bytes", "gauge",
+	    "Bytes of the store's file that cannot be used again because of them.",
+	    (double)snapshots_withheld(c->api->snapshots));
+	metrics_single(out, "seedpod_server_waiting_requests", "gauge", "Requests waiting for a change.",
+	    (double)waiters_count(c->api->waiters) + waiters_count(c->api->flush_waiters));
+	if (network == NULL)
+		return;
+	metrics_single(out, "seedpod_server_connections", "gauge", "Connections of clients and peers.",
+	    (double)listener_connections(network));
+	metrics_single(out, "seedpod_server_connections_cut_total", "counter",
+	    "Connections cut off for being too slow.", (double)listener_cut(network));
+}
+
+void
+api_control_metrics(struct call *c)
+{
+	struct buf body;
+
+	buf_init(&body, 64u << 10);
+	write_counters(c, &body);
+	write_store_figures(c, &body);
+	if (c->api->repl->ops->metrics != NULL)
+		c->api->repl->ops->metrics(c->api->repl, &body);
+	if (c->api->doors != NULL)
+		doors_metrics(c->api->doors, "seedpod_server_", &body);
+	request_reply_buf(c->rq, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
+	buf_release(&body);
+}

@@ -1,0 +1,268 @@
+/* What peers ask for: position, change feed, snapshot. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "server/http/api.h"
+#include "server/http/changes.h"
+
+#define WAIT_MAX_MS          60000
+#define LIMIT_MAX            1000000000ull
+#define NDJSON_LIMIT_DEFAULT 1000
+#define ZSTD_BYTES           (2u << 20) /* what compressing a snapshot holds: a frame's input, output, and the compressor */
+
+static void
+reply_position(struct call *c)
+{
+	struct position p;
+	struct sp_error err;
+	char *text;
+	int rc;
+
+	rc = api_position_of(c->api, &p, &err);
+	if (rc < 0) {
+		/* On the network «no store» passes by itself; on the control socket the two are told apart. */
+		api_problem(c, rc == SP_ENOTFOUND && c->handler == api_control_position ? 404 : 503, sp_code_name(rc),
+		    err.text);
+		return;
+	}
+	text = position_to_json(&p);
+	if (text == NULL)
+		api_problem(c, 503, "no_memory", "out of memory");
+	else
+		request_reply(c->rq, 200, API_JSON, text, strlen(text));
+	free(text);
+}
+
+void
+api_position(struct call *c)
+{
+	reply_position(c);
+}
+
+void
+api_control_position(struct call *c)
+{
+	reply_position(c);
+}
+
+/* --- The change feed --- */
+
+static bool
+read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
+{
+	const char *accept = request_header(c->rq, "Accept");
+	int len = request_query(c->rq, "cluster", q->cluster, sizeof(q->cluster));
+
+	q->ndjson = accept == NULL || strstr(accept, FEED_CONTENT_TYPE) == NULL;
+	if (len == REQUEST_QUERY_BAD) {
+		api_problem(c, 400, "query", "cluster must be a UUID");
+		return false;
+	}
+	if (len == REQUEST_QUERY_ABSENT)
+		q->cluster[0] = '\0';
+	return api_query_number(c, "since", 0, INT64_MAX, &q->since) &&
+	       api_query_number(c, "epoch", 0, INT64_MAX, &q->epoch) &&
+	       api_query_number(c, "limit", q->ndjson ? NDJSON_LIMIT_DEFAULT : LIMIT_MAX, LIMIT_MAX, &q->limit) &&
+	       api_query_number(c, "bytes", CHANGES_BYTES_DEFAULT, CHANGES_BYTES_MAX, &q->bytes) &&
+	       api_query_duration(c, "wait", WAIT_MAX_MS, wait_ms);
+}
+
+/* ?from=leader: the answer is of use only where this pod leads. */
+static bool
+asks_leader(const struct call *c)
+{
+	char from[16];
+
+	return request_query(c->rq, "from", from, sizeof(from)) > 0 && strcmp(from, "leader") == 0;
+}
+
+/* With nothing to tell, wait for the next change once. True when the request was laid aside: not where connections run
+ * short, since whoever waits keeps one. */
+static bool
+wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
+{
+	struct store *store = c->api->store;
+	uint64_t seq;
+
+	if (wait_ms == 0 || c->stage != CALL_NEW || here->seq != since || !here->consistent ||
+	    atomic_load(&c->api->stopping) || request_pressed(c->rq))
+		return false;
+	c->stage = CALL_WAITED;
+	c->flush_seq = 0;
+	c->flush_until_ms = 0;
+	waiters_add(c->api->flush_waiters, c->rq, since + 1, clock_mono_ms() + wait_ms);
+	/* A commit between the look at the store and now knew of nobody who waits. */
+	if (store_unflushed(store, &seq))
+		store_flush_soon(store);
+	return true;
+}
+
+static void
+reply_changes(struct call *c, struct store_view *view, const struct changes_query *q)
+{
+	struct counters *n = &c->api->counters;
+	struct changes_cost cost = { 0 };
+	struct sp_error err = { 0 };
+	struct buf body;
+	int rc;
+
+	/* Escapes make JSON up to six times as long; what it holds is bounded all the same. */
+	buf_init(&body, q->ndjson ? 2 * (size_t)FEED_BYTES_MAX : FEED_BYTES_MAX);
+	rc = changes_write(view, q, &body, &cost, &err);
+	atomic_fetch_add(&n->changes_requests, 1);
+	atomic_fetch_add(&n->changes_records_read, cost.records);
+	if (rc < 0) {
+		log_error("the change feed broke off", LOG_STR("error", err.text));
+		api_error(c, &err);
+	} else {
+		atomic_fetch_add(&n->changes_bytes_sent, body.len);
+		request_reply_buf(c->rq, 200, q->ndjson ? API_NDJSON : FEED_CONTENT_TYPE, &body);
+	}
+	buf_release(&body);
+}
+
+void
+api_changes(struct call *c)
+{
+	struct changes_query q;
+	struct store_view *view;
+	struct position here;
+	struct sp_error err = { 0 };
+	int64_t wait_ms;
+	int rc;
+
+	if (!read_changes_query(c, &q, &wait_ms))
+		return;
+	/* A sidecar takes what it is given for the leader's, and says so; a pod that was demoted must not go on as if
+	 * it led. */
+	if (asks_leader(c) && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
+		api_problem(c, 503, "no_leader", "this pod does not lead");
+		return;
+	}
+	if (!api_flushed(c))
+		return;
+	rc = store_view_begin(c->api->store, &view, &err);
+	if (rc < 0) {
+		api_problem(c, 503, sp_code_name(rc), err.text);
+		return;
+	}
+	rc = store_view_position(view, &here, &err);
+	if (rc == 0)
+		rc = changes_check(&here, &q, &err);
+	if (rc < 0) {
+		store_view_end(view);
+		api_error(c, &err);
+		return;
+	}
+	/* The view must not be kept while the request waits, nor the request be touched once it was handed over. */
+	if (wait_ms > 0 && here.seq == q.since) {
+		store_view_end(view);
+		if (wait_for_change(c, &here, q.since, wait_ms))
+			return;
+		rc = store_view_begin(c->api->store, &view, &err);
+		if (rc < 0) {
+			api_problem(c, 503, sp_code_name(rc), err.text);
+			return;
+		}
+	}
+	reply_changes(c, view, &q);
+	store_view_end(view);
+}
+
+/* --- The snapshot --- */
+
+static int64_t
+read_stream(void *arg, uint64_t offset, char *out, size_t max)
+{
+	(void)offset;
+	return snapshot_stream_read(arg, out, max);
+}
+
+static void
+free_stream(void *arg)
+{
+	snapshot_stream_free(arg);
+}
+
+static void
+add_snapshot_headers(struct call *c, const struct snapshot *s, uint64_t offset)
+{
+	char number[32];
+
+	request_add_header(c->rq, "Seedpod-Snapshot-Id", snapshot_id(s));
+	snprintf(number, sizeof(number), "%" PRIu64, snapshot_position(s)->seq);
+	request_add_header(c->rq, "Seedpod-Seq", number);
+	snprintf(number, sizeof(number), "%" PRIu64, offset);
+	request_add_header(c->rq, "Seedpod-Offset", number);
+	snprintf(number, sizeof(number), "%" PRIu64, snapshot_length(s));
+	request_add_header(c->rq, "Seedpod-Snapshot-Length", number);
+}
+
+/* «zstd», but not «zstd;q=0» (RFC 9110, 12.4.2). */
+static bool
+accepts_zstd(const struct call *c)
+{
+	const char *encodings = request_header(c->rq, "Accept-Encoding");
+	const char *zstd = encodings != NULL ? strstr(encodings, "zstd") : NULL;
+
+	if (zstd == NULL)
+		return false;
+	zstd += strlen("zstd");
+	zstd += strspn(zstd, "; \t");
+	return strncmp(zstd, "q=", 2) != 0 || strtod(zstd + 2, NULL) > 0;
+}
+
+void
+api_snapshot(struct call *c)
+{
+	bool zstd = accepts_zstd(c);
+	char id[SNAPSHOT_ID_SIZE];
+	int id_len = request_query(c->rq, "id", id, sizeof(id));
+	struct snapshot_stream *stream;
+	struct snapshot *s;
+	struct sp_error err;
+	uint64_t offset, length;
+	int rc;
+
+	if (id_len == REQUEST_QUERY_BAD || id_len == 0) {
+		api_problem(c, 400, "query", "id must be a snapshot's UUID");
+		return;
+	}
+	if (!api_query_number(c, "offset", 0, INT64_MAX, &offset))
+		return;
+	if (id_len == REQUEST_QUERY_ABSENT && offset > 0) {
+		api_problem(c, 400, "query", "offset goes with the id of the snapshot that it belongs to");
+		return;
+	}
+	/* A backup that is taken after a write holds that write. */
+	if (id_len == REQUEST_QUERY_ABSENT && !api_flushed(c))
+		return;
+	if (zstd && !request_charge(c->rq, ZSTD_BYTES)) {
+		api_problem(c, 503, "SP_EAGAIN", "too many compressed snapshots at once");
+		return;
+	}
+	rc = snapshots_acquire(c->api->snapshots, id_len > 0 ? id : NULL, &s, &err);
+	if (rc < 0) {
+		/* An id that is not held any more is gone; no store is a state that passes. */
+		api_problem(
+		    c, rc == SP_ENOTFOUND ? (id_len > 0 ? 410 : 503) : api_status(rc), sp_code_name(rc), err.text);
+		return;
+	}
+	length = snapshot_length(s);
+	add_snapshot_headers(c, s, offset);
+	stream = snapshot_stream_new(s, offset, zstd, &err);
+	if (stream == NULL) {
+		api_error(c, &err);
+		return;
+	}
+	log_info("snapshot begins", LOG_STR("id", snapshot_id(s)), LOG_U64("offset", offset), LOG_U64("bytes", length),
+	    LOG_BOOL("zstd", zstd));
+	if (zstd)
+		request_add_header(c->rq, "Content-Encoding", "zstd");
+	request_reply_stream(c->rq, 200, "application/x-tar", zstd ? REQUEST_LENGTH_UNKNOWN : length - offset,
+	    read_stream, free_stream, stream);
+}

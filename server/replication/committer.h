@@ -1,0 +1,74 @@
+/*
+ * Group commit: one writer thread takes all jobs that are queued, runs them in one transaction, commits once, and only
+ * then says so to each. Sixty-four waiting clients cost one fsync.
+ *
+ *	struct committer *c = committer_new(&options, &err);
+ *	committer_submit(c, &job);	// any thread; job.done(&job) comes later on the writer thread
+ *	committer_stop(c);		// finishes what was submitted
+ *	committer_free(c);
+ */
+#ifndef SERVER_REPLICATION_COMMITTER_H_
+#define SERVER_REPLICATION_COMMITTER_H_
+
+#include <stdbool.h>
+
+#include "lib/base/error.h"
+#include "server/store/store.h"
+
+struct committer;
+
+/* A change to the store. The submitter owns it until done() is called, and again from then on. */
+struct commit_job {
+	/*
+	 * Change the transaction. A failure that leaves the transaction as it was (a precondition, a bad key) is
+	 * returned, with `err` filled: the other jobs of the group go on. May run again from the start when the group
+	 * is done over (the map grew), so it must not depend on what an earlier run left in the job. On the writer
+	 * thread.
+	 */
+	int (*run)(struct commit_job *job, struct store_txn *txn);
+
+	/* The job is committed, and on disk unless async (code 0), or failed (code, err). On the writer thread: must be
+	 * quick, and may free the job.
+	 */
+	void (*done)(struct commit_job *job);
+
+	bool must;    /* where there is no room, its group waits for some instead of failing (an entry of a log) */
+	size_t bytes; /* about what it puts into the store */
+	bool alone;   /* neither with others nor in the journal: its failure must be able to undo it (a feed) */
+	bool durable; /* on disk when done() is called, also where the committer is async. Alone only */
+	int code;     /* out */
+	struct sp_error err;
+	struct commit_job *next;
+};
+
+struct committer_options {
+	struct store *store;
+	bool async; /* durability = async: the store syncs later (store_options), here at least every second */
+
+	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
+	void (*committed)(const struct position *now, void *arg);
+
+	/* The process ends after this, because what is on disk is not known. On the writer thread. May be NULL. */
+	void (*failing)(void *arg);
+	void *arg;
+};
+
+struct committer *committer_new(const struct committer_options *o, struct sp_error *err);
+
+/* Finish what was submitted and take nothing more; submitting and the figures still answer. Once. */
+void committer_stop(struct committer *c);
+void committer_free(struct committer *c);
+
+/* 0, or SP_EAGAIN where too many jobs wait already (done() is then not called). Any thread. */
+int committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err);
+
+struct committer_stats {
+	uint64_t commits;  /* transactions */
+	uint64_t jobs;     /* jobs that succeeded */
+	uint64_t failed;   /* jobs that did not */
+	uint64_t no_space; /* of these, for want of space */
+	bool full;         /* a job failed for want of space, and nothing was written since */
+};
+void committer_stats(struct committer *c, struct committer_stats *out);
+
+#endif

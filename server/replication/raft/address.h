@@ -1,0 +1,18 @@
+/* Where a member's raft port is: «host:port», «[IPv6]:port». Pure; any thread. */
+#ifndef SERVER_REPLICATION_RAFT_ADDRESS_H_
+#define SERVER_REPLICATION_RAFT_ADDRESS_H_
+
+#include <stdbool.h>
+
+#define RAFT_HOST_MAX 256 /* with NUL */
+#define RAFT_PORT_MAX 6
+
+struct raft_address {
+	char host[RAFT_HOST_MAX]; /* without brackets */
+	char port[RAFT_PORT_MAX]; /* 1 to 65535 */
+};
+
+/* False where it is none: such a one can never be connected to. */
+bool raft_address_parse(const char *text, struct raft_address *out);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * Entries of the raft log as bytes: what is to be done, and in which term it was proposed (libraft does not tell the
+ * state machine). Little-endian, padded with zeros to a multiple of 8 bytes:
+ *
+ *	version:u8 kind:u8 condition:u8 0:u8 count:u32 term:u64 if_seq:u64
+ *	then, for a batch, `count` times:	kind:u8 0:u8 key_len:u16 value_len:u32 key value
+ *	for the other kinds:			`count` bytes of text
+ *
+ * Pure; any thread.
+ */
+#ifndef SERVER_REPLICATION_RAFT_ENTRY_H_
+#define SERVER_REPLICATION_RAFT_ENTRY_H_
+
+#include "server/replication/repl.h"
+
+enum entry_kind {
+	ENTRY_BATCH = 1,
+	ENTRY_FOUND = 2,  /* text: «UUID seq», the cluster and where its store stood when the log began */
+	ENTRY_MEMBER = 3, /* text: a contact for the directory, as JSON (repl_raft_directory.h) */
+};
+
+struct entry {
+	enum entry_kind kind;
+	uint64_t term;
+
+	/* ENTRY_BATCH: only ops, count, condition and if_seq mean something. */
+	struct repl_batch batch;
+
+	/* The others. */
+	const char *text;
+	size_t text_len;
+};
+
+/* Bytes that the entry takes. */
+size_t entry_size(const struct entry *e);
+
+/* Write exactly that many. */
+void entry_encode(const struct entry *e, void *out);
+
+/*
+ * Read an entry; it points into `data`, and its ops are malloc'ed (entry_release() frees them). SP_EBADDATA where the
+ * bytes are none: of a newer version, or damaged; SP_ENOMEM.
+ */
+int entry_decode(const void *data, size_t len, struct entry *out, struct sp_error *err);
+void entry_release(struct entry *e);
+
+/* The term alone; 0 where the bytes are too few. */
+uint64_t entry_term(const void *data, size_t len);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * Connections to former members. libraft keeps the one to whoever it once sent to, and notices that the other side has
+ * closed it when it sends next, which it never does to a member that was taken out; a pod that lost its volume comes
+ * back as another member, and each time a descriptor would be left. So who has left is sent a message that means
+ * nothing (an old vote, which nobody waits for) until libraft has noticed, and is not connected to again.
+ */
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "server/replication/raft/internal.h"
+
+#define SEND_EVERY_MS 1000 /* the first one is taken by the kernel, whose answer makes the next one fail */
+
+static void
+sent(struct raft_io_send *request, int status)
+{
+	(void)status;
+	free(request);
+}
+
+static void
+send_old_vote(struct repl_raft *r, const struct raft_link *link)
+{
+	const struct raft_message message = { .type = RAFT_IO_REQUEST_VOTE_RESULT,
+		.server_id = link->id,
+		.server_address = link->address,
+		.request_vote_result = { .term = 0, .vote_granted = false } };
+	struct raft_io_send *request = calloc(1, sizeof(*request));
+
+	if (request == NULL || r->io.send(&r->io, request, &message, sent) != 0)
+		free(request);
+}
+
+void
+raft_former_turn(struct repl_raft *r)
+{
+	int64_t now = clock_mono_ms();
+	bool due = now >= r->former_at_ms;
+
+	if (r->raft.configuration.n == 0)
+		return;
+	if (due)
+		r->former_at_ms = now + SEND_EVERY_MS;
+	for (size_t i = 0; i < r->transport.link_count; i++) {
+		struct raft_link *link = &r->transport.links[i];
+
+		if (raft_is_member(r, link->id)) {
+			link->was_member = true;
+			link->let_go = false;
+		} else if (due && link->was_member && link->connected) {
+			send_old_vote(r, link);
+		}
+	}
+}

@@ -1,0 +1,316 @@
+#include "server/replication/raft/transport.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/net/socket.h"
+#include "server/replication/raft/address.h"
+#include "server/replication/raft/tunnel.h"
+#include "server/replication/raft/wire.h"
+
+#define SAY_EVERY_MS 60000 /* that strangers are refused, or a member refuses us */
+#define COME_MAX     16    /* that may come in SHUT_MS */
+#define SHUT_MS      100   /* before who waits is looked at again, where too many have come or no descriptor is left */
+
+static struct raft_transport *
+transport_of(struct raft_uv_transport *base)
+{
+	return (struct raft_transport *)base->impl;
+}
+
+static int
+init(struct raft_uv_transport *base, raft_id id, const char *address)
+{
+	struct raft_transport *t = transport_of(base);
+
+	t->id = id;
+	t->address = address;
+	return 0;
+}
+
+/* --- Handles --- */
+
+void
+raft_handle_free(uv_handle_t *handle)
+{
+	raft_free(handle);
+}
+
+struct raft_poll *
+raft_poll_new(struct raft_transport *t, int fd, void *owner)
+{
+	struct raft_poll *p = calloc(1, sizeof(*p));
+
+	if (p == NULL || uv_poll_init(t->loop, &p->handle, fd) != 0) {
+		free(p);
+		return NULL;
+	}
+	p->transport = t;
+	p->owner = owner;
+	t->open++;
+	return p;
+}
+
+static void
+poll_closed(uv_handle_t *handle)
+{
+	struct raft_poll *p = (struct raft_poll *)handle;
+	struct raft_transport *t = p->transport;
+
+	free(p);
+	raft_transport_let_go(t);
+}
+
+void
+raft_poll_close(struct raft_poll *p)
+{
+	if (p != NULL)
+		uv_close((uv_handle_t *)&p->handle, poll_closed);
+}
+
+void
+raft_transport_let_go(struct raft_transport *t)
+{
+	t->open--;
+	if (t->open == 0 && t->closing && t->closed != NULL)
+		t->closed(&t->base);
+}
+
+uv_stream_t *
+raft_pipe_new(uv_loop_t *loop, int fd)
+{
+	uv_pipe_t *pipe = raft_malloc(sizeof(*pipe));
+
+	if (pipe == NULL || uv_pipe_init(loop, pipe, 0) != 0) {
+		raft_free(pipe);
+		close(fd);
+		return NULL;
+	}
+	if (uv_pipe_open(pipe, fd) != 0) {
+		uv_close((uv_handle_t *)pipe, raft_handle_free);
+		close(fd);
+		return NULL;
+	}
+	return (uv_stream_t *)pipe;
+}
+
+/* --- Who comes --- */
+
+void
+raft_transport_refuse(struct raft_transport *t, const char *address, const char *why)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	uint64_t before = atomic_fetch_add(&t->refused, 1);
+
+	if (before > 0 && now_ms - t->refused_said_ms < SAY_EVERY_MS)
+		return;
+	log_warn("a stranger at the raft port is refused", LOG_STR("address", address), LOG_STR("why", why),
+	    LOG_U64("so_far", before + 1));
+	t->refused_said_ms = now_ms;
+}
+
+/* Whoever comes may cost a signature, on the thread that keeps the cluster together: a flood of them waits outside. */
+static bool
+may_come(struct raft_transport *t)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms - t->came_since_ms >= SHUT_MS) {
+		t->came_since_ms = now_ms;
+		t->came = 0;
+	}
+	return t->came < COME_MAX;
+}
+
+static void
+knocked(uv_poll_t *handle, int status, int events)
+{
+	struct raft_poll *p = (struct raft_poll *)handle;
+	struct raft_transport *t = p->transport;
+	int fd;
+
+	(void)status;
+	(void)events;
+	while (may_come(t)) {
+		fd = accept4(t->door_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		t->came += fd >= 0;
+		if (fd >= 0)
+			raft_wire_answer(t, fd);
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			break;
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+	/* Who waits there would wake us again at once. */
+	uv_poll_stop(&t->door->handle);
+	t->door_shut_ms = clock_mono_ms();
+}
+
+static int
+start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
+{
+	struct raft_transport *t = transport_of(base);
+	struct sp_error err;
+	unsigned port;
+
+	t->accepted = cb;
+	if (socket_listen(t->listen, &t->door_fd, &port, &err) < 0) {
+		snprintf(base->errmsg, sizeof(base->errmsg), "%.*s", (int)sizeof(base->errmsg) - 1, err.text);
+		return RAFT_IOERR;
+	}
+	fcntl(t->door_fd, F_SETFL, fcntl(t->door_fd, F_GETFL) | O_NONBLOCK);
+	t->door = raft_poll_new(t, t->door_fd, t);
+	if (t->door != NULL && uv_poll_start(&t->door->handle, UV_READABLE, knocked) == 0)
+		return 0;
+	snprintf(base->errmsg, sizeof(base->errmsg), "listen on %s: out of memory", t->listen);
+	return RAFT_NOMEM;
+}
+
+/* --- Connecting --- */
+
+struct raft_link *
+raft_transport_link(struct raft_transport *t, raft_id id)
+{
+	for (size_t i = 0; i < t->link_count; i++)
+		if (t->links[i].id == id)
+			return &t->links[i];
+	return NULL;
+}
+
+void
+raft_transport_complain(struct raft_transport *t, raft_id id, const char *why)
+{
+	struct raft_link *link = raft_transport_link(t, id);
+	int64_t now_ms = clock_mono_ms();
+
+	if (link == NULL || (link->said_ms != 0 && now_ms - link->said_ms < SAY_EVERY_MS))
+		return;
+	link->said_ms = now_ms;
+	log_warn(
+	    "a member cannot be talked to at its raft port", LOG_STR("address", link->address), LOG_STR("why", why));
+}
+
+/* The same, noted where it is new; NULL: out of memory. */
+static struct raft_link *
+note_link(struct raft_transport *t, raft_id id, const char *address)
+{
+	struct raft_link *link = raft_transport_link(t, id), *grown;
+
+	if (link == NULL) {
+		grown = realloc(t->links, (t->link_count + 1) * sizeof(*grown));
+		if (grown == NULL)
+			return NULL;
+		t->links = grown;
+		link = &t->links[t->link_count++];
+		*link = (struct raft_link){ .id = id };
+	}
+	snprintf(link->address, sizeof(link->address), "%s", address);
+	link->connected = false;
+	return link;
+}
+
+/*
+ * To who has left. What libraft has to send there it keeps until it can, and with it the entries of the log that are
+ * part of it, in memory. So it is given a connection once whose other end is closed, and fails them all.
+ */
+static int
+connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_uv_connect *request)
+{
+	uv_stream_t *stream;
+	int ends[2];
+
+	if (link->let_go || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return RAFT_NOCONNECTION;
+	close(ends[1]);
+	stream = raft_pipe_new(t->loop, ends[0]);
+	if (stream == NULL)
+		return RAFT_NOMEM;
+	link->connected = link->let_go = true;
+	request->cb(request, stream, 0);
+	return 0;
+}
+
+bool
+raft_transport_can_reach(const char *address)
+{
+	struct raft_address ignored;
+
+	return raft_address_parse(address, &ignored);
+}
+
+static int
+start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request, raft_id id, const char *address,
+    raft_uv_connect_cb cb)
+{
+	struct raft_transport *t = transport_of(base);
+	struct raft_link *link = note_link(t, id, address);
+
+	request->cb = cb;
+	if (link == NULL)
+		return RAFT_NOMEM;
+	if (link->was_member && !t->peers.is_member(t->peers.arg, id))
+		return connect_to_nobody(t, link, request);
+	return raft_wire_dial(t, request, id, address, cb);
+}
+
+/* --- Time, and the end --- */
+
+void
+raft_transport_turn(struct raft_transport *t)
+{
+	raft_wires_turn(t);
+	if (t->door_shut_ms == 0 || clock_mono_ms() < t->door_shut_ms + SHUT_MS)
+		return;
+	t->door_shut_ms = 0;
+	uv_poll_start(&t->door->handle, UV_READABLE, knocked);
+}
+
+static void
+start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
+{
+	struct raft_transport *t = transport_of(base);
+
+	t->closing = true;
+	t->closed = cb;
+	t->open++; /* until all of them have been told */
+	raft_poll_close(t->door);
+	t->door = NULL;
+	if (t->door_fd >= 0)
+		close(t->door_fd);
+	t->door_fd = -1;
+	t->door_shut_ms = 0;
+	raft_wires_cancel(t);
+	raft_tunnels_end(t);
+	raft_transport_let_go(t);
+}
+
+void
+raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
+{
+	uint64_t refused = atomic_load(&t->refused);
+
+	memset(t, 0, sizeof(*t));
+	atomic_init(&t->refused, refused);
+	t->loop = loop;
+	t->listen = listen;
+	t->door_fd = -1;
+	t->base = (struct raft_uv_transport){
+		.impl = t, .init = init, .listen = start_listening, .connect = start_connecting, .close = start_closing
+	};
+}
+
+void
+raft_transport_release(struct raft_transport *t)
+{
+	free(t->links);
+	t->links = NULL;
+	t->link_count = 0;
+}

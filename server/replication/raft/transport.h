@@ -1,0 +1,124 @@
+/*
+ * How members connect, in libraft's place: a connection goes one way, from who has messages to who takes them, and
+ * begins with a greeting of who that is.
+ *
+ * Names are looked up each time anew, because a pod that comes back has another address. A peer that is silent is given
+ * up after a few seconds. The greeting says of which cluster the member is, and members of another are refused: an
+ * address may have been a member's of ours, and be theirs by now. Where there is a certificate, all of it is within
+ * TLS: each shows the other its own, and who greets as a member must bear that member's name. Who has left for good is
+ * not connected to, and libraft is made to forget what it keeps for them.
+ *
+ *	raft_transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
+ *	raft_transport_turn(&t);	// a few times a second, or more often
+ *	raft_transport_release(&t);	// after libraft has closed it
+ *
+ * On the loop's thread. The parts: a connection until it has greeted is a wire (repl_raft_wire.h); one that speaks TLS
+ * is a tunnel from then on (repl_raft_tunnel.h); libraft has the plain ones.
+ */
+#ifndef SERVER_REPLICATION_RAFT_TRANSPORT_H_
+#define SERVER_REPLICATION_RAFT_TRANSPORT_H_
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <uv.h>
+
+#include "lib/net/tls.h"
+#include "server/replication/raft/greeting.h"
+
+/* A member that libraft wanted to reach: it forgets none of them. */
+struct raft_link {
+	raft_id id;
+	char address[MEMBER_ADDRESS_MAX];
+	bool connected;  /* libraft was given a connection, and has not asked for another one since */
+	bool was_member; /* set by the owner: it was seen in the configuration */
+	bool let_go;     /* it has left, and libraft has forgotten what it kept for it */
+	int64_t said_ms; /* monotonic: that it cannot be talked to was said last; 0: never */
+};
+
+/* What others are judged by. */
+struct raft_transport_peers {
+	/* This member's cluster, as its greeting says it; "" where it has none yet. */
+	void (*cluster)(void *arg, char out[RAFT_ORIGIN_MAX]);
+
+	/* Whether this id is in the configuration; true where there is none yet. */
+	bool (*is_member)(void *arg, raft_id id);
+
+	/* The name that this member's certificate bears. 0, or an error. */
+	int (*name)(void *arg, raft_id id, char *out, size_t size);
+
+	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
+	struct tls *tls;
+	void *arg;
+};
+
+struct raft_transport {
+	struct raft_uv_transport base; /* what libraft sees */
+	uv_loop_t *loop;
+	const char *listen;
+	raft_uv_accept_cb accepted;
+	struct raft_poll *door; /* of the listening socket; NULL: none */
+	int64_t door_shut_ms;   /* for want of descriptors, or too many have come; monotonic; 0: it is open */
+	int64_t came_since_ms;  /* monotonic: from here on */
+	unsigned came;          /* so many have come */
+	int door_fd;
+	struct raft_wire *wires;
+	struct raft_tunnel *tunnels;
+	unsigned open;                     /* polls and lookups that libuv has not let go of */
+	struct raft_transport_peers peers; /* zeros: whoever comes is taken */
+	raft_id id;
+	const char *address;     /* this member's */
+	struct raft_link *links; /* link_count of them, malloc'ed */
+	size_t link_count;
+	atomic_uint_fast64_t refused; /* strangers; any thread may read it */
+	int64_t refused_said_ms;      /* monotonic */
+	bool closing;
+	raft_uv_transport_close_cb closed;
+};
+
+/* *t holds zeros, or what was released before; `peers` is to be set between this and the first connection. `listen`
+ * must stay where it is. */
+void raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
+void raft_transport_release(struct raft_transport *t);
+
+/* Give up who is silent. */
+void raft_transport_turn(struct raft_transport *t);
+
+/* Whether this is «host:port». What is not can never be connected to, and libraft keeps all that it would send there.
+ */
+bool raft_transport_can_reach(const char *address);
+
+/* --- For wires and tunnels --- */
+
+/* What is known of this member, or NULL. */
+struct raft_link *raft_transport_link(struct raft_transport *t, raft_id id);
+
+/* Count one who was not let in, and say so now and then. */
+void raft_transport_refuse(struct raft_transport *t, const char *address, const char *why);
+
+/* Say, now and then, why there is no talking to this member. */
+void raft_transport_complain(struct raft_transport *t, raft_id id, const char *why);
+
+/* A descriptor that libuv looks at; it stays the caller's. NULL: out of memory, or one that cannot be looked at.
+ * Once it is closed, nothing is called any more, and the descriptor may be closed too. */
+struct raft_poll {
+	uv_poll_t handle;
+	struct raft_transport *transport;
+	void *owner;
+};
+
+struct raft_poll *raft_poll_new(struct raft_transport *t, int fd, void *owner);
+void raft_poll_close(struct raft_poll *p); /* NULL does nothing */
+
+/* One of t->open is over. */
+void raft_transport_let_go(struct raft_transport *t);
+
+/* A handle that libraft may have: to be freed by raft_free(). */
+void raft_handle_free(uv_handle_t *handle);
+
+/* One end of a socketpair for libraft; -1 in *stream's place: NULL. The descriptor is taken in any case. */
+uv_stream_t *raft_pipe_new(uv_loop_t *loop, int fd);
+
+#endif

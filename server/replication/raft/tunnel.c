@@ -1,0 +1,220 @@
+#include "server/replication/raft/tunnel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ROUNDS 16 /* of a buffer in one turn of the loop: others have theirs */
+
+struct raft_tunnel {
+	struct raft_transport *transport;
+	struct raft_tunnel *next;
+	struct tls_stream *tls;
+	bool outwards;
+	raft_id id;
+	int net_fd, inside_fd;
+	struct raft_poll *net, *inside;
+	size_t len, done; /* of the buffer: what it holds, and what of that has gone on */
+	char buffer[TLS_STREAM_RECORD];
+};
+
+static void
+release(struct raft_tunnel *n)
+{
+	raft_poll_close(n->net);
+	raft_poll_close(n->inside);
+	tls_stream_free(n->tls);
+	close(n->net_fd);
+	close(n->inside_fd);
+	free(n);
+}
+
+static void
+end(struct raft_tunnel *n)
+{
+	struct raft_tunnel **p = &n->transport->tunnels;
+
+	while (*p != n)
+		p = &(*p)->next;
+	*p = n->next;
+	release(n);
+}
+
+/* --- Reading and writing: 0 with *moved; SP_EAGAIN; another code where the tunnel is to end --- */
+
+static int
+read_inside(struct raft_tunnel *n, void *buf, size_t size, size_t *moved)
+{
+	ssize_t got = recv(n->inside_fd, buf, size, 0);
+
+	*moved = got > 0 ? (size_t)got : 0;
+	return got >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
+}
+
+static int
+write_inside(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
+{
+	ssize_t put = send(n->inside_fd, buf, size, MSG_NOSIGNAL);
+
+	*moved = put > 0 ? (size_t)put : 0;
+	return put >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
+}
+
+/* Who is asked may refuse us only now, when we think that all is well. */
+static int
+checked(struct raft_tunnel *n, int rc, const struct sp_error *err)
+{
+	if (rc == SP_EPERM && n->outwards)
+		raft_transport_complain(n->transport, n->id, err->text);
+	return rc;
+}
+
+static int
+fill(struct raft_tunnel *n)
+{
+	struct sp_error err;
+	int rc;
+
+	n->done = 0;
+	rc = n->outwards ? read_inside(n, n->buffer, sizeof(n->buffer), &n->len)
+			 : checked(n, tls_stream_read(n->tls, n->buffer, sizeof(n->buffer), &n->len, &err), &err);
+	if (rc == 0 && n->len == 0) {
+		tls_stream_bye(n->tls);
+		return SP_ECANCELED;
+	}
+	return rc;
+}
+
+static int
+drain(struct raft_tunnel *n)
+{
+	struct sp_error err;
+	size_t moved = 0;
+	int rc;
+
+	rc = n->outwards
+		 ? checked(n, tls_stream_write(n->tls, n->buffer + n->done, n->len - n->done, &moved, &err), &err)
+		 : write_inside(n, n->buffer + n->done, n->len - n->done, &moved);
+	n->done += moved;
+	if (n->done == n->len)
+		n->len = n->done = 0;
+	return rc;
+}
+
+/* The side that sends nothing: all there is to learn of it is its end. */
+static int
+listen_behind(struct raft_tunnel *n)
+{
+	struct sp_error err;
+	char byte;
+	size_t got;
+	int rc;
+
+	rc = n->outwards ? checked(n, tls_stream_read(n->tls, &byte, 1, &got, &err), &err)
+			 : read_inside(n, &byte, 1, &got);
+	return rc == 0 ? SP_ECANCELED : rc;
+}
+
+static int
+pump(struct raft_tunnel *n)
+{
+	int rc = 0;
+
+	for (int i = 0; i < ROUNDS && rc == 0; i++) {
+		if (n->len == 0)
+			rc = fill(n);
+		if (rc == 0)
+			rc = drain(n);
+	}
+	return rc == SP_EAGAIN ? 0 : rc;
+}
+
+/* --- Waiting --- */
+
+static void turn(uv_poll_t *handle, int status, int events);
+
+static int
+look_at(struct raft_poll *p, int events)
+{
+	return events != 0 ? uv_poll_start(&p->handle, events, turn) : uv_poll_stop(&p->handle);
+}
+
+/* What is full is waited for on the other side. The end of the silent side is always of interest. Only what is left in
+ * the buffer waits for writing: a socket that can be written is that nearly always, and would wake us without end. */
+static int
+wait(struct raft_tunnel *n)
+{
+	bool full = n->len > 0;
+	int to = full ? UV_WRITABLE : 0, from = full ? 0 : UV_READABLE;
+	int net = n->outwards ? UV_READABLE | to : from;
+	int inside = n->outwards ? from : UV_READABLE | to;
+
+	return look_at(n->net, net) != 0 || look_at(n->inside, inside) != 0 ? SP_EIO : 0;
+}
+
+static void
+turn(uv_poll_t *handle, int status, int events)
+{
+	struct raft_poll *p = (struct raft_poll *)handle;
+	struct raft_tunnel *n = p->owner;
+	bool behind = p == (n->outwards ? n->net : n->inside) && (events & UV_READABLE) != 0;
+	int rc = status < 0 ? SP_EIO : 0;
+
+	if (rc == 0 && behind)
+		rc = listen_behind(n);
+	if (rc == 0 || rc == SP_EAGAIN)
+		rc = pump(n);
+	if (rc == 0)
+		rc = wait(n);
+	if (rc != 0)
+		end(n);
+}
+
+/* --- From the beginning to the end --- */
+
+uv_stream_t *
+raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id)
+{
+	struct raft_tunnel *n = calloc(1, sizeof(*n));
+	uv_stream_t *theirs;
+	int ends[2];
+
+	if (n == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+		tls_stream_free(tls);
+		close(fd);
+		free(n);
+		return NULL;
+	}
+	*n = (struct raft_tunnel){ .transport = t,
+		.next = t->tunnels,
+		.tls = tls,
+		.outwards = outwards,
+		.id = id,
+		.net_fd = fd,
+		.inside_fd = ends[0] };
+	t->tunnels = n;
+	n->net = raft_poll_new(t, n->net_fd, n);
+	n->inside = raft_poll_new(t, n->inside_fd, n);
+	theirs = raft_pipe_new(t->loop, ends[1]);
+	/* What came with the greeting is in memory already. */
+	if (theirs != NULL && n->net != NULL && n->inside != NULL && pump(n) == 0 && wait(n) == 0)
+		return theirs;
+	if (theirs != NULL)
+		uv_close((uv_handle_t *)theirs, raft_handle_free);
+	end(n);
+	return NULL;
+}
+
+void
+raft_tunnels_end(struct raft_transport *t)
+{
+	struct raft_tunnel *n;
+
+	while ((n = t->tunnels) != NULL) {
+		t->tunnels = n->next;
+		if (n->outwards)
+			pump(n);
+		release(n);
+	}
+}

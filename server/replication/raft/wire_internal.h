@@ -1,0 +1,62 @@
+/* What the parts of a wire share: repl_raft_wire.c takes the steps, repl_raft_wire_greet.c the last one. */
+#ifndef SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
+#define SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
+
+#include "server/replication/raft/address.h"
+#include "server/replication/raft/greeting.h"
+#include "server/replication/raft/tls_stream.h"
+#include "server/replication/raft/wire.h"
+
+enum step { LOOKING_UP, CONNECTING, SHAKING, GREETING };
+
+struct raft_wire {
+	struct raft_transport *transport;
+	struct raft_wire *next;
+	enum step step;
+	bool asks;
+	int64_t until_ms; /* of this step; monotonic */
+	int fd;           /* -1: none */
+	struct raft_poll *poll;
+	struct tls_stream *tls;
+	size_t len, done; /* of the greeting: all of it as far as is known, and what was written or read */
+	unsigned char greeting[RAFT_GREETING_MAX];
+
+	/* Who asks: */
+	raft_id id;
+	struct raft_address to;
+	uv_getaddrinfo_t lookup;
+	int family;                  /* that is looked up */
+	struct addrinfo *found, *at; /* all addresses, and the one after this */
+	struct raft_uv_connect *request;
+	raft_uv_connect_cb cb;
+};
+
+/* --- The end of a wire (repl_raft_wire.c): each frees it --- */
+
+/* Without a word to anybody. */
+void raft_wire_drop(struct raft_wire *w);
+
+/* It leads to nothing: who asked for it is told. */
+void raft_wire_fail(struct raft_wire *w, int code);
+
+/* The same with a reason, which somebody should read; `address` as it greeted, "" where it did not. */
+void raft_wire_refuse(struct raft_wire *w, const char *address, const char *why);
+
+/* --- On the way --- */
+
+/* Go on when the socket can be read or written. The wire may be gone afterwards. */
+void raft_wire_wait(struct raft_wire *w, int events);
+
+/* The connection is libraft's from here on, as it is or through a tunnel; the wire is left. NULL: no memory or no
+ * descriptors. */
+uv_stream_t *raft_wire_give_away(struct raft_wire *w);
+
+/* --- Greetings (repl_raft_wire_greet.c) --- */
+
+/* Have what this member says ready. */
+void raft_wire_write_greeting(struct raft_wire *w);
+
+/* Say it, or hear it and judge. The wire may be gone afterwards. */
+void raft_wire_greet(struct raft_wire *w);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * Changes in memory: what the log has and LMDB has not yet. A table of records by key, and a list of them in seq
+ * order; a key that changes again stands in it twice, and a reader finds the newest that its view may see.
+ *
+ * One thread changes a table; any may read it meanwhile, without a lock, up to a seq that the writer has told them. A
+ * record never moves or changes while the table lives, so what a reader found it may keep as long as its reference.
+ */
+#ifndef SERVER_STORE_MEMTABLE_H_
+#define SERVER_STORE_MEMTABLE_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/protocol/digest.h"
+
+struct recent;
+
+struct recent_entry {
+	struct recent_entry *_Atomic older; /* in the bucket */
+	struct recent_entry *next;          /* in seq order */
+	uint64_t seq;
+	uint64_t newer_seq;                   /* of the record that replaces it in this table; 0: none */
+	struct digest hash;                   /* of the record; zeros for a delete */
+	uint64_t applied_index, applied_term; /* where it ends a group: the last entry of the caller's log in it */
+	uint32_t key_hash;
+	uint32_t value_len; /* bytes */
+	uint16_t key_len;   /* bytes */
+	bool is_delete;
+	bool ends_group;       /* with it the store is at a state that was answered for */
+	unsigned char bytes[]; /* the key, then the value */
+};
+
+/* NULL when out of memory. It begins with one reference. */
+struct recent *recent_new(void);
+struct recent *recent_ref(struct recent *r); /* also of NULL */
+void recent_unref(struct recent *r);         /* NULL does nothing; the last one frees it */
+
+/* A change, after all others. seq, key and hash are the caller's; NULL when out of memory. The writer alone. */
+struct recent_entry *recent_add(
+    struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len);
+
+/* Take out again what was added after `last` (NULL: everything), which no reader may see yet. The writer alone. */
+void recent_rewind(struct recent *r, struct recent_entry *last);
+
+/* The newest record of a key, deletes included, with a seq of at most `most`; NULL where there is none, or no table. */
+const struct recent_entry *recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most);
+
+struct recent_entry *recent_first(const struct recent *r);
+struct recent_entry *recent_last(const struct recent *r);
+size_t recent_count(const struct recent *r);
+size_t recent_bytes(const struct recent *r);    /* of memory */
+int64_t recent_made_ms(const struct recent *r); /* when it was made, monotonic; any thread */
+
+#endif
