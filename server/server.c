@@ -107,11 +107,8 @@ committed(const struct position *now, void *arg)
 {
 	struct server *s = arg;
 
-	if (!now->consistent)
-		return;
-	waiters_notify(s->api.waiters, now->seq);
-	if (waiters_count(s->api.flush_waiters) > 0)
-		store_flush_soon(s->api.store);
+	if (now->consistent)
+		waiters_notify(s->api.waiters, now->seq);
 }
 
 /* Views of the store, and with them the feed, have come up to seq. */

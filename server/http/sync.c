@@ -85,19 +85,11 @@ asks_leader(const struct call *c)
 static bool
 wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
 {
-	struct store *store = c->api->store;
-	uint64_t seq;
-
 	if (wait_ms == 0 || c->stage != CALL_NEW || here->seq != since || !here->consistent ||
 	    atomic_load(&c->api->stopping) || request_pressed(c->rq))
 		return false;
 	c->stage = CALL_WAITED;
-	c->flush_seq = 0;
-	c->flush_until_ms = 0;
-	waiters_add(c->api->flush_waiters, c->rq, since + 1, clock_mono_ms() + wait_ms);
-	/* A commit between the look at the store and now knew of nobody who waits. */
-	if (store_unflushed(store, &seq))
-		store_flush_soon(store);
+	waiters_add(c->api->waiters, c->rq, since + 1, clock_mono_ms() + wait_ms);
 	return true;
 }
 
@@ -143,9 +135,7 @@ api_changes(struct call *c)
 		api_problem(c, 503, "no_leader", "this pod does not lead");
 		return;
 	}
-	if (!api_flushed(c))
-		return;
-	rc = store_view_begin(c->api->store, &view, &err);
+	rc = store_view_begin_feed(c->api->store, &view, &err);
 	if (rc < 0) {
 		api_problem(c, 503, sp_code_name(rc), err.text);
 		return;
@@ -163,7 +153,7 @@ api_changes(struct call *c)
 		store_view_end(view);
 		if (wait_for_change(c, &here, q.since, wait_ms))
 			return;
-		rc = store_view_begin(c->api->store, &view, &err);
+		rc = store_view_begin_feed(c->api->store, &view, &err);
 		if (rc < 0) {
 			api_problem(c, 503, sp_code_name(rc), err.text);
 			return;

@@ -20,6 +20,8 @@ struct recent {
 	int64_t made_ms;
 	struct recent_entry *_Atomic buckets[BUCKETS];
 
+	const struct recent_entry *published; /* under the caller's lock */
+
 	/* The writer's. */
 	struct block *blocks; /* the first one is being filled */
 	struct recent_entry *first, *last;
@@ -127,6 +129,7 @@ recent_add(struct recent *r, uint64_t seq, const void *key, size_t key_len, cons
 	atomic_init(&e->older, atomic_load_explicit(bucket, memory_order_relaxed));
 	/* A reader may come upon it from here on, and goes by, because it has not been told this seq. */
 	atomic_store_explicit(bucket, e, memory_order_release);
+	e->previous = r->last;
 	if (r->last != NULL)
 		r->last->next = e;
 	else
@@ -173,6 +176,18 @@ const struct recent_entry *
 recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most)
 {
 	return r == NULL ? NULL : find(r, hash_key(key, key_len), key, key_len, most);
+}
+
+void
+recent_publish(struct recent *r)
+{
+	r->published = r->last;
+}
+
+const struct recent_entry *
+recent_published(const struct recent *r)
+{
+	return r != NULL ? r->published : NULL;
 }
 
 struct recent_entry *

@@ -18,7 +18,8 @@ struct recent;
 
 struct recent_entry {
 	struct recent_entry *_Atomic older; /* in the bucket */
-	struct recent_entry *next;          /* in seq order */
+	struct recent_entry *next;          /* in seq order; of the last published one: the writer's alone */
+	struct recent_entry *previous;      /* in seq order; never changes once readers know of the entry */
 	uint64_t seq;
 	uint64_t newer_seq;                   /* of the record that replaces it in this table; 0: none */
 	struct digest hash;                   /* of the record; zeros for a delete */
@@ -45,6 +46,12 @@ void recent_rewind(struct recent *r, struct recent_entry *last);
 
 /* The newest record of a key, deletes included, with a seq of at most `most`; NULL where there is none, or no table. */
 const struct recent_entry *recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most);
+
+/* The last record that readers know of: noted by the writer when a group is durable, NULL before the first one. The
+ * caller has a lock for both. From it, readers reach all earlier ones by `previous`, and from those each other by
+ * `next`. */
+void recent_publish(struct recent *r);
+const struct recent_entry *recent_published(const struct recent *r); /* NULL also where there is no table */
 
 struct recent_entry *recent_first(const struct recent *r);
 struct recent_entry *recent_last(const struct recent *r);

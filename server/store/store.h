@@ -84,8 +84,11 @@ int store_detach(struct store *s);
 int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
 void store_view_end(struct store_view *v);
 
-/* A view that also sees what was committed and not flushed yet: for records, not for cursors and the position. */
+/* A view whose records also are what was committed and not flushed yet; its cursors and its position are not. */
 int store_view_begin_present(struct store *s, struct store_view **out, struct sp_error *err);
+
+/* One whose cursor over changes and whose position also have what was committed and not flushed yet. */
+int store_view_begin_feed(struct store *s, struct store_view **out, struct sp_error *err);
 
 /* cluster, epoch, seq, digest, keys, horizon, consistent and history; `raft` is that of a stopped member where
  * raft wrote to the store; the rest is zero. SP_EBADDATA. */

@@ -55,6 +55,13 @@ struct store_view {
 	/* A view of the present also sees these, up to `visible`. NULL in others. */
 	struct recent *active, *frozen;
 	uint64_t visible;
+
+	/* One for the feed: the state at `visible`, the last records of the tables, and the last change in LMDB's part.
+	 */
+	bool for_feed;
+	struct meta now;
+	const struct recent_entry *active_last, *frozen_last;
+	uint64_t flushed_seq;
 };
 
 /* A version that is kept readable between two steps of a walk (store_verify.c). */

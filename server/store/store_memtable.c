@@ -262,6 +262,7 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 	end_group(t->active, &t->meta);
 	pthread_mutex_lock(&s->recent_lock);
 	s->latest = t->meta;
+	recent_publish(t->active);
 	first = s->flush_at_ms == 0;
 	if (first) {
 		s->flush_at_ms = clock_mono_ms() + STORE_FLUSH_EVERY_MS;
@@ -373,6 +374,7 @@ load(struct store *s, struct loading *l, struct sp_error *err)
 	if (recent_count(l->table) == 0)
 		return 0;
 	pthread_mutex_lock(&s->recent_lock);
+	recent_publish(l->table);
 	s->frozen = recent_ref(l->table);
 	s->frozen_meta = s->latest = l->meta;
 	s->in_memory = true;

@@ -12,6 +12,11 @@ struct store_cursor {
 	uint64_t from;      /* by_seq: where the walk begins; LMDB keeps no copy */
 	size_t after_len;
 	unsigned char after[STORE_KEY_MAX]; /* kv: the key after which the walk begins */
+
+	/* by_seq, in a view for the feed: the tables follow LMDB's index. */
+	uint64_t since;
+	bool index_done, in_active;
+	const struct recent_entry *next, *last; /* of the present table; next: NULL behind the last */
 };
 
 static struct store_view *
@@ -37,6 +42,7 @@ pool_put(struct store *s, struct store_view *v)
 	recent_unref(v->active);
 	recent_unref(v->frozen);
 	v->active = v->frozen = NULL;
+	v->for_feed = false;
 	pthread_mutex_lock(&s->pool_lock);
 	if (s->pool_count < STORE_POOL_MAX) {
 		v->next = s->pool;
@@ -96,10 +102,12 @@ view_open(struct store *s, struct store_view **out, struct sp_error *err)
 struct present {
 	struct recent *active, *frozen;
 	uint64_t visible;
+	const struct recent_entry *active_last, *frozen_last;
 };
 
+/* `now`, which may be NULL, is the state with the last change, where there is a table. */
 static void
-take_present(struct store *s, struct present *p)
+take_present(struct store *s, struct present *p, struct meta *now)
 {
 	*p = (struct present){ 0 };
 	/* A change is in memory before it is answered for, and in LMDB before it leaves memory. */
@@ -108,7 +116,13 @@ take_present(struct store *s, struct present *p)
 	pthread_mutex_lock(&s->recent_lock);
 	p->active = recent_ref(s->active);
 	p->frozen = recent_ref(s->frozen);
-	p->visible = s->latest.seq;
+	p->active_last = recent_published(s->active);
+	p->frozen_last = recent_published(s->frozen);
+	if (p->active != NULL || p->frozen != NULL) {
+		p->visible = s->latest.seq;
+		if (now != NULL)
+			*now = s->latest;
+	}
 	pthread_mutex_unlock(&s->recent_lock);
 }
 
@@ -119,7 +133,7 @@ store_view_begin_present(struct store *s, struct store_view **out, struct sp_err
 	int rc;
 
 	/* Before LMDB's view, so that what is flushed in between is in both rather than in neither. */
-	take_present(s, &p);
+	take_present(s, &p, NULL);
 	rc = store_view_begin(s, out, err);
 	if (rc < 0) {
 		recent_unref(p.active);
@@ -129,6 +143,42 @@ store_view_begin_present(struct store *s, struct store_view **out, struct sp_err
 	(*out)->active = p.active;
 	(*out)->frozen = p.frozen;
 	(*out)->visible = p.visible;
+	return 0;
+}
+
+int
+store_view_begin_feed(struct store *s, struct store_view **out, struct sp_error *err)
+{
+	struct meta now, flushed;
+	struct store_view *v;
+	struct present p;
+	int rc;
+
+	take_present(s, &p, &now);
+	rc = store_view_begin(s, &v, err);
+	if (rc == 0) {
+		rc = meta_get(s, v->txn, &flushed, err);
+		if (rc < 0)
+			store_view_end(v);
+	}
+	/* What was flushed since is later than these tables, and LMDB has all of it. */
+	if (rc < 0 || p.visible <= flushed.seq) {
+		recent_unref(p.active);
+		recent_unref(p.frozen);
+		p = (struct present){ 0 };
+		now = flushed;
+	}
+	if (rc < 0)
+		return rc;
+	v->for_feed = true;
+	v->now = now;
+	v->flushed_seq = flushed.seq;
+	v->active = p.active;
+	v->frozen = p.frozen;
+	v->visible = p.visible;
+	v->active_last = p.active_last;
+	v->frozen_last = p.frozen_last;
+	*out = v;
 	return 0;
 }
 
@@ -181,10 +231,11 @@ int
 store_view_position(struct store_view *v, struct position *out, struct sp_error *err)
 {
 	struct meta m;
-	int rc;
+	int rc = 0;
 
-	rc = meta_get(v->store, v->txn, &m, err);
-	if (rc == 0)
+	if (v->for_feed)
+		meta_position(&v->now, out);
+	else if ((rc = meta_get(v->store, v->txn, &m, err)) == 0)
 		meta_position(&m, out);
 	return rc;
 }
@@ -313,6 +364,18 @@ store_cursor_keys(
 	return 0;
 }
 
+/* Go on in a table, whose last record is `last`, after what LMDB has and after `since`. */
+static void
+cursor_enter(struct store_cursor *c, const struct recent_entry *last)
+{
+	uint64_t after = c->since > c->view->flushed_seq ? c->since : c->view->flushed_seq;
+
+	c->last = last;
+	c->next = NULL;
+	for (const struct recent_entry *e = last; e != NULL && e->seq > after; e = e->previous)
+		c->next = e;
+}
+
 int
 store_cursor_changes(struct store_view *v, uint64_t since, struct store_cursor **out, struct sp_error *err)
 {
@@ -323,6 +386,10 @@ store_cursor_changes(struct store_view *v, uint64_t since, struct store_cursor *
 		return rc;
 	(*out)->step = MDB_SET_RANGE;
 	(*out)->from = since + 1;
+	(*out)->since = since;
+	(*out)->index_done = v->for_feed && since >= v->flushed_seq;
+	if (v->for_feed)
+		cursor_enter(*out, v->frozen_last);
 	return 0;
 }
 
@@ -360,24 +427,71 @@ next_key(struct store_cursor *c, struct store_record *out, struct sp_error *err)
 	}
 }
 
+/* The next change that is in a table alone: 1, or 0 where there is none left. */
+static int
+next_recent(struct store_cursor *c, struct store_record *out)
+{
+	const struct recent_entry *e;
+
+	for (;;) {
+		if (c->next == NULL && !c->in_active) {
+			c->in_active = true;
+			cursor_enter(c, c->view->active_last);
+		}
+		if ((e = c->next) == NULL)
+			return 0;
+		c->next = e != c->last ? e->next : NULL;
+		/* Each key once, at its newest seq. */
+		if (find_recent(c->view, e->bytes, e->key_len) == e)
+			break;
+	}
+	*out = (struct store_record){ .key = e->bytes,
+		.key_len = e->key_len,
+		.value = e->bytes + e->key_len,
+		.value_len = e->value_len,
+		.seq = e->seq,
+		.is_delete = e->is_delete };
+	return 1;
+}
+
+/* The next entry of by_seq whose key has not changed again since: 1, 0 at the end, or an error. */
+static int
+next_indexed(struct store_cursor *c, uint64_t *at, MDB_val *entry, struct sp_error *err)
+{
+	MDB_val seq = { .mv_size = sizeof(c->from), .mv_data = &c->from };
+	const struct recent_entry *e;
+	int rc;
+
+	do {
+		rc = mdb_cursor_get(c->walk, &seq, entry, c->step);
+		if (rc == MDB_NOTFOUND)
+			return 0;
+		if (rc != 0)
+			return store_error(err, rc, "walk the changes");
+		c->step = MDB_NEXT;
+		memcpy(at, seq.mv_data, sizeof(*at));
+		if (entry->mv_size < 2)
+			return sp_error_set(err, SP_EBADDATA, "%s: the index entry of seq %llu is damaged",
+			    c->view->store->dir, (unsigned long long)*at);
+		e = find_recent(c->view, (char *)entry->mv_data + 1, entry->mv_size - 1);
+	} while (e != NULL && e->seq != *at);
+	return 1;
+}
+
 static int
 next_change(struct store_cursor *c, struct store_record *out, struct sp_error *err)
 {
-	MDB_val seq = { .mv_size = sizeof(c->from), .mv_data = &c->from };
 	MDB_val entry, key;
-	uint64_t at;
+	uint64_t at = 0;
 	int rc;
 
-	rc = mdb_cursor_get(c->walk, &seq, &entry, c->step);
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc != 0)
-		return store_error(err, rc, "walk the changes");
-	c->step = MDB_NEXT;
-	memcpy(&at, seq.mv_data, sizeof(at));
-	if (entry.mv_size < 2)
-		return sp_error_set(err, SP_EBADDATA, "%s: the index entry of seq %llu is damaged", c->view->store->dir,
-		    (unsigned long long)at);
+	rc = c->index_done ? 0 : next_indexed(c, &at, &entry, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0) {
+		c->index_done = true;
+		return next_recent(c, out);
+	}
 	key.mv_data = (char *)entry.mv_data + 1;
 	key.mv_size = entry.mv_size - 1;
 	if (*(const char *)entry.mv_data == BY_SEQ_DELETE) {
