@@ -20,7 +20,8 @@
 #   RUNS=N SEED=N    how many runs of torture-raft, and the first one's seed   (20; the time)
 #   MEMBERS=N        its members; 0: three and five in turn (3)     FAULTS=LIST  which of its faults  (all)
 #   SUBJECT=etcd     … with etcd in seedpod's place       READS=local  … with reads that promise less, and must fail
-#   IMAGE=REF        what `make image` makes, `make e2e` runs   (localhost/seedpod:VERSION)
+#   IMAGE=REF        what `make image` makes, `make manifests` names, `make e2e` runs   (localhost/seedpod:VERSION)
+#   OVERLAY=DIR      what `make manifests` renders        (manifests/base)
 #   IMAGE_ARGS=…     more for the image's build, such as --build-arg DEBIAN_MIRROR=URL   (this machine's own mirror)
 #   CONTAINER_TOOL   builds images                        (podman, buildah or docker, whichever is there)
 #   STORAGE_CLASS    of the volumes in `make e2e`         (the cluster's default)
@@ -225,10 +226,22 @@ IMAGE_ARGS ?= --network=host $(if $(DEBIAN_MIRROR),--build-arg DEBIAN_MIRROR=$(D
 CONTAINER_TOOL ?= $(firstword $(foreach t,podman buildah docker,$(if $(shell command -v $(t)),$(t))) podman)
 IMAGE_BUILD = $(CONTAINER_TOOL) $(if $(filter buildah,$(notdir $(CONTAINER_TOOL))),bud,build) $(IMAGE_ARGS)
 CASES ?= full
+OVERLAY ?= manifests/base
 
 image: ## build the container image IMAGE
 	$(IMAGE_BUILD) -f Containerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) .
+
+.PHONY: image-name manifests
+image-name:
+	@echo $(IMAGE)
+
+# Of the overlay's objects, those that name the default image name IMAGE instead.
+manifests: ## write OVERLAY's objects with the image IMAGE into one file, $(BUILD)/install.yaml (kubectl or kustomize)
+	@mkdir -p $(BUILD)
+	@$(if $(shell command -v kubectl),kubectl kustomize,kustomize build) $(OVERLAY) >$(BUILD)/install.yaml.new
+	@sed 's|image: localhost/seedpod:$(VERSION)$$|image: $(IMAGE)|' $(BUILD)/install.yaml.new >$(BUILD)/install.yaml
+	@rm $(BUILD)/install.yaml.new && echo $(BUILD)/install.yaml
 
 e2e-client: ## build the image with curl that the end-to-end suite runs as its client
 	$(IMAGE_BUILD) -t localhost/seedpod-e2e-client:1 -f tests/e2e/client/Containerfile tests/e2e/client

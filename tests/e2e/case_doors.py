@@ -2,11 +2,10 @@
 
 import re
 
-from case_manifests import production_by_hand
 from case_raft import Raft
 from doors import Doors, Untouched, lines_for, sections
 from kube import DEFAULT_IMAGE, IMAGE, MANIFESTS, STORAGE_CLASS, check, is_ready, say
-from suite import FULL, SMOKE, case
+from suite import FULL, SMOKE, Skipped, case
 
 BATCH = '{"op":"put","key":"doors","value":"v"}\n'
 
@@ -168,11 +167,9 @@ def doors_renewed(suite):
 
 def production(suite):
     """examples/production as text, with what this cluster has not: its storage class, a processor a pod, its registry."""
-    code, text, _ = suite.kube.try_run("kustomize", str(MANIFESTS / "examples" / "production"), quiet=True)
-    if code != 0:
-        text = production_by_hand(suite)
-    if not suite.serves("policy/v1"):
-        text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
+    if suite.old:
+        raise Skipped("examples/production is for Kubernetes 1.29 and later")
+    text = suite.kube.run("kustomize", str(MANIFESTS / "examples" / "production"), quiet=True)
     text = text.replace("registry.example.com/" + DEFAULT_IMAGE.partition("/")[2], IMAGE)
     text = re.sub(r"\n *storageClassName: fast-local", "\\g<0>" if STORAGE_CLASS == "fast-local" else "", text)
     if STORAGE_CLASS and STORAGE_CLASS != "fast-local":

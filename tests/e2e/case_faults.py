@@ -104,10 +104,10 @@ spec:
       initContainers:
       - name: init
         volumeMounts: [{name: data, mountPath: /dev/shm/0}]
+      - name: sidecar
+        volumeMounts: [{name: data, mountPath: /dev/shm/0}]
       containers:
       - name: server
-        volumeMounts: [{name: data, mountPath: /dev/shm/0}]
-      - name: sidecar
         volumeMounts: [{name: data, mountPath: /dev/shm/0}]
 """
 

@@ -8,11 +8,7 @@ from kube import MANIFESTS, Failed, check, say
 from suite import SMOKE, case
 
 # What a component needs of a cluster: (a version of Kubernetes, an API).
-NEEDS = {"native-sidecar": ((1, 29), None), "prometheus": (None, "monitoring.coreos.com/v1")}
-
-
-# What does not go together: the hook that lets a member leave is the sidecar container's.
-APART = {"native-sidecar", "raft-leave"}
+NEEDS = {"prometheus": (None, "monitoring.coreos.com/v1")}
 
 # What makes no sense without another.
 AFTER = {"network-policy-api": "network-policy", "tls-require": "tls"}
@@ -60,10 +56,16 @@ class Check:
                                         input=document, quiet=True))
             found = pss.violations(thing)
             check(not found, f"{what}: not restricted: {'; '.join(found)}")
+            first = thing["spec"]["template"]["spec"]["initContainers"][0]["name"]
+            check(first in ("init", "seedpod-init"), f"{what}: the first init container is {first}")
             self.pods += 1
 
     def take(self, what, directory, components=(), namespace=True):
-        text = self.suite.kube.run("kustomize", str(directory), quiet=True)
+        if self.suite.old and directory.name != "base-1.20":
+            directory = self.suite.overlays.root / self.suite.overlays.for_old_clusters(directory.name)
+        self.take_text(what, self.suite.kube.run("kustomize", str(directory), quiet=True), components, namespace)
+
+    def take_text(self, what, text, components=(), namespace=True):
         self.restricted(what, text)
         why = self.missing(components)
         if why:
@@ -79,11 +81,11 @@ def manifests_accepted(suite):
     kube, overlays = suite.kube, suite.overlays
     c = Check(suite)
     start = suite.base
-    c.take(suite.base, MANIFESTS / suite.base)
-    names = sorted(p.name for p in (MANIFESTS / "components").iterdir())
-    together = tuple(n for n in names if n != "raft-leave")
+    c.take("base-1.20" if suite.old else "base", MANIFESTS / ("base-1.20" if suite.old else "base"))
+    names = sorted(p.name for p in (MANIFESTS / "components").iterdir() if p.name != "classic-sidecar")
+    together = tuple(names)
     for pair in itertools.chain([(n,) for n in names], itertools.combinations(names, 2), [together]):
-        if set(pair) == APART or any(AFTER.get(name, pair[0]) not in pair for name in pair):
+        if any(AFTER.get(name, pair[0]) not in pair for name in pair):
             continue
         made = start
         for component in pair:
@@ -100,40 +102,17 @@ def manifests_accepted(suite):
             c.skipped.append(" + ".join(pair))
             continue
         c.take("base + " + " + ".join(pair), overlays.root / made, pair)
-    c.take("drop-in", MANIFESTS / "drop-in")
-    for example in sorted((MANIFESTS / "examples").iterdir()):
-        code, text, err = kube.try_run("kustomize", str(example), quiet=True)
-        if code != 0:
-            say(f"examples/{example.name} needs a kubectl that knows components: {err.strip()[:200]}")
-            text = production_by_hand(suite)
-        c.restricted(f"examples/{example.name}", text)
-        if not suite.serves("policy/v1"):
-            text = text.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
-        c.accept(f"examples/{example.name}", text, namespace=False)
+    if not suite.old:  # what clusters before 1.29 get; later ones take it, too
+        made = start
+        for component in (*together, "classic-sidecar"):
+            if not c.missing([component]):
+                made = overlays.with_component(made, component)
+        c.take("base + all + classic-sidecar", overlays.root / made)
+    c.take_text("drop-in", kube.run("kustomize", str(MANIFESTS / "drop-in"), quiet=True))
+    for example in () if suite.old else sorted((MANIFESTS / "examples").iterdir()):
+        c.take_text(f"examples/{example.name}", kube.run("kustomize", str(example), quiet=True), namespace=False)
     say(f"{c.count} renderings accepted, {c.pods} pod templates restricted, {len(c.skipped)} not for this cluster")
     if suite.version >= (1, 23):
         kube.run("label", "namespace", suite.namespace, "pod-security.kubernetes.io/enforce=restricted")
         suite.deploy()
         kube.run("label", "namespace", suite.namespace, "pod-security.kubernetes.io/enforce-")
-
-
-def production_by_hand(suite):
-    """examples/production with its components turned into overlays."""
-    overlays = suite.overlays
-    source = overlays.root / "examples" / "production"
-    made = suite.base
-    lines, rest, section = [], [], None
-    for line in (source / "kustomization.yaml").read_text().splitlines():
-        if not line.startswith(("- ", " ")):
-            section = line.rstrip(":")
-        if section == "components" and line.startswith("- "):
-            made = overlays.with_component(made, line.rpartition("/")[2])
-        elif section not in ("components", "resources"):
-            rest.append(line)
-    directory = overlays.make([made], settle=False)
-    lines = (directory / "kustomization.yaml").read_text().splitlines() + [l for l in rest if "Kind" not in l]
-    lines = [l for i, l in enumerate(lines) if i < 2 or not l.startswith(("apiVersion", "kind"))]
-    (directory / "kustomization.yaml").write_text("\n".join(lines) + "\n")
-    for name in ("production.yaml", "seedpod.ini"):
-        (directory / name).write_text((source / name).read_text())
-    return suite.kube.run("kustomize", str(directory), quiet=True)

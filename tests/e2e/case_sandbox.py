@@ -18,7 +18,7 @@ INSPECTOR = {
     },
 }
 # What is mounted for writing; the second line is the runtime's in every pod, and root's but for the termination message.
-WRITABLE = {"/var/lib/seedpod", "/run/seedpod",
+WRITABLE = {"/var/lib/seedpod",
             "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/dev/termination-log", "/etc/hostname", "/etc/hosts",
             "/etc/resolv.conf"}
 
@@ -76,6 +76,6 @@ def sandboxed(suite):
         say(f"  {what}: uid 65532, no capabilities, NoNewPrivs 1, Seccomp 2, umask 077, root read-only; writable: "
             + ", ".join(sorted(w for w in writable if not w.startswith(("/dev", "/etc")))))
     seen = {path for p in programs for path in p["files"]}
-    wanted = {"/run/seedpod/control.sock", "/var/lib/seedpod/store/data.mdb", "/var/lib/seedpod/seed.json"}
+    wanted = {"/var/lib/seedpod/control.sock", "/var/lib/seedpod/store/data.mdb", "/var/lib/seedpod/seed.json"}
     check(wanted <= seen, f"files that were to be looked at are not there: {wanted - seen}")
     say(f"{len(seen)} files, folders and sockets are 0600 or 0700")

@@ -29,8 +29,8 @@ def lines_for(component):
     return "\n" + textwrap.dedent(block.replace("#\t", "")) + "\n"
 
 
-def sections(component="core"):
-    folder = MANIFESTS / "core" if component == "core" else COMPONENTS / component
+def sections(component="base"):
+    folder = MANIFESTS / "base" if component == "base" else COMPONENTS / component
     return (folder / "seedpod.ini").read_text()
 
 

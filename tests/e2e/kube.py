@@ -11,7 +11,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MANIFESTS = ROOT / "manifests"
-DEFAULT_IMAGE = re.search(r"image: (\S+)", (MANIFESTS / "core" / "statefulset.yaml").read_text())[1]
+DEFAULT_IMAGE = ":".join(re.search(r"newName: (\S+)\n  newTag: (\S+)",
+                                    (MANIFESTS / "base" / "kustomization.yaml").read_text()).groups())
 IMAGE = os.environ.get("IMAGE") or DEFAULT_IMAGE
 CLIENT_IMAGE = os.environ.get("CLIENT_IMAGE") or "localhost/seedpod-e2e-client:1"
 STORAGE_CLASS = os.environ.get("STORAGE_CLASS", "")
@@ -154,36 +155,48 @@ def ready_since(pod):
 
 
 def restarts(pod):
-    return sum(c["restartCount"] for c in pod["status"].get("containerStatuses", []))
+    """How often the server and the sidecar were started again; init's own tries are none."""
+    status = pod["status"]
+    return sum(c["restartCount"] for c in status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
+               if c["name"] != "init")
 
 
 class Overlays:
     """Kustomizations made for a test, in a copy of manifests/, rendered with whatever kubectl there is.
 
-    Components are turned into overlays for this: kubectl 1.20 does not know them, and ours use only fields that both
-    have. examples/production needs a kubectl that does.
+    `old`: kubectl 1.20, which knows neither components nor today's names of bases and patches. Components are turned into
+    overlays for it; ours use only fields that both have.
     """
 
     def __init__(self, directory):
         self.root = pathlib.Path(directory) / "manifests"
         shutil.copytree(MANIFESTS, self.root)
         self.count = 0
+        self.old = False
 
-    def make(self, bases, patches=(), ini=None, settle=True):
-        """A directory to apply: bases (relative to manifests/ or made before), patches (texts), seedpod.ini."""
+    def _new(self):
         self.count += 1
-        directory = self.root / f"made-{self.count}"
+        return self.root / f"made-{self.count}"
+
+    def _bases(self, names):
+        return ["bases:" if self.old else "resources:"] + [f"- ../{n}" for n in names]
+
+    def _patches(self, names):
+        return ["patchesStrategicMerge:" if self.old else "patches:"] + [
+            f"- {n}" if self.old else f"- path: {n}" for n in names]
+
+    def make(self, bases, patches=(), ini=None, settle=True, name="seedpod"):
+        """A directory to apply: bases (relative to manifests/ or made before), patches (texts), seedpod.ini."""
+        directory = self._new()
         directory.mkdir()
-        lines = ["apiVersion: kustomize.config.k8s.io/v1beta1", "kind: Kustomization", "bases:"]
-        lines += [f"- ../{b}" for b in bases]
+        lines = ["apiVersion: kustomize.config.k8s.io/v1beta1", "kind: Kustomization", *self._bases(bases)]
         patches = list(patches)
         if settle and STORAGE_CLASS:
-            patches.append(storage_class_patch())
+            patches.append(storage_class_patch(name))
+        for i, patch in enumerate(patches):
+            (directory / f"patch-{i}.yaml").write_text(patch)
         if patches:
-            lines.append("patchesStrategicMerge:")
-            for i, patch in enumerate(patches):
-                (directory / f"patch-{i}.yaml").write_text(patch)
-                lines.append(f"- patch-{i}.yaml")
+            lines += self._patches(f"patch-{i}.yaml" for i in range(len(patches)))
         if ini is not None:
             (directory / "seedpod.ini").write_text(ini)
             lines += ["configMapGenerator:", "- name: seedpod", "  behavior: merge", "  files:", "  - seedpod.ini",
@@ -197,12 +210,26 @@ class Overlays:
 
     def with_component(self, base, component):
         """An overlay that does to `base` what the component does; its name relative to the copy."""
-        self.count += 1
-        directory = self.root / f"made-{self.count}"
+        directory = self._new()
+        if not self.old:
+            directory.mkdir()
+            lines = ["apiVersion: kustomize.config.k8s.io/v1beta1", "kind: Kustomization", *self._bases([base]),
+                     "components:", f"- ../components/{component}"]
+            (directory / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+            return directory.name
         shutil.copytree(self.root / "components" / component, directory)
         path = directory / "kustomization.yaml"
         text = path.read_text().replace("kind: Component", f"kind: Kustomization\nbases:\n- ../{base}")
+        text = text.replace("patches:\n", "patchesStrategicMerge:\n").replace("- path: ", "- ")
         path.write_text(text.replace("kustomize.config.k8s.io/v1alpha1", "kustomize.config.k8s.io/v1beta1"))
+        return directory.name
+
+    def for_old_clusters(self, base):
+        """What base-1.20 does to manifests/base, done to `base`; its name relative to the copy."""
+        directory = self._new()
+        shutil.copytree(self.root / "base-1.20", directory)
+        path = directory / "kustomization.yaml"
+        path.write_text(path.read_text().replace("- ../base\n", f"- ../{base}\n"))
         return directory.name
 
 

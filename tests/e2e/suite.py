@@ -40,7 +40,11 @@ class Suite:
         say(f"client {version['clientVersion']['gitVersion']}, server {version['serverVersion']['gitVersion']}; "
             f"image {IMAGE}, storage class {STORAGE_CLASS or '(default)'}")
         self.version = tuple(int("".join(filter(str.isdigit, version["serverVersion"][k]))) for k in ("major", "minor"))
-        self.base = "base" if self.serves("policy/v1beta1") else "base-1.25"
+        self.base = "base"
+        self.old = self.version < (1, 25)  # such a cluster gets what base-1.20 makes of it
+        self.overlays.old = int("".join(filter(str.isdigit, version["clientVersion"]["minor"]))) < 21
+        if (1, 25) <= self.version < (1, 29):
+            raise Failed("the suite runs on Kubernetes 1.29 and later, and on 1.20 to 1.24")
         self.kube.run("create", "namespace", self.namespace)
         self.client.start()
 
@@ -68,12 +72,29 @@ class Suite:
             patches.append(f"apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: seedpod\n"
                            f"spec:\n  replicas: {replicas}\n")
         if ini is None and not patches and not components and IMAGE == DEFAULT_IMAGE and not STORAGE_CLASS:
-            directory = MANIFESTS / self.base
+            directory = MANIFESTS / ("base-1.20" if self.old else "base")
         else:
             directory = self.overlays.make([base], patches, ini)
+            if self.old:
+                directory = self.overlays.root / self.overlays.for_old_clusters(directory.name)
         self.kube.run("apply", "-k", str(directory))
         if wait:
             self.kube.wait_ready(replicas or self.kube.get("sts", "seedpod")["spec"]["replicas"])
+
+    def walk_through(self):
+        """A directory to apply: examples/mehdb in this run's namespace, with its image and storage class."""
+        if self.old:
+            raise Skipped("the walk-through is for Kubernetes 1.29 and later")
+        directory = self.overlays.make(["examples/mehdb"], name="mehdb")
+        path = directory / "kustomization.yaml"
+        (directory / "no-namespace.yaml").write_text(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: mehdb\n$patch: delete\n")
+        text = path.read_text()
+        if "patches:" not in text:
+            text += "patches:\n"
+        text = text.replace("patches:\n", "patches:\n- path: no-namespace.yaml\n")
+        path.write_text(text + f"namespace: {self.kube.namespace}\n")
+        return directory
 
     def scale(self, replicas, timeout=180):
         self.kube.run("scale", "sts", "seedpod", f"--replicas={replicas}")
@@ -102,10 +123,10 @@ class Suite:
         self.kube.wait(f"{', '.join(names)} have change {seq}",
                        lambda: all(self.client.position(n)["seq"] >= seq for n in names), timeout)
 
-    def equal_digests(self, names, timeout=60):
+    def equal_digests(self, names, timeout=60, service="seedpod-headless"):
         """Wait until all have one position, show it, return it."""
         def equal():
-            self.positions = [self.client.position(n) for n in names]
+            self.positions = [self.client.position(n, service) for n in names]
             return len({(p["cluster"], p["epoch"], p["seq"], p["digest"]) for p in self.positions}) == 1
         took = self.kube.wait(f"{', '.join(names)} have equal digests", equal, timeout)
         if took > 10:

@@ -19,23 +19,106 @@ MANIFESTS = ROOT / "manifests"
 PROGRAMS = [str(BUILD / f"seedpod-{name}") for name in ("init", "server", "sidecar")]
 
 
-def render(directory):
-    done = subprocess.run(["kubectl", "kustomize", str(directory)], capture_output=True, text=True)
+def tools():
+    """The folder with helm and a current kubectl; skips the test where they cannot be had."""
+    done = subprocess.run([str(ROOT / "tests" / "k8s-tools")], capture_output=True, text=True)
     if done.returncode != 0:
-        raise AssertionError(done.stderr)
+        raise unittest.SkipTest(f"no kubectl and helm: {done.stderr.strip()[-300:]}")
+    return pathlib.Path(done.stdout.strip())
+
+
+def render(directory, warnings=""):
+    """What kubectl renders; a warning other than these is a failure."""
+    done = subprocess.run([str(tools() / "kubectl"), "kustomize", str(directory)], capture_output=True, text=True)
+    if done.returncode != 0 or (done.stderr and not warnings) or warnings not in done.stderr:
+        raise AssertionError(f"{directory}: {done.stderr}")
     return done.stdout
 
 
-class Manifests(unittest.TestCase):
-    def setUp(self):
-        support.need("kubectl")
+def objects(text):
+    """{(kind, name): object} of rendered YAML, read by kubectl, which needs no cluster for that."""
+    found = {}
+    for document in text.split("\n---\n"):
+        with tempfile.TemporaryDirectory() as directory:
+            (pathlib.Path(directory) / "object.yaml").write_text(document)
+            # A local object goes through kubectl as it is.
+            done = subprocess.run([str(tools() / "kubectl"), "patch", "--local", "-f", "object.yaml", "--type=json",
+                                   "-p", "[]", "-o", "json"], cwd=directory, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise AssertionError(f"{done.stderr}\n{document}")
+        thing = json.loads(done.stdout)
+        found[thing["kind"], thing["metadata"]["name"]] = thing
+    return found
 
-    def overlay(self, *components):
+
+class Manifests(unittest.TestCase):
+    def overlay(self, *components, base="base"):
         with tempfile.TemporaryDirectory(dir=ROOT) as directory:
-            lines = ["resources: [../manifests/base-1.25]", "components:"]
+            lines = [f"resources: [../manifests/{base}]", "components:" if components else ""]
             lines += [f"- ../manifests/components/{name}" for name in components]
             (pathlib.Path(directory) / "kustomization.yaml").write_text("\n".join(lines) + "\n")
             return render(directory)
+
+    def pod(self, text, name="seedpod"):
+        return objects(text)["StatefulSet", name]["spec"]["template"]["spec"]
+
+    def names(self, containers):
+        return [c["name"] for c in containers]
+
+    def test_nothing_that_is_rendered_is_deprecated(self):
+        # render() fails on any warning.
+        names = sorted(p.name for p in (MANIFESTS / "components").iterdir())
+        for name in names:
+            self.overlay(*(["tls"] if name == "tls-require" else []), name)
+        for directory in [MANIFESTS / "base", MANIFESTS / "drop-in", *(MANIFESTS / "examples").iterdir()]:
+            render(directory)
+
+    def test_the_base_has_a_native_sidecar_after_init(self):
+        for text in self.overlay(), self.overlay("raft", "raft-leave"), *(
+                render(MANIFESTS / "examples" / name) for name in ("small", "production")):
+            pod = self.pod(text)
+            self.assertEqual(self.names(pod["initContainers"]), ["init", "sidecar"])
+            self.assertEqual(self.names(pod["containers"]), ["server"])
+            self.assertEqual(pod["initContainers"][1]["restartPolicy"], "Always")
+            self.assertIn("policy/v1\n", text)
+            self.assertIn("unhealthyPodEvictionPolicy: AlwaysAllow\n", text)
+
+    def test_older_clusters_get_an_ordinary_sidecar(self):
+        old = render(MANIFESTS / "base-1.20", "'bases' is deprecated")
+        self.assertIn("policy/v1beta1\n", old)
+        for text in old, self.overlay("raft", "raft-leave", "classic-sidecar"):
+            pod = self.pod(text)
+            self.assertEqual(self.names(pod["initContainers"]), ["init"])
+            self.assertEqual(self.names(pod["containers"]), ["server", "sidecar"])
+            self.assertNotIn("restartPolicy", pod["containers"][1])
+            self.assertNotIn("unhealthyPodEvictionPolicy", text)
+        self.assertIn("--leave", pod["containers"][1]["lifecycle"]["preStop"]["exec"]["command"])
+
+    def test_a_node_can_be_drained_without_a_word_about_local_data(self):
+        for text in self.overlay(), self.overlay("tls", "auth", "raft", "raft-leave"), render(MANIFESTS / "drop-in"):
+            self.assertNotIn("emptyDir", text)
+
+    def test_every_container_has_a_memory_limit(self):
+        for text, name in (self.overlay(), "seedpod"), (render(MANIFESTS / "examples" / "production"), "seedpod"):
+            pod = self.pod(text, name)
+            for container in pod["initContainers"] + pod["containers"]:
+                self.assertIn("memory", container["resources"]["limits"], container["name"])
+
+    def test_the_image_is_set_in_one_place(self):
+        with tempfile.TemporaryDirectory() as build:
+            done = subprocess.run(["make", "-s", "manifests", "IMAGE=registry.example.com/a/seedpod:9", f"BUILD={build}"],
+                                  cwd=ROOT, capture_output=True, text=True,
+                                  env=os.environ | {"PATH": f"{tools()}:{os.environ['PATH']}"})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            text = (pathlib.Path(build) / "install.yaml").read_text()
+        images = re.findall(r"^ *(?:- )?image: (.*)", text, re.M)
+        self.assertEqual(images, ["registry.example.com/a/seedpod:9"] * 3)
+        self.assertEqual(text.replace("registry.example.com/a/seedpod:9", "localhost/seedpod:0.1.0"), self.overlay())
+
+    def test_the_walk_through_has_its_own_names(self):
+        found = objects(render(MANIFESTS / "examples" / "mehdb"))
+        self.assertEqual({n for k, n in found if k == "Service"}, {"mehdb"})
+        self.assertEqual(found["StatefulSet", "mehdb"]["spec"]["serviceName"], "mehdb")
 
     def check_doors(self, text, tls):
         volume = text[text.index("      - name: config\n        projected:"):]
@@ -50,8 +133,8 @@ class Manifests(unittest.TestCase):
     def test_components_for_the_doors(self):
         self.check_doors(self.overlay("tls"), True)
         self.check_doors(self.overlay("auth"), False)
-        self.check_doors(self.overlay("tls", "auth", "native-sidecar", "raft"), True)
-        self.check_doors(self.overlay("native-sidecar", "network-policy", "auth", "tls"), True)
+        self.check_doors(self.overlay("tls", "auth", "raft"), True)
+        self.check_doors(self.overlay("network-policy", "auth", "tls", "classic-sidecar"), True)
 
     def test_where_a_certificate_is_required_the_pod_probes_itself(self):
         text = self.overlay("tls", "auth", "tls-require")

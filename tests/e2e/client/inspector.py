@@ -10,7 +10,7 @@ import stat
 import sys
 
 PROGRAMS = ("seedpod-server", "seedpod-sidecar", "seedpod-init")
-FOLDERS = ("/var/lib/seedpod", "/run/seedpod")
+FOLDERS = ("/var/lib/seedpod",)
 STATUS = ("Uid", "Gid", "Groups", "Umask", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
 
 
