@@ -1,6 +1,6 @@
 # Installation on a machine: PREFIX and DESTDIR as everywhere.
 ##@ Install
-.PHONY: install install-debug uninstall
+.PHONY: install install-debug uninstall dist version
 
 # Where gdb looks for debug files by build id, whatever PREFIX is.
 DEBUG_DIR ?= /usr/lib/debug
@@ -28,3 +28,12 @@ uninstall: ## remove what `make install` and `make install-debug` put there
 	rm -rf $(share)/doc/seedpod
 	[ ! -d $(BUILD)/debug/.build-id ] || (cd $(BUILD)/debug && find .build-id -name '*.debug') | \
 		sed 's|^|$(DESTDIR)$(DEBUG_DIR)/|' | xargs -r rm -f
+
+version: ## print the version
+	@echo $(VERSION)
+
+# The committed tree alone: git archive takes its time stamps from the commit, and gzip -n adds none.
+dist: ## archive the committed sources as dist/seedpod-VERSION.tar.gz, with checksums
+	@rm -rf dist && mkdir dist
+	@git archive --format=tar --prefix=seedpod-$(VERSION)/ HEAD | gzip -9n >dist/seedpod-$(VERSION).tar.gz
+	@cd dist && sha256sum seedpod-$(VERSION).tar.gz >SHA256SUMS && cat SHA256SUMS
