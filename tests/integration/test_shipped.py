@@ -147,6 +147,16 @@ class Manifests(unittest.TestCase):
         self.check_doors(render(MANIFESTS / "examples" / "production"), True)
 
 
+class Version(unittest.TestCase):
+    def test_the_sources_the_image_and_the_manifests_have_one(self):
+        version = re.search(r'SEEDPOD_VERSION "(.*)"', (ROOT / "lib/base/version.h").read_text()).group(1)
+        built = set(re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Containerfile").read_text(), re.M))
+        named = set()
+        for path in MANIFESTS.rglob("*.yaml"):
+            named |= set(re.findall(r"\bseedpod:([0-9][\w.-]*)", path.read_text()))
+        self.assertEqual((built, named), ({version}, {version}))
+
+
 class Configurations(unittest.TestCase):
     def test_all_in_the_manifests_parse(self):
         files = sorted(MANIFESTS.rglob("seedpod.ini"))
