@@ -29,10 +29,14 @@ enum plan_action {
 struct plan {
 	enum plan_action action;
 	const struct peer_fact *donor; /* of restore and seed; points into the facts */
-	bool warn;                     /* `why` is something to look into, although the action goes on */
-	bool grace;                    /* wait: for peers of an empty leader, which is no failed attempt */
-	int code;                      /* refuse and wait: the SP_E… code where it ends with that */
-	char why[PLAN_WHY_MAX];        /* a sentence with the numbers */
+	/* Of restore and seed: the new store must stand at or beyond this (position_course()): the store that it
+	 * replaces, or what the donor told when a lost one is restored. NULL: there is none, or it is given up. Points
+	 * into the facts. */
+	const struct position *floor;
+	bool warn;              /* `why` is something to look into, although the action goes on */
+	bool grace;             /* wait: for peers of an empty leader, which is no failed attempt */
+	int code;               /* refuse and wait: the SP_E… code where it ends with that */
+	char why[PLAN_WHY_MAX]; /* a sentence with the numbers */
 };
 
 void plan_make(const struct facts *f, struct plan *out);

@@ -4,15 +4,15 @@
 
 #include "init/plan_private.h"
 
-/* Whether `peer` can stand in for the leader as a donor. */
+/* Whether `peer` can stand in for the leader as a donor of a store at or beyond `floor` (NULL: any). */
 static bool
-may_donate(const struct peer_fact *leader, const struct peer_fact *peer)
+may_donate(const struct peer_fact *leader, const struct peer_fact *peer, const struct position *floor)
 {
 	const struct position *theirs = &leader->answer.position, *p = &peer->answer.position;
 	enum relation relation;
 
 	if (peer == leader || !peer->answer.has_store || peer->gave_bad_data || !p->consistent ||
-	    p->epoch != theirs->epoch)
+	    p->epoch != theirs->epoch || (floor != NULL && position_course(floor, p) != COURSE_ONWARD))
 		return false;
 	relation = position_relate(theirs, p, NULL, 0);
 	return (relation == RELATION_SAME || relation == RELATION_BEHIND) && theirs->seq - p->seq <= PLAN_DONOR_LAG_MAX;
@@ -20,13 +20,13 @@ may_donate(const struct peer_fact *leader, const struct peer_fact *peer)
 
 /* The freshest follower that may donate; among equals, one chosen by this pod's number, so that many spread. */
 static const struct peer_fact *
-freshest_follower(const struct facts *f, const struct peer_fact *leader)
+freshest_follower(const struct facts *f, const struct peer_fact *leader, const struct position *floor)
 {
 	uint64_t seq = 0;
 	size_t equals = 0, pick;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
-		if (!may_donate(leader, &f->peers[i]))
+		if (!may_donate(leader, &f->peers[i], floor))
 			continue;
 		if (equals == 0 || f->peers[i].answer.position.seq > seq) {
 			seq = f->peers[i].answer.position.seq;
@@ -38,15 +38,17 @@ freshest_follower(const struct facts *f, const struct peer_fact *leader)
 		return NULL;
 	pick = f->ordinal % equals;
 	for (size_t i = 0; i < f->peer_count; i++)
-		if (may_donate(leader, &f->peers[i]) && f->peers[i].answer.position.seq == seq && pick-- == 0)
+		if (may_donate(leader, &f->peers[i], floor) && f->peers[i].answer.position.seq == seq && pick-- == 0)
 			return &f->peers[i];
 	return NULL;
 }
 
+/* `floor`: the store that is here, where it is in the leader's history; NULL where there is none, or it is given up. */
 static void
-seed(const struct facts *f, const struct peer_fact *leader, struct plan *out, const char *reason)
+seed(const struct facts *f, const struct peer_fact *leader, const struct position *floor, struct plan *out,
+    const char *reason)
 {
-	const struct peer_fact *donor = f->donor_auto ? freshest_follower(f, leader) : NULL;
+	const struct peer_fact *donor = f->donor_auto ? freshest_follower(f, leader, floor) : NULL;
 
 	if (donor == NULL && !leader->gave_bad_data)
 		donor = leader;
@@ -58,6 +60,7 @@ seed(const struct facts *f, const struct peer_fact *leader, struct plan *out, co
 	plan_decide(out, PLAN_SEED, "%s; %s gives epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64 " keys", reason,
 	    donor->name, donor->answer.position.epoch, donor->answer.position.seq, donor->answer.position.keys);
 	out->donor = donor;
+	out->floor = floor;
 }
 
 /* How it is with a leader that told no position. */
@@ -114,7 +117,7 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 		/* Positions cannot tell a store whose content has gone wrong; the sidecar can, and asks for this. */
 		snprintf(reason, sizeof(reason), "this store is %" PRIu64 " change%s behind, and is to be replaced",
 		    changes, s);
-		seed(f, leader, out, reason);
+		seed(f, leader, &f->own, out, reason);
 		return;
 	}
 	if ((double)changes <= f->reseed_ratio * (double)theirs->keys) {
@@ -125,7 +128,7 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 	snprintf(reason, sizeof(reason),
 	    "this store is %" PRIu64 " change%s behind, more than %g of the leader's %" PRIu64 " keys", changes, s,
 	    f->reseed_ratio, theirs->keys);
-	seed(f, leader, out, reason);
+	seed(f, leader, &f->own, out, reason);
 }
 
 /* A store that cannot go on as it is: only a seed helps, and only where the configuration allows to give it up. */
@@ -136,7 +139,7 @@ follower_in_the_way(const struct facts *f, const struct peer_fact *leader, struc
 
 	if (f->reseed_diverged) {
 		snprintf(allowed, sizeof(allowed), "%.700s, and it may be seeded again", reason);
-		seed(f, leader, out, allowed);
+		seed(f, leader, NULL, out, allowed);
 		return;
 	}
 	plan_decide(out, PLAN_REFUSE,
@@ -159,7 +162,7 @@ follower_with_store(const struct facts *f, const struct peer_fact *leader, struc
 		follower_behind(f, leader, out);
 		break;
 	case RELATION_BELOW_HORIZON:
-		seed(f, leader, out, why);
+		seed(f, leader, &f->own, out, why);
 		break;
 	case RELATION_DIVERGED:
 	case RELATION_OTHER_CLUSTER:
@@ -182,7 +185,7 @@ plan_follower(const struct facts *f, struct plan *out)
 	}
 	switch (f->store) {
 	case STORE_EMPTY:
-		seed(f, leader, out, "this volume is empty");
+		seed(f, leader, NULL, out, "this volume is empty");
 		break;
 	case STORE_PRESENT:
 		follower_with_store(f, leader, out);

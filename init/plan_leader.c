@@ -139,6 +139,7 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	    " keys%s; it goes on in a new epoch",
 	    out->donor->name, p->epoch, p->seq, p->keys,
 	    p->consistent ? "" : " (caught between two cuts of its former leader)");
+	out->floor = &out->donor->answer.position;
 	out->warn = !p->consistent;
 }
 

@@ -32,7 +32,8 @@ can_donate(const struct facts *f, const struct peer_fact *peer)
 	if (!peer->answer.has_store || peer->gave_bad_data || m->role == RAFT_ROLE_NONE ||
 	    m->role == RAFT_ROLE_NEEDS_SNAPSHOT || m->role == RAFT_ROLE_REMOVED)
 		return false;
-	if (f->store == STORE_PRESENT && !position_same_log(&peer->answer.position, &f->own))
+	if (f->store == STORE_PRESENT && (!position_same_log(&peer->answer.position, &f->own) ||
+					     position_course(&f->own, &peer->answer.position) != COURSE_ONWARD))
 		return false;
 	if (is_of_no_log(f) && !holds_all_of(&peer->answer.position, &f->own))
 		return false;
@@ -103,6 +104,7 @@ seed(const struct facts *f, struct plan *out, const char *reason)
 		    reason, donor->name, donor->answer.position.epoch, donor->answer.position.seq,
 		    donor->answer.position.keys, donor->answer.position.raft.applied);
 		out->donor = donor;
+		out->floor = f->store == STORE_PRESENT ? &f->own : NULL;
 		return;
 	}
 	if (any_bad(f)) {
@@ -111,7 +113,9 @@ seed(const struct facts *f, struct plan *out, const char *reason)
 		return;
 	}
 	plan_decide(out, PLAN_WAIT, "%s, and none of %zu peers can give a snapshot at index %" PRIu64 " or after%s",
-	    reason, f->peer_count, f->needs, f->donor_auto ? "" : " and leads (bootstrap.donor = leader)");
+	    reason, f->peer_count,
+	    f->store == STORE_PRESENT && f->own.raft.applied > f->needs ? f->own.raft.applied : f->needs,
+	    f->donor_auto ? "" : " and leads (bootstrap.donor = leader)");
 	out->code = SP_EUNAVAIL;
 }
 

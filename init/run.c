@@ -6,6 +6,7 @@
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/protocol/store_mark.h"
 
@@ -149,6 +150,7 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 		.donor = r->plan.donor->name,
 		.cluster = r->plan.donor->answer.position.cluster,
 		.own_history = r->plan.action == PLAN_RESTORE,
+		.floor = r->plan.floor,
 		.min_applied = r->facts.needs,
 		.check = r->o->check,
 		.check_arg = r->o->check_arg,
@@ -258,6 +260,29 @@ loop(struct run *r, struct seed_report *report, struct sp_error *err)
 	return rc < 0 ? rc : 0;
 }
 
+/*
+ * Between the commit and the swap of an earlier run a server may have been given its store back (a reseed in a running
+ * pod, whose init was killed) and have gone on with it. What was ready then is older now: it is a download like any
+ * other that was not finished.
+ */
+static int
+drop_overtaken(const struct run_options *o, const struct volume *v, struct sp_error *err)
+{
+	struct position here, ready;
+	struct volume_state state;
+	int rc;
+
+	volume_look(v, &state);
+	if (!state.ready || !state.store || o->check(o->check_arg, v->store, &here, NULL) < 0 ||
+	    o->check(o->check_arg, v->ready, &ready, NULL) < 0 || position_course(&here, &ready) != COURSE_BACK)
+		return 0;
+	log_warn("a store that was ready is older than the one that is here by now: it is dropped",
+	    LOG_U64("epoch", here.epoch), LOG_U64("seq", here.seq), LOG_U64("ready_epoch", ready.epoch),
+	    LOG_U64("ready_seq", ready.seq));
+	rc = file_remove_tree(v->incoming, err);
+	return rc == 0 ? file_rename_sync(v->ready, v->incoming, err) : rc;
+}
+
 int
 run_init(const struct run_options *o, struct seed_report *report, struct sp_error *err)
 {
@@ -270,7 +295,8 @@ run_init(const struct run_options *o, struct seed_report *report, struct sp_erro
 	if ((rc = volume_init(&r.volume, o->conf->server_data_dir, err)) < 0 || (rc = volume_lock(&r.volume, err)) < 0)
 		return rc;
 	FAULT_POINT("init.locked");
-	if ((rc = volume_recover(&r.volume, did, sizeof(did), err)) < 0 ||
+	if ((rc = drop_overtaken(o, &r.volume, err)) < 0 ||
+	    (rc = volume_recover(&r.volume, did, sizeof(did), err)) < 0 ||
 	    (rc = prepare_facts(o, &r.volume, &r.facts, err)) < 0)
 		goto out;
 	FAULT_POINT("init.facts");

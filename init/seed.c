@@ -125,6 +125,21 @@ check_applied(const struct seed *s, struct sp_error *err)
 	    s->o->min_applied);
 }
 
+/* The donor may have become another between the plan and the download, and a snapshot may be shared. */
+static int
+check_floor(struct seed *s, struct sp_error *err)
+{
+	const struct position *floor = s->o->floor;
+
+	if (floor == NULL || position_course(floor, &s->checked) == COURSE_ONWARD)
+		return 0;
+	seed_show_position(floor, s->report->expected, sizeof(s->report->expected));
+	seed_show_position(&s->checked, s->report->found, sizeof(s->report->found));
+	return sp_error_set(err, SP_EAGAIN,
+	    "the snapshot is older than what it would replace, or of another history: expected %s or beyond, found %s",
+	    s->report->expected, s->report->found);
+}
+
 /* The store itself must say what seedpod.json said. */
 static int
 step_check(struct seed *s, struct sp_error *err)
@@ -137,7 +152,7 @@ step_check(struct seed *s, struct sp_error *err)
 	if (strcmp(said->cluster, s->checked.cluster) == 0 && said->epoch == s->checked.epoch &&
 	    said->seq == s->checked.seq && said->keys == s->checked.keys &&
 	    digest_equal(said->digest, s->checked.digest))
-		return check_applied(s, err);
+		return (rc = check_applied(s, err)) < 0 ? rc : check_floor(s, err);
 	seed_show_position(said, s->report->expected, sizeof(s->report->expected));
 	seed_show_position(&s->checked, s->report->found, sizeof(s->report->found));
 	return sp_error_set(err, SP_EBADDATA, "the store is not what seedpod.json says: expected %s, found %s",

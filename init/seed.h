@@ -23,7 +23,9 @@ struct seed_options {
 	struct download_options download; /* base_url: the donor's */
 	const char *donor;                /* its name */
 	const char *cluster;              /* what the snapshot must be of */
-	bool own_history;     /* whoever wrote the image, the server that leads on from it begins an epoch of its own */
+	bool own_history; /* whoever wrote the image, the server that leads on from it begins an epoch of its own */
+	/* The new store must stand at or beyond this, or it replaces nothing: see position_course(). NULL: any. */
+	const struct position *floor;
 	uint64_t min_applied; /* mode raft: the index of the log that must be in the new store; 0: any */
 	seed_check check;
 	void *check_arg;
@@ -47,9 +49,9 @@ void seed_show_position(const struct position *p, char *out, size_t size);
 
 /*
  * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) where the snapshot
- * is not what it must be; SP_EAGAIN where it is older than min_applied; SP_ENOSPACE, told before the first byte is
- * written where the size is known; SP_EIO, SP_EPERM; SP_ECANCELED. The text names the donor and the phase's details;
- * report->phase the phase.
+ * is not what it must be; SP_EAGAIN where it is older than floor or min_applied; SP_ENOSPACE, told before the first
+ * byte is written where the size is known; SP_EIO, SP_EPERM; SP_ECANCELED. The text names the donor and the phase's
+ * details; report->phase the phase.
  */
 int seed_run(const struct seed_options *o, struct seed_report *report, struct sp_error *err);
 

@@ -102,6 +102,26 @@ position_relate(const struct position *leader, const struct position *follower, 
 #undef WHY
 }
 
+enum course
+position_course(const struct position *from, const struct position *to)
+{
+	const char *why_not;
+	uint64_t where;
+
+	if (strcmp(from->cluster, to->cluster) != 0)
+		return COURSE_ASIDE;
+	/* A history forgets its oldest epochs, and in mode raft each leader begins one; the log has one order for all.
+	 */
+	if (from->raft.applied > 0 && to->raft.applied > 0 && position_same_log(from, to))
+		return to->raft.applied >= from->raft.applied ? COURSE_ONWARD : COURSE_BACK;
+	if (in_history(to, from->epoch, from->seq, &why_not, &where)) {
+		if (from->seq == to->seq && from->consistent && !to->consistent)
+			return COURSE_BACK;
+		return COURSE_ONWARD;
+	}
+	return in_history(from, to->epoch, to->seq, &why_not, &where) ? COURSE_BACK : COURSE_ASIDE;
+}
+
 bool
 position_same_log(const struct position *a, const struct position *b)
 {

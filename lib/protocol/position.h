@@ -64,6 +64,25 @@ bool position_same_log(const struct position *a, const struct position *b);
 /* Pure. `why`, where not NULL, gets a sentence that explains the verdict with the numbers (size bytes at most). */
 enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
 
+/*
+ * The invariant: **no pod's position in a history ever goes back**. Whoever replaces a pod's store asks this first:
+ * where the choice of a donor is made (init/plan_*.c), once more when the new store is there and verified
+ * (init/seed.c), and before a swap that an earlier run committed is finished (init/run.c). Only COURSE_ONWARD keeps all
+ * that the pod has acknowledged. The other two are for a store that is given up on purpose: `sync.on_divergence =
+ * reseed` for one that is not in the leader's history.
+ *
+ * The digest is not compared: a store of wrong content is replaced by one of right content at the same place.
+ */
+enum course {
+	COURSE_ONWARD, /* `from` is in the history of `to`, at or before it */
+	COURSE_BACK,   /* `to` is in the history of `from`, before it; or at the same place, but between two cuts */
+	COURSE_ASIDE,  /* neither: they are of different clusters or histories, or too old to tell */
+};
+
+/* Pure. What becomes of a pod that stands at `from` and takes a store at `to`. In one log of mode raft the index
+ * decides. */
+enum course position_course(const struct position *from, const struct position *to);
+
 /* «same», «behind», … Static strings. */
 const char *relation_name(enum relation r);
 const char *role_name(enum role r);

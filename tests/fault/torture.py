@@ -5,7 +5,7 @@ A round is half a minute of faults: kills of any program, pods that die and come
 (SIGSTOP), volumes deleted under followers, a configuration that changes, disks that are full or cannot sync. Writers and
 readers go on all the while. Then all is well again, and it is checked that the set recovers by itself, that every pod holds
 what was acknowledged and nothing else, that its digest recomputed is what it says, and that no program ended in a way that
-it must not. The same SEED makes the same choices in the same order; how far each gets is up to the machine.
+it must not. All the time each pod's position is watched: but for a volume that was deleted, it never goes back in its history. The same SEED makes the same choices in the same order; how far each gets is up to the machine.
 """
 
 import collections
@@ -24,6 +24,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
 import support  # noqa: E402
+from course import Watch  # noqa: E402
 from podset import PodSet  # noqa: E402
 
 MINUTES = float(os.environ.get("MINUTES") or 30)
@@ -131,6 +132,7 @@ class Torture:
                            {"readiness.max_lag": "10s", "bootstrap.reseed_ratio": "0.9"})
         self.faults, self.exits = collections.Counter(), collections.Counter()
         self.sick, self.stopped = {}, []
+        self.volumes = collections.Counter()  # of each pod, how often its volume was deleted
         for n in range(PODS):
             pod = self.pods.add()
             if BAD_DISKS:
@@ -142,8 +144,17 @@ class Torture:
         self.pods.supervise()
         self.writers = [Writer(self.pods.leader, f"writer{n}", self.rng.random()) for n in range(3)]
         self.readers = [Reader(self.pods, self.writers, self.rng.random()) for _ in range(2)]
-        for thread in self.writers + self.readers:
+        self.watch = Watch(self.pods, self.position_of, lambda pod: self.volumes[pod])
+        for thread in [*self.writers, *self.readers, self.watch]:
             thread.start()
+
+    def position_of(self, pod):
+        try:
+            with pod.client(timeout=2) as client:
+                reply = client.ask("GET", "/v1/position")
+        except (OSError, http.client.HTTPException):
+            return None
+        return reply.json() if reply.status == 200 else None
 
     # --- faults; each draws from self.rng alone, so that a seed gives the same ones ---
 
@@ -176,6 +187,7 @@ class Torture:
         with pod.lock:
             pod.kill()
             pod.delete_volume()
+            self.volumes[pod] += 1
             pod.begin()
         if init_too:
             time.sleep(pause)
@@ -194,6 +206,19 @@ class Torture:
             if pod.phase != "stopped":
                 pod.kill()
         self.sick[pod] = (time.monotonic() + seconds, "away")
+
+    def lag_behind(self):
+        """One follower stands still; another goes on, and is then away for long enough to be seeded again."""
+        slow, other = self.rng.sample(range(1, PODS), 2)
+        pause, seconds = self.rng.uniform(0.2, 1), self.rng.uniform(1.5, 4)
+        with self.pods[slow].lock:
+            self.pods[slow].sidecar.signal(signal.SIGSTOP)
+        self.stopped.append((time.monotonic() + pause + seconds + 1, self.pods[slow], "sidecar"))
+        time.sleep(pause)
+        with self.pods[other].lock:
+            if self.pods[other].phase != "stopped":
+                self.pods[other].kill()
+        self.sick[self.pods[other]] = (time.monotonic() + seconds, "away")
 
     def configure(self):
         key = self.rng.choice(sorted(SETTINGS))
@@ -235,6 +260,8 @@ class Torture:
     def round(self, seconds):
         faults = [self.kill_program] * 4 + [self.kill_pod] * 2 + [self.delete_volume, self.stand_still, self.stand_still,
                                                                  self.away, self.configure, self.configure]
+        if PODS > 2:
+            faults.append(self.lag_behind)
         if BAD_DISKS:
             faults += [self.full_disk, self.filling_disk, self.broken_sync]
         end = time.monotonic() + seconds
@@ -254,7 +281,7 @@ class Torture:
             writer.ended.set()
         for writer in self.writers:
             writer.join(60)
-        wrong = [t.wrong for t in self.writers + self.readers if t.wrong]
+        wrong = [t.wrong for t in self.writers + self.readers if t.wrong] + self.watch.wrong
         if wrong:
             raise Failure("\n".join(wrong))
         self.pods.edit_config({"readiness.max_lag": "10s"})
@@ -318,7 +345,7 @@ def main():
         failure = problem
     finally:
         if t:
-            for thread in t.writers + t.readers:
+            for thread in [*t.writers, *t.readers, t.watch]:
                 thread.ended.set()
             t.heal(everything=True) if failure is None else None
             t.pods.close()
@@ -327,6 +354,7 @@ def main():
         print(f"writes:  {words(sum((w.answers for w in t.writers), collections.Counter()))}")
         print(f"reads:   {words(sum((r.answers for r in t.readers), collections.Counter()))}")
         print(f"ends:    {words(t.exits)}")
+        print(f"watched: {t.watch.looks} positions")
     if failure is not None:
         print(f"FAILED in round {rounds + 1} after {time.monotonic() - began:.0f} s (SEED={SEED}; kept {root}):\n{failure}")
         return 1

@@ -174,6 +174,29 @@ class Follower(support.PodTest):
         pods.wait_equal()
         self.assertNotEqual(inode(pods[1]), before)
 
+    def test_far_behind_it_is_not_seeded_from_one_that_has_less(self):
+        """Writes 101 to 150 are on two pods. A third that has less is no donor, so they outlive the leader's volume."""
+        pods = self.pod_set(3)
+        pods.leader.load((f"key-{n}", "first") for n in range(100))
+        pods.wait_equal()
+        pods[2].kill("sidecar")
+        pods.leader.load((f"key-{n}", "second") for n in range(50))
+        replicated = pods.wait_equal(pods=[pods[0], pods[1]])
+        pods[1].stop()
+        for _ in range(2):
+            pods.leader.load((f"key-{n}", "third") for n in range(100))
+        self.assertEqual([p.position()["seq"] for p in (pods[0], pods[2])], [350, 100])
+        code, log = pods[1].run_init()
+        self.assertEqual(code, 0, log)
+        self.assertRegex(log, r"action=\"?seed")
+        self.assertGreaterEqual(pods[1].offline_position()["seq"], replicated["seq"])
+        pods.leader.kill()
+        pods.leader.delete_volume()
+        pods[1].start()
+        pods.leader.start_serving()
+        self.assertGreaterEqual(pods.leader.position()["seq"], replicated["seq"])
+        self.assertIn(pods.leader.get("/v1/kv/key-1").body, (b"second", b"third"))
+
     def below_horizon(self, pods):
         """Make the leader forget how to tell the changes since the follower's last one."""
         pods.leader.load((f"gone-{n}", "x") for n in range(200))
@@ -322,6 +345,9 @@ class HalfDone(support.PodTest):
 
     def finish(self, pods):
         pods[1].start()
+        self.finish_running(pods)
+
+    def finish_running(self, pods):
         pods.wait_equal()
         self.assertEqual([p.name for p in pods[1].data_dir.glob("store*")], ["store"])
 
@@ -339,6 +365,24 @@ class HalfDone(support.PodTest):
         fresh = (data / "store.ready" / "data.mdb").stat().st_ino
         self.finish(pods)
         self.assertEqual(inode(pods[1]), fresh)
+
+    def test_a_new_store_that_is_older_by_now_is_dropped(self):
+        """A reseed in a running pod, killed between commit and swap: the server goes on with the store that it had."""
+        pods, data = self.prepared()
+        shutil.copytree(data / "store", data / "store.ready")
+        before = inode(pods[1])
+        pods[1].server.start()
+        pods[1].sidecar.start()
+        pods.leader.load((f"late-{n}", "y") for n in range(20))
+        pods.wait_equal()
+        pods[1].stop()
+        pods.leader.stop()
+        own = pods[1].offline_position()
+        pods[1].start_serving()
+        self.assertEqual(pods[1].position()["seq"], own["seq"])
+        self.assertEqual(inode(pods[1]), before)
+        pods.leader.start_serving()
+        self.finish_running(pods)
 
     def test_a_swap_cut_between_its_renames_is_finished(self):
         pods, data = self.prepared()

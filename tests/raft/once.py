@@ -20,8 +20,10 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "local"))
 
 import clients  # noqa: E402
+import course  # noqa: E402
 import linearizable  # noqa: E402
 import nemesis  # noqa: E402
 from network import Network  # noqa: E402
@@ -52,7 +54,7 @@ class Run:
         subject = importlib.import_module(f"subject_{options.subject}")
         self.cluster = subject.Cluster(directory, self.network, options.members, options)
         self.caller = Caller()
-        self.clients, self.nemesis = [], None
+        self.clients, self.nemesis, self.watch = [], None, None
         self.phases = {}
 
     def phase(self, name, began):
@@ -65,6 +67,7 @@ class Run:
         wait(lambda: self.cluster.settled(self.caller), 20, "all members are members")
         self.cluster.founded()
         self.phase("found", began)
+        self.watch_positions()
         faults = self.options.faults.split(",") if self.options.faults else \
             [*nemesis.FAULTS, *(nemesis.MEMBERSHIP if self.cluster.changes_members else ())]
         steps = nemesis.plan(self.options.seed, self.options.members, self.options.seconds, faults)
@@ -92,6 +95,14 @@ class Run:
         began = time.monotonic()
         self.judge()
         self.phase("judged", began)
+
+    def watch_positions(self):
+        """In each life of a member; what it has not flushed, the log brings again after a kill."""
+        if hasattr(self.cluster, "position"):
+            caller = Caller()
+            self.watch = course.Watch(self.cluster.members, lambda member: self.cluster.position(member, caller),
+                                      lambda member: member.process.lives)
+            self.watch.start()
 
     def revived(self):
         """Start again whoever ended, as a kubelet would."""
@@ -148,6 +159,12 @@ class Run:
             wait(equal, 10, "all members hold the same")
         except Wrong as problem:
             wrong.append(f"{problem}: {states}")
+        if self.watch:
+            self.watch.end()
+            wrong += self.watch.wrong
+            at_end = [state[1:3] for state in states.values() if state]
+            if any(place < self.watch.furthest for place in at_end):
+                wrong.append(f"a member was seen at epoch and seq {self.watch.furthest}, and at the end they stand at {at_end}")
         for member in self.cluster.members:
             contents = self.cluster.contents(member, self.caller, clients.LEDGER)
             if contents is None:
@@ -182,6 +199,8 @@ class Run:
             shutil.copyfile(member.process.log, where / f"{member.name}.log")
 
     def close(self):
+        if self.watch:
+            self.watch.end()
         self.cluster.close()
         self.network.close()
 

@@ -84,9 +84,11 @@ class Process:
     def __init__(self, name, wrap, log):
         self.name, self.wrap, self.log = name, list(wrap), pathlib.Path(log)
         self.child = None
+        self.lives = 0
         self.exits = []  # how each life that we did not end went: an exit code, or -signal
 
     def start(self, argv, env=None, cwd=None):
+        self.lives += 1
         with open(self.log, "ab") as log:
             log.write(f"--- {time.monotonic():.6f} start\n".encode())
             log.flush()

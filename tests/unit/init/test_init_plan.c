@@ -422,6 +422,66 @@ START_TEST(plan_follower__replaces_what_is_not_equal_where_asked_to)
 }
 END_TEST
 
+/* What it has was acknowledged and replicated: it is not given up for a donor's that has less. */
+START_TEST(plan_follower__in_the_leaders_history_is_not_seeded_from_one_that_has_less)
+{
+	struct position leader = at(CLUSTER, 1, 350), torn = at(CLUSTER, 1, 150);
+
+	leader.keys = 100;
+	pods(1);
+	answers(0, leader);
+	answers(2, at(CLUSTER, 1, 100));
+	has(at(CLUSTER, 1, 150));
+	expect_donor(PLAN_SEED, 0);
+	ck_assert_ptr_eq(plan.floor, &facts.own);
+	answers(2, at(CLUSTER, 1, 149));
+	expect_donor(PLAN_SEED, 0);
+	answers(2, at(CLUSTER, 1, 150));
+	expect_donor(PLAN_SEED, 2);
+	/* A catch-up that was not finished has changes that its last cut has not. */
+	torn.consistent = false;
+	has(torn);
+	answers(2, at(CLUSTER, 1, 149));
+	expect_donor(PLAN_SEED, 0);
+	answers(2, at(CLUSTER, 1, 150));
+	expect_donor(PLAN_SEED, 2);
+	/* Nor below the horizon, nor where the store is to be replaced. */
+	leader.horizon = 120;
+	answers(0, leader);
+	has(at(CLUSTER, 1, 110));
+	answers(2, at(CLUSTER, 1, 109));
+	expect_donor(PLAN_SEED, 0);
+	facts.replace = true;
+	has(at(CLUSTER, 1, 340));
+	answers(2, at(CLUSTER, 1, 339));
+	expect_donor(PLAN_SEED, 0);
+	/* Better none than that. */
+	peer(0)->gave_bad_data = true;
+	expect_end(PLAN_REFUSE, 65);
+	answers(2, at(CLUSTER, 1, 345));
+	expect_donor(PLAN_SEED, 2);
+}
+END_TEST
+
+/* What is given up on purpose, or cannot be read, has no position that could go back. */
+START_TEST(plan_follower__a_store_that_is_given_up_does_not_bound_the_donor)
+{
+	pods(1);
+	facts.reseed_diverged = true;
+	answers(0, at(CLUSTER, 1, 300));
+	answers(2, at(CLUSTER, 1, 290));
+	has(at(CLUSTER, 1, 301));
+	expect_donor(PLAN_SEED, 2);
+	ck_assert_ptr_null(plan.floor);
+	has(at(OTHER, 1, 400));
+	expect_donor(PLAN_SEED, 2);
+	ck_assert_ptr_null(plan.floor);
+	damaged();
+	expect_donor(PLAN_SEED, 2);
+	ck_assert_ptr_null(plan.floor);
+}
+END_TEST
+
 START_TEST(plan_follower__damaged_refuses_unless_told_to_reseed)
 {
 	pods(1);
@@ -509,6 +569,8 @@ main(void)
 		plan_follower__far_behind_is_seeded_by_the_ratio,
 		plan_follower__diverged_refuses_unless_told_to_reseed,
 		plan_follower__replaces_what_is_not_equal_where_asked_to,
+		plan_follower__in_the_leaders_history_is_not_seeded_from_one_that_has_less,
+		plan_follower__a_store_that_is_given_up_does_not_bound_the_donor,
 		plan_follower__damaged_refuses_unless_told_to_reseed,
 		plan_follower__without_a_leader_starts_on_its_store,
 		plan_follower__tells_a_long_silence_in_utf8,

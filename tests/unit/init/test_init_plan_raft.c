@@ -221,6 +221,22 @@ START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_i
 }
 END_TEST
 
+START_TEST(plan_raft_store__to_be_replaced_takes_no_donor_that_has_applied_less)
+{
+	members(3);
+	has(at(CLUSTER, RAFT_ROLE_STOPPED, 950));
+	facts.replace = facts.reseed_diverged = true;
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 949));
+	expect_end(PLAN_WAIT, 69);
+	ck_assert_ptr_nonnull(strstr(plan.why, "index 950"));
+	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 960));
+	expect_donor(PLAN_SEED, 2);
+	ck_assert_ptr_eq(plan.floor, &facts.own);
+	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 950));
+	expect_donor(PLAN_SEED, 1);
+}
+END_TEST
+
 START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 {
 	members(1);
@@ -254,7 +270,7 @@ START_TEST(plan_raft_log__members_of_another_are_strangers)
 	facts.replace = facts.reseed_diverged = true;
 	expect_end(PLAN_REFUSE, 65);
 	facts.replace = facts.reseed_diverged = false;
-	answers(2, of_log(7, RAFT_ROLE_LEADER, 300));
+	answers(2, of_log(7, RAFT_ROLE_LEADER, 450));
 	expect(PLAN_START);
 	ck_assert(plan.warn);
 	facts.replace = facts.reseed_diverged = true;
@@ -359,6 +375,7 @@ main(void)
 		plan_raft_store__starts_whoever_answers,
 		plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced,
 		plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs,
+		plan_raft_store__to_be_replaced_takes_no_donor_that_has_applied_less,
 		plan_raft_store__damaged_is_refused_or_seeded_as_configured,
 		plan_raft_log__members_of_another_are_strangers,
 		plan_raft_static__founder_does_not_found_beside_members,

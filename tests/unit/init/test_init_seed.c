@@ -86,12 +86,12 @@ set_up(void)
 	configure("");
 	snapshot_init(&snapshot, DATA_BYTES);
 	new_position = snapshot.position;
+	new_position.consistent = true;
+	new_position.history_count = 1;
+	new_position.history[0].epoch = 1;
 	new_code = 0;
 	donor.pods[0].absent = false;
-	donor.pods[0].position = snapshot.position;
-	donor.pods[0].position.consistent = true;
-	donor.pods[0].position.history_count = 1;
-	donor.pods[0].position.history[0].epoch = 1;
+	donor.pods[0].position = new_position;
 }
 
 static void
@@ -395,6 +395,89 @@ START_TEST(init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs)
 	ck_assert_ptr_nonnull(strstr(err.text, "needed is 850"));
 	ck_assert(store_is("old store", 9));
 	ck_assert(is_there("raft/member"));
+}
+END_TEST
+
+/* The plan was made from a position of the donor's that its snapshot does not reach. */
+static void
+old_snapshot(uint64_t seq)
+{
+	snapshot.position.seq = new_position.seq = seq;
+	snapshot_seal(&snapshot);
+	snapshot_pack(&snapshot, tar());
+}
+
+START_TEST(init_seed__a_snapshot_older_than_the_store_keeps_it)
+{
+	have_old_store();
+	old_position.seq = 100;
+	old_snapshot(99);
+	ck_assert_int_eq(run(), SP_EAGAIN);
+	ck_assert_ptr_nonnull(strstr(err.text, "older than what it would replace"));
+	ck_assert_uint_eq(donor.pods[0].snapshots, 1);
+	ck_assert(store_is("old store", 9));
+	ck_assert(!is_there("store.incoming") && !is_there("store.ready"));
+}
+END_TEST
+
+START_TEST(init_seed__a_snapshot_of_another_history_keeps_the_store)
+{
+	have_old_store();
+	old_position.seq = 100;
+	new_position.history[0].since = 101;
+	old_snapshot(150);
+	ck_assert_int_eq(run(), SP_EAGAIN);
+	ck_assert(store_is("old store", 9));
+}
+END_TEST
+
+START_TEST(init_seed__a_snapshot_at_the_stores_place_replaces_it)
+{
+	have_old_store();
+	old_position.seq = 100;
+	old_snapshot(100);
+	expect_seeded();
+}
+END_TEST
+
+/* What a peer told is what a lost leader comes back with, and not less. */
+START_TEST(init_seed__a_leader_restores_no_snapshot_older_than_what_was_told)
+{
+	conf.pod.ordinal = 0;
+	snprintf(conf.pod.name, sizeof(conf.pod.name), "store-0");
+	conf.bootstrap_max_peers = 2;
+	donor.pods[0].absent = true;
+	donor.pods[1].absent = false;
+	donor.pods[1].position = donor.pods[0].position;
+	old_snapshot(199);
+	snapshot_pack(&snapshot, &donor.pods[1].tar);
+	ck_assert_int_eq(run(), SP_EAGAIN);
+	ck_assert(!is_there("store") && !is_there("store.ready"));
+}
+END_TEST
+
+/* A reseed in a running pod whose init was killed between commit and swap: the server went on with the store it had. */
+static int
+tell_each(void *arg, const char *store_dir, struct position *out, struct sp_error *e)
+{
+	(void)arg;
+	(void)e;
+	*out = new_position;
+	if (strstr(store_dir, "store.ready") != NULL)
+		out->seq--;
+	return 0;
+}
+
+START_TEST(init_seed__what_was_ready_and_is_older_by_now_is_dropped)
+{
+	put_store("store.ready", "ready store");
+	have_old_store();
+	old_position = donor.pods[0].position;
+	ck_assert_int_eq(
+	    run_init(&(struct run_options){ .conf = &conf, .driver = &old_store, .check = tell_each }, &report, &err),
+	    0);
+	ck_assert(store_is("old store", 9));
+	ck_assert(!is_there("store.incoming") && !is_there("store.ready") && !is_there("store.old"));
 }
 END_TEST
 
@@ -806,6 +889,11 @@ main(void)
 	tcase_add_test(tc, init_seed__a_member_gets_another_store_and_keeps_its_log);
 	tcase_add_test(tc, init_seed__a_member_waits_for_a_donor_that_has_applied_enough);
 	tcase_add_test(tc, init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs);
+	tcase_add_test(tc, init_seed__a_snapshot_older_than_the_store_keeps_it);
+	tcase_add_test(tc, init_seed__a_snapshot_of_another_history_keeps_the_store);
+	tcase_add_test(tc, init_seed__a_snapshot_at_the_stores_place_replaces_it);
+	tcase_add_test(tc, init_seed__a_leader_restores_no_snapshot_older_than_what_was_told);
+	tcase_add_test(tc, init_seed__what_was_ready_and_is_older_by_now_is_dropped);
 	tcase_add_test(tc, init_seed__what_an_earlier_life_left_is_finished_first);
 	tcase_add_test(tc, init_seed__truncated_stream_keeps_old_store);
 	tcase_add_test(tc, init_seed__truncated_archive_keeps_old_store);

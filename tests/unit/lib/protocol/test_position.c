@@ -213,6 +213,94 @@ START_TEST(position_relate__why_is_bounded)
 }
 END_TEST
 
+/* --- What becomes of a pod that takes another store --- */
+
+static enum course
+course(struct position from, struct position to)
+{
+	return position_course(&from, &to);
+}
+
+/* follower() says what the leader's history is; a store of an earlier epoch knows it up to there. */
+static struct position
+store_at(uint64_t epoch, uint64_t seq)
+{
+	struct position p = follower(epoch, seq);
+
+	while (p.history[p.history_count - 1].epoch > epoch)
+		p.history_count--;
+	return p;
+}
+
+START_TEST(position_course__in_one_history_the_seq_decides)
+{
+	ck_assert_int_eq(course(store_at(5, 250), store_at(5, 300)), COURSE_ONWARD);
+	ck_assert_int_eq(course(store_at(5, 250), store_at(5, 250)), COURSE_ONWARD);
+	ck_assert_int_eq(course(store_at(5, 250), store_at(5, 249)), COURSE_BACK);
+	ck_assert_int_eq(course(store_at(4, 150), store_at(5, 201)), COURSE_ONWARD);
+	ck_assert_int_eq(course(store_at(5, 201), store_at(4, 150)), COURSE_BACK);
+	/* Where an epoch begins, the store of the epoch before is the same; its epoch is not. */
+	ck_assert_int_eq(course(store_at(4, 200), store_at(5, 200)), COURSE_ONWARD);
+	ck_assert_int_eq(course(store_at(5, 200), store_at(4, 200)), COURSE_BACK);
+}
+END_TEST
+
+START_TEST(position_course__neither_digest_nor_horizon_count)
+{
+	struct position altered = store_at(5, 250), young = store_at(5, 300);
+
+	altered.digest = digest_b;
+	young.horizon = 290;
+	ck_assert_int_eq(course(store_at(5, 250), altered), COURSE_ONWARD);
+	ck_assert_int_eq(course(store_at(2, 20), young), COURSE_ONWARD);
+	ck_assert_int_eq(course(young, store_at(2, 20)), COURSE_BACK);
+}
+END_TEST
+
+START_TEST(position_course__between_two_cuts_is_before_the_cut)
+{
+	struct position torn = store_at(5, 250);
+
+	torn.consistent = false;
+	ck_assert_int_eq(course(store_at(5, 250), torn), COURSE_BACK);
+	ck_assert_int_eq(course(torn, torn), COURSE_ONWARD);
+	ck_assert_int_eq(course(torn, store_at(5, 250)), COURSE_ONWARD);
+	/* What a catch-up that was not finished has brought is not thrown away either. */
+	ck_assert_int_eq(course(torn, store_at(5, 249)), COURSE_BACK);
+}
+END_TEST
+
+START_TEST(position_course__other_histories_are_aside)
+{
+	struct position other = store_at(5, 300), rival = store_at(5, 210), later = follower(9, 400);
+
+	memcpy(other.cluster, OTHER, sizeof(OTHER));
+	ck_assert_int_eq(course(store_at(5, 250), other), COURSE_ASIDE);
+	/* Epoch 5 began at 200 here, and at 150 there: what each wrote since the other does not have. */
+	rival.history[2].since = 150;
+	ck_assert_int_eq(course(store_at(4, 190), rival), COURSE_ASIDE);
+	/* An epoch that has been forgotten. */
+	later.history[0] = (struct epoch_start){ .epoch = 9, .since = 280 };
+	later.history_count = 1;
+	ck_assert_int_eq(course(store_at(5, 250), later), COURSE_ASIDE);
+}
+END_TEST
+
+START_TEST(position_course__in_a_log_of_raft_the_index_decides)
+{
+	struct position from = store_at(2, 90), to = store_at(5, 300);
+
+	from.raft = (struct position_raft){ .applied = 100, .log = 7 };
+	to.raft = (struct position_raft){ .applied = 400, .log = 7 };
+	to.history[0] = to.history[2]; /* so many leaders since that the epoch was forgotten */
+	to.history_count = 1;
+	ck_assert_int_eq(course(from, to), COURSE_ONWARD);
+	ck_assert_int_eq(course(to, from), COURSE_BACK);
+	to.raft.log = 8;
+	ck_assert_int_eq(course(from, to), COURSE_ASIDE);
+}
+END_TEST
+
 START_TEST(relation_name__each_has_one)
 {
 	ck_assert_str_eq(relation_name(RELATION_SAME), "same");
@@ -434,6 +522,11 @@ main(void)
 	tcase_add_test(all, position_relate__another_cluster_before_all_else);
 	tcase_add_test(all, position_relate__an_empty_pair_is_same);
 	tcase_add_test(all, position_relate__why_is_bounded);
+	tcase_add_test(all, position_course__in_one_history_the_seq_decides);
+	tcase_add_test(all, position_course__neither_digest_nor_horizon_count);
+	tcase_add_test(all, position_course__between_two_cuts_is_before_the_cut);
+	tcase_add_test(all, position_course__other_histories_are_aside);
+	tcase_add_test(all, position_course__in_a_log_of_raft_the_index_decides);
 	tcase_add_test(all, relation_name__each_has_one);
 	tcase_add_test(all, position_json__round_trip);
 	tcase_add_test(all, position_json__extremes);
