@@ -44,6 +44,26 @@ class Counting(support.PodTest):
             self.addCleanup(thread.join, 60)
         return statuses
 
+    def slow_disk(self, pod):
+        """Prepare a pod whose disk can be slowed."""
+        if "address" in support.SANITIZE:
+            self.skipTest("AddressSanitizer wants to be loaded before any other library")
+        if not SHIM.exists():
+            self.skipTest("slowdisk.so is not built: make faults")
+        pod.dir.mkdir(parents=True, exist_ok=True)
+        (pod.dir / "slow").write_bytes(bytes(12))
+        pod.environment = {"LD_PRELOAD": str(SHIM), "SLOWDISK": str(pod.dir / "slow")}
+
+    def delay_disk(self, pod, syncs=0, appends=0):
+        """Each sync, and each write to the log, takes so many seconds longer."""
+        with open(pod.dir / "slow", "r+b") as out:  # never truncated: the process has it mapped
+            out.write(b"".join(int(seconds * 1000000).to_bytes(4, "little") for seconds in (syncs, appends)))
+
+    def term_on_disk(self, pod):
+        """As libraft writes it, before it waits for the disk: format, version, term, vote."""
+        files = [path.read_bytes() for path in (pod.data_dir / "raft").glob("metadata*")]
+        return max((int.from_bytes(text[16:24], "little") for text in files if len(text) >= 32), default=0)
+
     def entries(self, pod):
         return pod.server_metrics()["seedpod_raft_log_entries"]
 
@@ -84,36 +104,55 @@ class Counting(support.PodTest):
     def test_entries_of_former_terms_are_not_committed_by_themselves(self):
         """A new leader has one that a majority has, and its disk takes its time with the first one of its own: until
         that is written, another leader may come who replaces both."""
-        if "address" in support.SANITIZE:
-            self.skipTest("AddressSanitizer wants to be loaded before any other library")
-        if not SHIM.exists():
-            self.skipTest("slowdisk.so is not built: make faults")
-
-        def prepare(pod):
-            pod.dir.mkdir(parents=True, exist_ok=True)
-            (pod.dir / "slow").write_bytes(bytes(4))
-            pod.environment = {"LD_PRELOAD": str(SHIM), "SLOWDISK": str(pod.dir / "slow"), "SLOWDISK_ONLY": "io_submit"}
-
-        def delay_disk(pod, seconds):
-            with open(pod.dir / "slow", "r+b") as out:  # never truncated: the process has it mapped
-                out.write(int(seconds * 1000000).to_bytes(4, "little"))
-
         # Followers hear of what is committed with the next heartbeat: before it, the leader is lost.
-        pods = self.cluster(prepare, {"raft.heartbeat": "2s", "raft.election_timeout": "5s"})
+        pods = self.cluster(self.slow_disk, {"raft.heartbeat": "2s", "raft.election_timeout": "5s"})
         former = pods.leader
         others = [pod for pod in pods if pod is not former]
         self.assertEqual(former.put("key", b"value").status, 204)
         former.server.kill()
         self.assertEqual([pod.get("/v1/kv/key").status for pod in others], [404, 404])
         for pod in others:
-            delay_disk(pod, 8 * support.podset.SLOW)
+            self.delay_disk(pod, appends=8 * support.podset.SLOW)
         leader = pods.elected(pods=others, timeout=60)
         with self.assertRaises(support.podset.PodError):
             wait_until(lambda: leader.get("/v1/kv/key").status == 200, 5, "it is applied", pods)
         for pod in others:
-            delay_disk(pod, 0)
+            self.delay_disk(pod)
         wait_until(lambda: leader.get("/v1/kv/key").status == 200, 30, "the leader's own entry is written", pods)
         pods.wait_equal(pods=others)
+
+    def test_what_is_written_after_its_term_is_answered_to_nobody(self):
+        """A follower's append is on its way to a slow disk when the leader is lost, and is written while the follower, which
+        was a candidate itself, writes down its vote for the other one: in the new term, before it knows who leads."""
+        def prepare(pod):
+            self.slow_disk(pod)
+            if pod.ordinal == 2:
+                pod.environment["SEEDPOD_RAFT_ELECTION_TIMEOUT"] = f"{support.podset.SLOW:.0f}s"
+
+        pods = self.cluster(prepare, {"raft.election_timeout": f"{4 * support.podset.SLOW:.0f}s"})
+        late = pods[2]
+        former = pods.leader
+        self.assertIsNot(former, late)
+        heir = next(pod for pod in pods if pod not in (former, late))
+        term, entries = former.position()["raft"]["term"], self.entries(late)
+        self.delay_disk(late, appends=600)
+        self.assertEqual(former.put("key", b"a value that is written late").status, 204)
+        wait_until(lambda: self.entries(late) > entries, 10, "the slow one has it in its log", pods)
+        former.server.kill()
+        wait_until(lambda: late.position()["raft"]["role"] == "candidate", 30, "the slow one misses its leader", pods)
+        self.delay_disk(late, syncs=600, appends=600)
+        wait_until(lambda: self.term_on_disk(late) > term, 60, "the slow one is asked for its vote", pods)
+        # The append waits for nothing but its own delay; the vote, on libraft's thread, is still being written.
+        self.delay_disk(late, syncs=600)
+        wait_until(lambda: any(b"written late" in path.read_bytes() for path in (late.data_dir / "raft").glob("open-*")),
+                   20, "the append is written", pods)
+        self.delay_disk(late)
+        wait_until(lambda: not late.server.running or late.position()["leader"] == heir.url, 30, "it follows", pods)
+        self.assertTrue(late.server.running, "it ended")
+        self.assertEqual(heir.put("after", b"value").status, 204)
+        former.server.start()
+        pods.wait_equal()
+        self.assertEqual([pod.get("/v1/kv/key").body for pod in pods], [b"a value that is written late"] * 3)
 
 
 if __name__ == "__main__":

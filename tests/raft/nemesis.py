@@ -36,6 +36,7 @@ FAULTS = {
     "unlink": "two",       # two members do not hear each other, the others hear both
     "split": "half",       # two halves
     "slow": "one",         # each wait for the disk takes tens of milliseconds longer
+    "throttle": "one",     # the disk writes a few MB a second, which large values fill
 }
 MEMBERSHIP = {
     "remove": "one",       # taken out by request, then comes back: with its old volume, or with a new one
@@ -214,15 +215,23 @@ class Nemesis(threading.Thread):
 
     def slow(self, step):
         member = self.who(step.targets[0])
-        if member is None or not member.delay_disk(0):
-            return None
         delay = random.Random(str(step)).randrange(5, 120)
-        self.tell(f"slow {member.name} by {delay} ms")
-        member.delay_disk(delay)
+        return self._slow_disk(member, f"by {delay} ms", delay_ms=delay)
+
+    def throttle(self, step):
+        member = self.who(step.targets[0])
+        rate = random.Random(str(step)).choice((512, 1024, 4096, 8192))
+        return self._slow_disk(member, f"to {rate} KiB/s", kib_per_s=rate)
+
+    def _slow_disk(self, member, how, **knobs):
+        if member is None or not member.slow_disk():
+            return None
+        self.tell(f"slow {member.name} {how}")
+        member.slow_disk(**knobs)
 
         def quick():
             self.tell(f"quick {member.name}")
-            member.delay_disk(0)
+            member.slow_disk()
         return quick
 
     # --- membership: one change at a time, and none that would take what only a minority has ---
@@ -263,7 +272,7 @@ class Nemesis(threading.Thread):
         self.network.cut(set())
         for member in self.cluster.members:
             member.process.signal(signal.SIGCONT)
-            member.delay_disk(0)
+            member.slow_disk()
             if not member.process.running:
                 self.tell(f"start {member.name}")
                 member.start()

@@ -37,7 +37,7 @@ class Member:
     def kill(self):
         self.process.kill()
 
-    def delay_disk(self, delay_ms):
+    def slow_disk(self, delay_ms=0, kib_per_s=0):
         return False  # it asks the kernel without libc
 
     def end(self):

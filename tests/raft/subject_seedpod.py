@@ -1,14 +1,16 @@
 """seedpod in mode raft: each member is a pod's init, server and sidecar, started as its containers would be.
 
 Every other seed has a log that is cut after a few hundred entries: a member that was away then needs a snapshot, for which its
-sidecar has the store replaced while the server runs.
+sidecar has the store replaced while the server runs. Every fourth has large values among the small ones.
 """
 
 import os
 import pathlib
 import time
 import urllib.parse
+import zlib
 
+from clients import LEDGER
 from network import address
 from subject import NEVER, UNKNOWN, Answer, Caller, Process
 
@@ -33,7 +35,7 @@ class Member:
         library = BUILD / "faults" / "slowdisk.so"
         if library.exists() and not os.environ.get("SANITIZE"):  # a sanitizer must be the first library itself
             self.slow_file = self.dir / "slow"
-            self.slow_file.write_bytes(bytes(4))
+            self.slow_file.write_bytes(bytes(12))
             self.environment |= {"LD_PRELOAD": str(library), "SLOWDISK": str(self.slow_file)}
 
     def start(self):
@@ -45,11 +47,12 @@ class Member:
     def end(self):
         self.process.end()
 
-    def delay_disk(self, delay_ms):
-        """Each wait for the disk takes so much longer from now on; whether that can be done here."""
+    def slow_disk(self, delay_ms=0, kib_per_s=0):
+        """From now on each wait for the disk takes so much longer, and it writes no faster than that (0: as fast as it can);
+        whether that can be done here."""
         if self.slow_file is not None:
             with open(self.slow_file, "r+b") as out:  # never truncated: the process has it mapped
-                out.write((1000 * delay_ms).to_bytes(4, "little"))
+                out.write(b"".join(n.to_bytes(4, "little") for n in (1000 * delay_ms, 1000 * delay_ms, kib_per_s)))
         return self.slow_file is not None
 
     def wipe(self):
@@ -65,6 +68,7 @@ class Cluster:
 
     def __init__(self, directory, network, members, options):
         self.dir, self.network, self.reads = directory, network, options.reads
+        self.large = options.seed % 4 == 1
         self.config = directory / "seedpod.ini"
         self.settings = {
             "pod.peer_url": f"http://10.77.{{ordinal}}.2:{PORT}",
@@ -110,7 +114,7 @@ class Cluster:
         return sum(member.process.log.read_bytes().count(b"reseed done") for member in self.members)
 
     def client(self):
-        return Client(self.reads)
+        return Client(self.reads, self.large)
 
     def position(self, member, caller):
         return caller.json(member.url, "GET", "/v1/position") if member.process.running else None
@@ -189,12 +193,30 @@ class Cluster:
             member.kill()
 
 
+LARGE_MAX = 1 << 20
+
+
+def stored(value):
+    """The bytes that are stored for a value in a run with large ones: some are padded, by a rule that a reader knows."""
+    mark = zlib.crc32(value.encode())
+    return value.encode() + (b"\n" + bytes([97 + mark % 26]) * (mark % LARGE_MAX) if mark % 8 == 0 else b"")
+
+
 class Client:
-    def __init__(self, reads):
-        self.caller, self.query = Caller(), f"?consistency={reads}"
+    def __init__(self, reads, large=False):
+        self.caller, self.query, self.large = Caller(), f"?consistency={reads}", large
+
+    def _encode(self, key, value):
+        return stored(value) if self.large and not key.startswith(LEDGER) else value.encode()
+
+    def _decode(self, key, body):
+        value = body.partition(b"\n")[0].decode()
+        if body != self._encode(key, value):
+            raise RuntimeError(f"{key} = {value}: {len(body)} bytes, which nobody wrote")
+        return value
 
     def _change(self, member, method, key, value=None, headers=None):
-        got = self.caller.ask(member.url, method, f"/v1/kv/{key}", value and value.encode(), headers)
+        got = self.caller.ask(member.url, method, f"/v1/kv/{key}", value and self._encode(key, value), headers)
         if isinstance(got, Answer):
             return got
         status, answer, body = got
@@ -212,7 +234,7 @@ class Client:
             return got
         status, headers, body = got
         if status == 200:
-            return Answer("ok", body.decode(), int(headers["Seedpod-Seq"]))
+            return Answer("ok", self._decode(key, body), int(headers["Seedpod-Seq"]))
         if status == 404:
             return Answer("ok", None)
         if status == 503:

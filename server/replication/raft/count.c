@@ -1,5 +1,5 @@
 /*
- * Who has which entries on disk, counted right. libraft 0.15 takes two things for more than they are:
+ * Who has which entries on disk, counted right. libraft 0.15 takes three things for more than they are:
  *
  * 1. A leader commits entries of former terms where a majority has them. Another leader may still replace those (Raft,
  *    section 5.4.2): only together with one of the present term are they safe. So until the first entry of this
@@ -7,9 +7,15 @@
  * 2. A follower's answer names the last entry that it has stored, also where it goes beyond what it was sent. That may
  *    be what a former leader wrote there alone, and the present one counts it as its own. So an answer names what is
  *    committed, or was found to be the same as this leader's, and no more.
+ * 3. When an append or a pointer has been written, libraft answers the leader that it knows at that moment, in the term
+ * of that moment. After a change of the term that is a leader that asked nothing, or nobody (the address is NULL, or
+ *    whatever a candidate keeps in its place). So only a member that has been a follower in the same term ever since
+ *    answers. The new leader's next message is answered with what is on disk by then.
  *
  * What is told too little this way is told again with the next heartbeat. On the loop's thread.
  */
+#include <stdlib.h>
+
 #include "server/replication/raft/internal.h"
 
 /* --- A leader's side --- */
@@ -35,6 +41,15 @@ note_same(struct repl_raft *r, raft_index index)
 		r->same_until = index;
 }
 
+/* Whether this answers what was asked in another term, or is for nobody. */
+static bool
+is_late(const struct repl_raft *r, const struct raft_message *m)
+{
+	if (r->written_term != 0 && (r->raft.state != RAFT_FOLLOWER || r->written_term != r->raft.current_term))
+		return true;
+	return m->server_id == 0 || m->server_address == NULL;
+}
+
 static int
 send_message(struct raft_io *io, struct raft_io_send *request, const struct raft_message *m, raft_io_send_cb cb)
 {
@@ -44,6 +59,8 @@ send_message(struct raft_io *io, struct raft_io_send *request, const struct raft
 
 	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
 		return r->send(io, request, m, cb);
+	if (is_late(r, m))
+		return RAFT_NOCONNECTION;
 	/* Within received(): this is the answer to what is being looked at. */
 	if (result->rejected == 0 && r->asked > 0)
 		note_same(r, r->asked);
@@ -78,6 +95,43 @@ received(struct raft_io *io, struct raft_message *m)
 		raft_observe(r);
 }
 
+/* A pointer on its way to the disk, with whom it is for. */
+struct watched_put {
+	struct raft_io_snapshot_put request; /* first */
+	struct repl_raft *owner;
+	struct raft_io_snapshot_put *wanted; /* libraft's, answered by `cb` */
+	raft_io_snapshot_put_cb cb;
+	uint64_t term;
+};
+
+static void
+put_over(struct raft_io_snapshot_put *request, int status)
+{
+	struct watched_put w = *(struct watched_put *)request;
+
+	free(request);
+	w.owner->written_term = w.term;
+	w.cb(w.wanted, status);
+	w.owner->written_term = 0;
+}
+
+static int
+snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
+    const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	struct repl_raft *r = raft_of_io(io);
+	struct watched_put *w = malloc(sizeof(*w));
+	int rc;
+
+	if (w == NULL)
+		return RAFT_NOMEM;
+	*w = (struct watched_put){ .owner = r, .wanted = request, .cb = cb, .term = r->raft.current_term };
+	rc = r->snapshot_put(io, trailing, &w->request, snapshot, put_over);
+	if (rc != 0)
+		free(w);
+	return rc;
+}
+
 static int
 start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
@@ -94,5 +148,7 @@ raft_count_watch(struct repl_raft *r)
 	r->io.start = start;
 	r->send = r->io.send;
 	r->io.send = send_message;
-	r->asked = r->same_until = r->same_term = r->term_first = 0;
+	r->snapshot_put = r->io.snapshot_put;
+	r->io.snapshot_put = snapshot_put;
+	r->asked = r->same_until = r->same_term = r->term_first = r->written_term = 0;
 }

@@ -94,6 +94,12 @@ struct repl_raft {
 	raft_io_recv_cb recv;
 	uint64_t term_first, same_term, same_until, asked;
 
+	/* The term of the append or pointer that has just been written, while libraft answers to it; 0: none has. And
+	 * libraft's own snapshot_put(). */
+	uint64_t written_term;
+	int (*snapshot_put)(
+	    struct raft_io *, unsigned, struct raft_io_snapshot_put *, const struct raft_snapshot *, raft_io_snapshot_put_cb);
+
 	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
 	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
 	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);

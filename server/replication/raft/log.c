@@ -22,6 +22,7 @@ struct watched_append {
 	struct repl_raft *owner;
 	struct raft_io_append *wanted; /* libraft's, answered by `cb` */
 	raft_io_append_cb cb;
+	uint64_t term; /* in which it was asked for */
 };
 
 void
@@ -55,7 +56,9 @@ append_over(struct raft_io_append *request, int status)
 	free(w);
 	if (status != 0 && status != RAFT_CANCELED)
 		raft_log_note_failure(done.owner, status);
+	done.owner->written_term = done.term;
 	done.cb(done.wanted, status);
+	done.owner->written_term = 0;
 }
 
 static int
@@ -68,7 +71,7 @@ append(struct raft_io *io, struct raft_io_append *request, const struct raft_ent
 
 	if (w == NULL)
 		return RAFT_NOMEM;
-	*w = (struct watched_append){ .owner = r, .wanted = request, .cb = cb };
+	*w = (struct watched_append){ .owner = r, .wanted = request, .cb = cb, .term = r->raft.current_term };
 	rc = r->append(io, &w->request, entries, n, append_over);
 	if (rc == 0)
 		return 0;
