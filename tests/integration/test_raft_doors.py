@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import random
 import socket
 import ssl
 import struct
@@ -18,6 +19,19 @@ from support import PodTest, podset, wait_until  # noqa: E402
 
 TOKENS = {role: f"{role}-token-{'x' * 20}" for role in ("read", "write", "peer", "metrics")}
 ALL = "test-token-" + "z" * 20
+
+
+# Messages of mode raft as libraft writes them: a head of type and size, numbers of eight bytes, and what follows.
+APPEND, APPEND_RESULT, REQUEST_VOTE, VOTE_RESULT, INSTALL, TIMEOUT_NOW = range(1, 7)
+
+
+def message(kind, *numbers, more=b"", size=None):
+    body = struct.pack(f"<{len(numbers)}Q", *numbers) + more
+    return struct.pack("<QQ", kind, len(body) if size is None else size) + body
+
+
+def entry_head(term, kind, size):
+    return struct.pack("<QBxxxI", term, kind, size)
 
 
 def bearer(token):
@@ -130,6 +144,158 @@ class Doors(PodTest):
                 return False
             finally:
                 s.close()
+
+    def open_cluster(self, replicas=3):
+        """A set without TLS and without a secret."""
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pods.scale(replicas)
+        self.wait_voters(pods, replicas)
+        pods.wait_ready()
+        return pods
+
+    def send_as(self, pod, sender, *messages):
+        """Connect to the pod's raft port as the member `sender`, send these; whether the connection was closed."""
+        hello = f"{sender.ip}:{podset.RAFT_PORT} {sender.position()['cluster']}"
+        member = int(sender.position()["raft"]["id"])
+        with socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=5) as s:
+            try:
+                s.sendall(struct.pack("<QQQ", 1, member, len(hello) + 1) + hello.encode() + b"\0")
+                for each in messages:
+                    s.sendall(each)
+                s.settimeout(3)
+                while s.recv(64):
+                    pass
+                return True
+            except TimeoutError:
+                return False
+            except (ConnectionResetError, BrokenPipeError):
+                return True
+
+    def assert_unharmed(self, pods, pids):
+        """The same processes run, they have a leader that takes writes, and no term is beyond reason."""
+        wait_until(lambda: pods.leader is not None and pods.leader.put("unharmed", b"v").status == 204, 15,
+                   "a leader takes writes", pods)
+        for pod, pid in zip(pods, pids):
+            self.assertTrue(pod.server.running, f"{pod.name}: {pod.server.log[-2000:]}")
+            self.assertEqual(pod.server.pid, pid, f"{pod.name} has started again")
+            self.assertLess(pod.position()["raft"]["term"], 1000)
+            self.assertGreater(pod.position()["raft"]["term"], 0)
+
+    def attack(self, make):
+        """Send each member what make(pod, term) gives, in another's name: it closes the connection, and lives."""
+        pods = self.open_cluster()
+        pids = [pod.server.pid for pod in pods]
+        for pod in pods:
+            other = next(each for each in pods if each is not pod)
+            self.assertTrue(self.send_as(pod, other, *make(pod.position()["raft"]["term"])), pod.name)
+        self.assert_unharmed(pods, pids)
+        for pod in pods:
+            self.assertGreaterEqual(pod.server_metrics()["seedpod_raft_messages_refused_total"], 1)
+            self.assertIn("a message at the raft port is refused", pod.server.log)
+            pod.restart("server")
+        wait_until(lambda: pods.leader is not None and pods.leader.put("again", b"v").status == 204, 20,
+                   "after a restart of all", pods)
+
+    def test_an_append_whose_header_ends_before_its_entries_harms_nobody(self):
+        self.attack(lambda term: [message(APPEND, term, 0, 0, 0, 5, size=40)])
+
+    def test_an_append_that_announces_a_terabyte_harms_nobody(self):
+        # The size of an entry has 32 bits: a terabyte is 256 entries of nearly 4 GiB each.
+        heads = entry_head(1, 1, 0xfffffff8) * 256
+        self.attack(lambda term: [message(APPEND, term, 0, 0, 0, 256, more=heads + bytes(8)), bytes(1 << 16)])
+
+    def test_a_message_that_announces_a_terabyte_of_header_harms_nobody(self):
+        self.attack(lambda term: [struct.pack("<QQ", APPEND, 1 << 40), bytes(1 << 16)])
+
+    def test_a_vote_in_the_last_term_harms_nobody(self):
+        self.attack(lambda term: [message(REQUEST_VOTE, 2**64 - 1, 1, 1 << 30, term, 1)])
+
+    def random_message(self, rng, position):
+        """A message that is mostly well-formed: what is wrong with it is its numbers, or a few of its bytes."""
+        raft = position["raft"]
+
+        def term():
+            return max(0, raft["term"] + rng.choice((0, 0, 0, 0, 0, -1, 1)))
+
+        def index():
+            return max(0, rng.choice((0, 1, raft["commit"], raft["commit"] + rng.randrange(-3, 4), 2**62, 10**6)))
+
+        def entry(kind):
+            body = {1: struct.pack("<BBBxIQQ", 1, rng.choice((1, 1, 1, 2, 3)), rng.randrange(4), 1, raft["term"], 0) +
+                    struct.pack("<BxHI", rng.randrange(2), 3, 5) + b"keyvalue", 2: bytes(8),
+                    3: (b"\1" + struct.pack("<QQ", 1, rng.choice((1, 7 << 16 | 1))) + b"a:1\0" + bytes(40))[:32]}[kind]
+            return entry_head(term(), kind, len(body)), body
+
+        kind = rng.choice((APPEND, APPEND, APPEND, APPEND_RESULT, REQUEST_VOTE, VOTE_RESULT, INSTALL, TIMEOUT_NOW))
+        if kind == APPEND:
+            entries = [entry(rng.randrange(1, 4)) for _ in range(rng.randrange(4))]
+            made = message(kind, term(), index(), term(), index(), len(entries),
+                           more=b"".join(head for head, _ in entries) + bytes(8)) + b"".join(b for _, b in entries)
+        elif kind == REQUEST_VOTE:
+            made = message(kind, term(), self.member, index(), term(), rng.randrange(4))
+        elif kind == INSTALL:
+            conf = b"\1" + struct.pack("<QQ", 1, self.member) + b"a:1\0\1" + bytes(2)
+            made = message(kind, term(), index(), term(), index(), len(conf),
+                           more=conf + struct.pack("<QQ", 16, 0)) + b'{"applied": 1}\0\0'
+        else:
+            made = message(kind, *(rng.choice((term, index, lambda: rng.randrange(2)))() for _ in range(3)))
+        made = bytearray(made)
+        if rng.randrange(4) == 0:
+            made[rng.randrange(len(made))] = rng.randrange(256)
+        return bytes(made)
+
+    def test_no_message_of_a_forger_ends_a_member(self):
+        # A forger may lie: depose the leader, have a follower think that it needs a seed. Nobody's process ends by it.
+        pods = self.open_cluster()
+        seed = int(os.environ.get("SEEDPOD_TEST_SEED", random.randrange(2**32)))
+        print(f"SEEDPOD_TEST_SEED={seed}")
+        rng = random.Random(seed)
+        pids = [pod.server.pid for pod in pods]
+        for pod in pods:
+            position = pod.position()
+            other = next(each for each in pods if each is not pod)
+            self.member = int(other.position()["raft"]["id"])
+            hello = f"{other.ip}:{podset.RAFT_PORT} {position['cluster']}".encode() + b"\0"
+            for _ in range(300):
+                with socket.create_connection((pod.ip, podset.RAFT_PORT), timeout=5) as s:
+                    s.sendall(struct.pack("<QQQ", 1, self.member, len(hello)) + hello)
+                    try:
+                        for _ in range(8):
+                            s.sendall(self.random_message(rng, position))
+                        s.shutdown(socket.SHUT_WR)
+                        while s.recv(64):  # until it has looked at all of them, or refused one
+                            pass
+                    except (ConnectionResetError, BrokenPipeError, OSError):
+                        pass
+                if rng.randrange(30) == 0:
+                    position = pod.position()
+        for pod, pid in zip(pods, pids):
+            self.assertTrue(pod.server.running, f"{pod.name}: {pod.server.log[-2000:]}")
+            self.assertEqual(pod.server.pid, pid, f"{pod.name} has started again: {pod.server.exits}")
+            self.assertGreater(pod.server_metrics()["seedpod_raft_messages_refused_total"], 30)
+            self.assertLess(pod.position()["raft"]["term"], 2**62)
+
+    def test_a_connection_to_a_member_that_is_gone_is_closed(self):
+        # What is left in CLOSE-WAIT swallows the first messages to a pod that came back at another address.
+        pods = self.open_cluster()
+
+        def left_half_open(pod):
+            ends = set()
+            for link in pathlib.Path(f"/proc/{pod.server.pid}/fd").iterdir():
+                try:
+                    ends.add(os.readlink(link))
+                except FileNotFoundError:
+                    pass  # closed meanwhile
+            lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+            return [line for line in lines if line.split()[3] == "08" and f"socket:[{line.split()[9]}]" in ends and
+                    line.split()[2].endswith(f":{podset.RAFT_PORT:04X}")]
+
+        gone = pods.leader
+        rest = [pod for pod in pods if pod is not gone]
+        gone.stop()  # it hands over, and a follower has nothing to say to it any more
+        pods.elected(pods=rest)
+        for pod in rest:
+            wait_until(lambda: not left_half_open(pod), 10, f"{pod.name} has let go of the connections", pods)
 
     def test_behind_tls_the_raft_port_is_for_members_alone(self):
         pods = self.cluster(2)

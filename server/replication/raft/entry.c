@@ -6,7 +6,6 @@
 #include "lib/base/le.h"
 
 #define ENTRY_VERSION 1
-#define HEADER_BYTES  24
 #define OP_BYTES      8
 #define ALIGN         8
 
@@ -19,7 +18,7 @@ padded(size_t len)
 size_t
 entry_size(const struct entry *e)
 {
-	size_t size = HEADER_BYTES;
+	size_t size = ENTRY_HEAD_BYTES;
 
 	if (e->kind != ENTRY_BATCH)
 		return padded(size + e->text_len);
@@ -59,7 +58,7 @@ entry_encode(const struct entry *e, void *out)
 	le_put(p + 4, e->kind == ENTRY_BATCH ? e->batch.count : e->text_len, 4);
 	le_put(p + 8, e->term, 8);
 	le_put(p + 16, e->batch.if_seq, 8);
-	p += HEADER_BYTES;
+	p += ENTRY_HEAD_BYTES;
 	if (e->kind != ENTRY_BATCH)
 		p = put(p, e->text, e->text_len);
 	for (size_t i = 0; e->kind == ENTRY_BATCH && i < e->batch.count; i++)
@@ -105,26 +104,38 @@ decode_ops(const unsigned char *p, const unsigned char *end, uint32_t count, str
 }
 
 int
-entry_decode(const void *data, size_t len, struct entry *out, struct sp_error *err)
+entry_head_read(const void *data, struct entry_head *out, struct sp_error *err)
 {
-	const unsigned char *p = data, *end = p + len;
-	uint32_t count;
+	const unsigned char *p = data;
 
-	if (len < HEADER_BYTES)
-		return sp_error_set(err, SP_EBADDATA, "a log entry of %zu bytes", len);
 	if (p[0] != ENTRY_VERSION || p[1] < ENTRY_BATCH || p[1] > ENTRY_MEMBER || p[2] > REPL_IF_SEQ)
 		return sp_error_set(err, SP_EBADDATA,
 		    "a log entry of version %u, kind %u: this program knows version %d", p[0], p[1], ENTRY_VERSION);
-	*out = (struct entry){ .kind = p[1], .term = le_get(p + 8, 8) };
+	*out = (struct entry_head){ .kind = p[1], .count = (uint32_t)le_get(p + 4, 4), .term = le_get(p + 8, 8) };
+	return 0;
+}
+
+int
+entry_decode(const void *data, size_t len, struct entry *out, struct sp_error *err)
+{
+	const unsigned char *p = data, *end = p + len;
+	struct entry_head h;
+	int rc;
+
+	if (len < ENTRY_HEAD_BYTES)
+		return sp_error_set(err, SP_EBADDATA, "a log entry of %zu bytes", len);
+	rc = entry_head_read(p, &h, err);
+	if (rc < 0)
+		return rc;
+	*out = (struct entry){ .kind = h.kind, .term = h.term };
 	out->batch.condition = p[2];
 	out->batch.if_seq = le_get(p + 16, 8);
-	count = (uint32_t)le_get(p + 4, 4);
 	if (out->kind == ENTRY_BATCH)
-		return decode_ops(p + HEADER_BYTES, end, count, out, err);
-	if (count > len - HEADER_BYTES)
+		return decode_ops(p + ENTRY_HEAD_BYTES, end, h.count, out, err);
+	if (h.count > len - ENTRY_HEAD_BYTES)
 		return sp_error_set(err, SP_EBADDATA, "a log entry is cut short");
-	out->text = (const char *)p + HEADER_BYTES;
-	out->text_len = count;
+	out->text = (const char *)p + ENTRY_HEAD_BYTES;
+	out->text_len = h.count;
 	return 0;
 }
 
@@ -139,5 +150,5 @@ entry_release(struct entry *e)
 uint64_t
 entry_term(const void *data, size_t len)
 {
-	return len >= HEADER_BYTES ? le_get((const unsigned char *)data + 8, 8) : 0;
+	return len >= ENTRY_HEAD_BYTES ? le_get((const unsigned char *)data + 8, 8) : 0;
 }

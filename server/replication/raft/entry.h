@@ -31,6 +31,18 @@ struct entry {
 	size_t text_len;
 };
 
+#define ENTRY_HEAD_BYTES 24
+
+/* What its first ENTRY_HEAD_BYTES say. */
+struct entry_head {
+	enum entry_kind kind;
+	uint32_t count; /* ops, or bytes of text */
+	uint64_t term;
+};
+
+/* From ENTRY_HEAD_BYTES bytes. SP_EBADDATA where they begin no entry that this program knows. */
+int entry_head_read(const void *data, struct entry_head *out, struct sp_error *err);
+
 /* Bytes that the entry takes. */
 size_t entry_size(const struct entry *e);
 

@@ -204,6 +204,9 @@ raft_metrics(struct repl *repl, struct buf *out)
 		    atomic_load(&r->log_failures) },
 		{ "seedpod_raft_strangers_total", "counter", "Connections to the raft port that were refused.",
 		    atomic_load(&r->transport.refused) },
+		{ "seedpod_raft_messages_refused_total", "counter",
+		    "Messages at the raft port that no member sends; their connections were closed.",
+		    atomic_load(&r->transport.refused_messages) },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -162,6 +162,35 @@ is_member(void *arg, raft_id id)
 	return raft_is_member(arg, id);
 }
 
+/* The term of an entry that libraft has in memory. */
+static uint64_t
+term_of(void *arg, uint64_t index)
+{
+	const struct repl_raft *r = arg;
+	const struct raft_log *log = &r->raft.log;
+	size_t count = log->back >= log->front ? log->back - log->front : log->size - log->front + log->back;
+
+	if (index == log->snapshot.last_index)
+		return log->snapshot.last_term;
+	if (index <= log->offset || index - log->offset > count)
+		return 0;
+	return log->entries[(log->front + (index - log->offset - 1)) % log->size].term;
+}
+
+static void
+message_facts(void *arg, struct raft_stream_facts *out)
+{
+	struct repl_raft *r = arg;
+
+	if (r->closing)
+		return;
+	*out = (struct raft_stream_facts){ .leads = raft_state(&r->raft) == RAFT_LEADER,
+		.term = r->raft.current_term,
+		.commit = r->raft.commit_index,
+		.term_of = term_of,
+		.arg = r };
+}
+
 static int
 member_name(void *arg, raft_id id, char *out, size_t size)
 {
@@ -177,9 +206,12 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	int rc;
 
 	raft_transport_init(&r->transport, &r->loop, r->listen);
-	r->transport.peers = (struct raft_transport_peers){
-		.cluster = own_cluster, .is_member = is_member, .name = member_name, .tls = r->tls, .arg = r
-	};
+	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster,
+		.is_member = is_member,
+		.name = member_name,
+		.facts = message_facts,
+		.tls = r->tls,
+		.arg = r };
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);
@@ -312,6 +344,11 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 		    "%s: its metadata are gone, and with them what this member voted for; its log is not. Without "
 		    "this folder it joins as another member",
 		    r->dir);
+	else if (r->raft.current_term > RAFT_NUMBER_LIMIT)
+		rc = sp_error_set(err, SP_EBADDATA,
+		    "%s: term %llu is no election's: a forged message has ended this log's terms. Found the cluster "
+		    "anew on the store of one member",
+		    r->dir, r->raft.current_term);
 	if (rc == 0) {
 		pthread_mutex_lock(&r->lock);
 		r->accepts = true;

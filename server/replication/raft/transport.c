@@ -117,6 +117,34 @@ raft_transport_refuse(struct raft_transport *t, const char *address, const char 
 	t->refused_said_ms = now_ms;
 }
 
+void
+raft_transport_refuse_message(struct raft_transport *t, raft_id id, const char *why)
+{
+	int64_t now_ms = clock_mono_ms();
+	uint64_t before = atomic_fetch_add(&t->refused_messages, 1);
+
+	if (before > 0 && now_ms - t->refused_message_said_ms < SAY_EVERY_MS)
+		return;
+	log_warn("a message at the raft port is refused", LOG_U64("member", id), LOG_STR("why", why),
+	    LOG_U64("so_far", before + 1));
+	t->refused_message_said_ms = now_ms;
+}
+
+void
+raft_transport_facts(struct raft_transport *t, struct raft_stream_facts *out)
+{
+	*out = (struct raft_stream_facts){ 0 };
+	if (t->peers.facts != NULL)
+		t->peers.facts(t->peers.arg, out);
+	out->term_max = raft_terms_most(&t->terms, out->term, clock_mono_ms());
+}
+
+bool
+raft_transport_knows(const struct raft_transport *t, raft_id id)
+{
+	return t->peers.is_member == NULL || t->peers.is_member(t->peers.arg, id);
+}
+
 /* Whoever comes may cost a signature, on the thread that keeps the cluster together: a flood of them waits outside. */
 static bool
 may_come(struct raft_transport *t)
@@ -295,10 +323,11 @@ start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 void
 raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
 {
-	uint64_t refused = atomic_load(&t->refused);
+	uint64_t refused = atomic_load(&t->refused), messages = atomic_load(&t->refused_messages);
 
 	memset(t, 0, sizeof(*t));
 	atomic_init(&t->refused, refused);
+	atomic_init(&t->refused_messages, messages);
 	t->loop = loop;
 	t->listen = listen;
 	t->door_fd = -1;

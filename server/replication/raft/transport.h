@@ -12,8 +12,8 @@
  *	raft_transport_turn(&t);	// a few times a second, or more often
  *	raft_transport_release(&t);	// after libraft has closed it
  *
- * On the loop's thread. The parts: a connection until it has greeted is a wire (repl_raft_wire.h); one that speaks TLS
- * is a tunnel from then on (repl_raft_tunnel.h); libraft has the plain ones.
+ * On the loop's thread. The parts: a connection until it has greeted is a wire (repl_raft_wire.h), and a tunnel from
+ * then on (repl_raft_tunnel.h).
  */
 #ifndef SERVER_REPLICATION_RAFT_TRANSPORT_H_
 #define SERVER_REPLICATION_RAFT_TRANSPORT_H_
@@ -27,6 +27,7 @@
 
 #include "lib/net/tls.h"
 #include "server/replication/raft/greeting.h"
+#include "server/replication/raft/stream.h"
 
 /* A member that libraft wanted to reach: it forgets none of them. */
 struct raft_link {
@@ -48,6 +49,9 @@ struct raft_transport_peers {
 
 	/* The name that this member's certificate bears. 0, or an error. */
 	int (*name)(void *arg, raft_id id, char *out, size_t size);
+
+	/* What its messages are judged by: all but term_max. NULL: nothing is known. */
+	void (*facts)(void *arg, struct raft_stream_facts *out);
 
 	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
 	struct tls *tls;
@@ -72,8 +76,11 @@ struct raft_transport {
 	const char *address;     /* this member's */
 	struct raft_link *links; /* link_count of them, malloc'ed */
 	size_t link_count;
-	atomic_uint_fast64_t refused; /* strangers; any thread may read it */
-	int64_t refused_said_ms;      /* monotonic */
+	atomic_uint_fast64_t refused;          /* strangers; any thread may read it */
+	int64_t refused_said_ms;               /* monotonic */
+	atomic_uint_fast64_t refused_messages; /* any thread may read it */
+	int64_t refused_message_said_ms;       /* monotonic */
+	struct raft_terms terms;
 	bool closing;
 	raft_uv_transport_close_cb closed;
 };
@@ -97,6 +104,15 @@ struct raft_link *raft_transport_link(struct raft_transport *t, raft_id id);
 
 /* Count one who was not let in, and say so now and then. */
 void raft_transport_refuse(struct raft_transport *t, const char *address, const char *why);
+
+/* Count a message of this member that was not passed on, and say so now and then. */
+void raft_transport_refuse_message(struct raft_transport *t, raft_id id, const char *why);
+
+/* What messages are judged by now. */
+void raft_transport_facts(struct raft_transport *t, struct raft_stream_facts *out);
+
+/* Whether this id is a member's, as far as is known. */
+bool raft_transport_knows(const struct raft_transport *t, raft_id id);
 
 /* Say, now and then, why there is no talking to this member. */
 void raft_transport_complain(struct raft_transport *t, raft_id id, const char *why);

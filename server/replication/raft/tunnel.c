@@ -5,18 +5,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ROUNDS 16 /* of a buffer in one turn of the loop: others have theirs */
+#include "server/replication/raft/stream.h"
+
+#define ROUNDS       8     /* of a buffer in one turn of the loop: others have theirs */
+#define BUFFER_BYTES 65536 /* no less than TLS_STREAM_RECORD */
+#define SAME_MAX     8     /* connections from one member */
+#define FOREIGN_MAX  64    /* connections from ids that are no member's */
 
 struct raft_tunnel {
 	struct raft_transport *transport;
 	struct raft_tunnel *next;
-	struct tls_stream *tls;
+	struct tls_stream *tls; /* or NULL */
 	bool outwards;
 	raft_id id;
+	struct raft_stream stream; /* inwards: what has come */
 	int net_fd, inside_fd;
 	struct raft_poll *net, *inside;
 	size_t len, done; /* of the buffer: what it holds, and what of that has gone on */
-	char buffer[TLS_STREAM_RECORD];
+	char buffer[BUFFER_BYTES];
 };
 
 static void
@@ -25,6 +31,7 @@ release(struct raft_tunnel *n)
 	raft_poll_close(n->net);
 	raft_poll_close(n->inside);
 	tls_stream_free(n->tls);
+	raft_stream_release(&n->stream);
 	close(n->net_fd);
 	close(n->inside_fd);
 	free(n);
@@ -44,18 +51,18 @@ end(struct raft_tunnel *n)
 /* --- Reading and writing: 0 with *moved; SP_EAGAIN; another code where the tunnel is to end --- */
 
 static int
-read_inside(struct raft_tunnel *n, void *buf, size_t size, size_t *moved)
+read_fd(int fd, void *buf, size_t size, size_t *moved)
 {
-	ssize_t got = recv(n->inside_fd, buf, size, 0);
+	ssize_t got = recv(fd, buf, size, 0);
 
 	*moved = got > 0 ? (size_t)got : 0;
 	return got >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
 }
 
 static int
-write_inside(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
+write_fd(int fd, const void *buf, size_t size, size_t *moved)
 {
-	ssize_t put = send(n->inside_fd, buf, size, MSG_NOSIGNAL);
+	ssize_t put = send(fd, buf, size, MSG_NOSIGNAL);
 
 	*moved = put > 0 ? (size_t)put : 0;
 	return put >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
@@ -63,7 +70,7 @@ write_inside(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
 
 /* Who is asked may refuse us only now, when we think that all is well. */
 static int
-checked(struct raft_tunnel *n, int rc, const struct sp_error *err)
+complained(struct raft_tunnel *n, int rc, const struct sp_error *err)
 {
 	if (rc == SP_EPERM && n->outwards)
 		raft_transport_complain(n->transport, n->id, err->text);
@@ -71,31 +78,64 @@ checked(struct raft_tunnel *n, int rc, const struct sp_error *err)
 }
 
 static int
-fill(struct raft_tunnel *n)
+read_net(struct raft_tunnel *n, void *buf, size_t size, size_t *moved)
 {
+	struct sp_error err;
+
+	if (n->tls == NULL)
+		return read_fd(n->net_fd, buf, size, moved);
+	return complained(n, tls_stream_read(n->tls, buf, size, moved, &err), &err);
+}
+
+static int
+write_net(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
+{
+	struct sp_error err;
+
+	if (n->tls == NULL)
+		return write_fd(n->net_fd, buf, size, moved);
+	return complained(n, tls_stream_write(n->tls, buf, size, moved, &err), &err);
+}
+
+/* What has come in goes on to libraft only if it is what a member sends. */
+static int
+check(struct raft_tunnel *n)
+{
+	struct raft_stream_facts facts;
 	struct sp_error err;
 	int rc;
 
+	raft_transport_facts(n->transport, &facts);
+	rc = raft_stream_check(&n->stream, &facts, n->buffer, n->len, &err);
+	if (rc == SP_EBADDATA)
+		raft_transport_refuse_message(n->transport, n->id, err.text);
+	return rc;
+}
+
+static int
+fill(struct raft_tunnel *n)
+{
+	int rc;
+
 	n->done = 0;
-	rc = n->outwards ? read_inside(n, n->buffer, sizeof(n->buffer), &n->len)
-			 : checked(n, tls_stream_read(n->tls, n->buffer, sizeof(n->buffer), &n->len, &err), &err);
+	rc = n->outwards ? read_fd(n->inside_fd, n->buffer, sizeof(n->buffer), &n->len)
+			 : read_net(n, n->buffer, sizeof(n->buffer), &n->len);
 	if (rc == 0 && n->len == 0) {
-		tls_stream_bye(n->tls);
+		if (n->tls != NULL)
+			tls_stream_bye(n->tls);
 		return SP_ECANCELED;
 	}
-	return rc;
+	return rc == 0 && !n->outwards ? check(n) : rc;
 }
 
 static int
 drain(struct raft_tunnel *n)
 {
-	struct sp_error err;
 	size_t moved = 0;
 	int rc;
 
-	rc = n->outwards
-		 ? checked(n, tls_stream_write(n->tls, n->buffer + n->done, n->len - n->done, &moved, &err), &err)
-		 : write_inside(n, n->buffer + n->done, n->len - n->done, &moved);
+	rc = n->outwards ? write_net(n, n->buffer + n->done, n->len - n->done, &moved)
+			 : write_fd(n->inside_fd, n->buffer + n->done, n->len - n->done, &moved);
 	n->done += moved;
 	if (n->done == n->len)
 		n->len = n->done = 0;
@@ -106,13 +146,10 @@ drain(struct raft_tunnel *n)
 static int
 listen_behind(struct raft_tunnel *n)
 {
-	struct sp_error err;
 	char byte;
 	size_t got;
-	int rc;
+	int rc = n->outwards ? read_net(n, &byte, 1, &got) : read_fd(n->inside_fd, &byte, 1, &got);
 
-	rc = n->outwards ? checked(n, tls_stream_read(n->tls, &byte, 1, &got, &err), &err)
-			 : read_inside(n, &byte, 1, &got);
 	return rc == 0 ? SP_ECANCELED : rc;
 }
 
@@ -173,6 +210,29 @@ turn(uv_poll_t *handle, int status, int events)
 
 /* --- From the beginning to the end --- */
 
+void
+raft_tunnels_make_room(struct raft_transport *t, raft_id id)
+{
+	struct raft_tunnel *oldest = NULL, *oldest_foreign = NULL;
+	unsigned same = 0, foreign = 0;
+
+	for (struct raft_tunnel *n = t->tunnels; n != NULL; n = n->next) {
+		if (n->outwards)
+			continue;
+		if (n->id == id) {
+			oldest = n;
+			same++;
+		} else if (!raft_transport_knows(t, n->id)) {
+			oldest_foreign = n;
+			foreign++;
+		}
+	}
+	if (same >= SAME_MAX)
+		end(oldest);
+	if (foreign >= FOREIGN_MAX)
+		end(oldest_foreign);
+}
+
 uv_stream_t *
 raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id)
 {
@@ -194,6 +254,7 @@ raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool o
 		.net_fd = fd,
 		.inside_fd = ends[0] };
 	t->tunnels = n;
+	raft_stream_init(&n->stream, id);
 	n->net = raft_poll_new(t, n->net_fd, n);
 	n->inside = raft_poll_new(t, n->inside_fd, n);
 	theirs = raft_pipe_new(t->loop, ends[1]);

@@ -1,6 +1,8 @@
 /*
- * A connection between members that speaks TLS: libraft reads from or writes to one end of a socket pair, and between
- * the other end and the network stands this. On the loop's thread.
+ * A connection between members that has greeted: libraft reads from or writes to one end of a socket pair, and between
+ * the other end and the network stands this. It speaks TLS if there is a certificate, checks what comes in before
+ * libraft sees it (stream.h), and closes libraft's end when the other side has gone: on a connection that
+ * libraft writes to it reads nothing, and would not learn of that. On the loop's thread.
  */
 #ifndef SERVER_REPLICATION_RAFT_TUNNEL_H_
 #define SERVER_REPLICATION_RAFT_TUNNEL_H_
@@ -8,8 +10,12 @@
 #include "server/replication/raft/tls_stream.h"
 #include "server/replication/raft/transport.h"
 
-/* Descriptor and stream are taken, in any case. `outwards`: libraft writes, to the member `id`; else it reads. Returns
- * libraft's end, or NULL where there is no memory or no descriptor. */
+/* End the oldest connection from `id` if there are eight, and, of those from ids that are no member's, the oldest if
+ * there are 64: a member needs one, and one more while the former is not known to be gone. Before raft_tunnel_new(). */
+void raft_tunnels_make_room(struct raft_transport *t, raft_id id);
+
+/* Descriptor and stream (NULL: no TLS) are taken, in any case. `outwards`: libraft writes, to the member `id`; else it
+ * reads, from that member. Returns libraft's end, or NULL where there is no memory or no descriptor. */
 uv_stream_t *raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id);
 
 /* End all of them; what libraft has written goes out, as far as the network takes it at once. */

@@ -93,32 +93,19 @@ raft_wire_refuse(struct raft_wire *w, const char *address, const char *why)
 	raft_wire_fail(w, RAFT_NOCONNECTION);
 }
 
-/* From here on it is libraft's, as it is or through a tunnel. NULL: no memory or no descriptors. */
 uv_stream_t *
 raft_wire_give_away(struct raft_wire *w)
 {
 	int fd = w->fd;
 	struct tls_stream *tls = w->tls;
-	uv_tcp_t *tcp;
 
 	w->fd = -1;
 	w->tls = NULL;
 	raft_poll_close(w->poll);
 	w->poll = NULL;
-	if (tls != NULL)
-		return raft_tunnel_new(w->transport, fd, tls, w->asks, w->id);
-	tcp = raft_malloc(sizeof(*tcp));
-	if (tcp == NULL || uv_tcp_init(w->transport->loop, tcp) != 0) {
-		raft_free(tcp);
-		close(fd);
-		return NULL;
-	}
-	if (uv_tcp_open(tcp, fd) != 0) {
-		uv_close((uv_handle_t *)tcp, raft_handle_free);
-		close(fd);
-		return NULL;
-	}
-	return (uv_stream_t *)tcp;
+	if (!w->asks)
+		raft_tunnels_make_room(w->transport, w->id);
+	return raft_tunnel_new(w->transport, fd, tls, w->asks, w->id);
 }
 
 /* --- Waiting --- */

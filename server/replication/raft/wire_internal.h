@@ -47,7 +47,7 @@ void raft_wire_refuse(struct raft_wire *w, const char *address, const char *why)
 /* Go on when the socket can be read or written. The wire may be gone afterwards. */
 void raft_wire_wait(struct raft_wire *w, int events);
 
-/* The connection is libraft's from here on, as it is or through a tunnel; the wire is left. NULL: no memory or no
+/* The connection is libraft's from here on, through a tunnel; the wire is left. NULL: no memory or no
  * descriptors. */
 uv_stream_t *raft_wire_give_away(struct raft_wire *w);
 

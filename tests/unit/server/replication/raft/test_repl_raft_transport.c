@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,22 +201,34 @@ START_TEST(raft_transport__connects_to_a_number)
 }
 END_TEST
 
+/* The socket of a connection to the listening port: the end that has connected, or the one that was accepted. */
+static int
+find_socket(bool accepted)
+{
+	struct sockaddr_in at, from;
+	unsigned port = (unsigned)strtoul(strrchr(listen_at, ':') + 1, NULL, 10);
+
+	for (int fd = 3; fd < 256; fd++) {
+		socklen_t at_len = sizeof(at), from_len = sizeof(from);
+
+		if (getsockname(fd, (struct sockaddr *)&from, &from_len) == 0 && from.sin_family == AF_INET &&
+		    getpeername(fd, (struct sockaddr *)&at, &at_len) == 0 &&
+		    ntohs(accepted ? from.sin_port : at.sin_port) == port)
+			return fd;
+	}
+	ck_abort_msg("no such socket");
+}
+
 START_TEST(raft_transport__silent_peer_is_given_up_in_seconds)
 {
 	struct raft_uv_connect request;
 	socklen_t len = sizeof(unsigned);
 	unsigned silence_ms = 0;
-	uv_os_fd_t fd;
 
-	ck_assert_int_eq(dial(&request, address), 0);
+	ck_assert_int_eq(dial(&request, listen_at), 0);
 	turn_until(&accepts, 1);
 	turn_until(&connects, 1);
-	for (size_t i = 0; i < stream_count; i++) {
-		ck_assert_int_eq(uv_fileno((uv_handle_t *)streams[i], &fd), 0);
-		ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, &len), 0);
-		if (silence_ms != 0)
-			break;
-	}
+	ck_assert_int_eq(getsockopt(find_socket(false), IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, &len), 0);
 	ck_assert_uint_gt(silence_ms, 0);
 	ck_assert_uint_le(silence_ms, 10000);
 	close_both();
@@ -227,16 +240,94 @@ START_TEST(raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends)
 	struct raft_uv_connect request;
 	unsigned silence_ms = 0, alive = 0;
 	socklen_t len = sizeof(unsigned);
-	uv_os_fd_t fd;
+	int fd;
 
 	ck_assert_int_eq(dial(&request, listen_at), 0);
 	turn_until(&accepts, 1);
-	ck_assert_int_eq(uv_fileno((uv_handle_t *)accepted_stream, &fd), 0);
+	fd = find_socket(true);
 	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &len), 0);
 	ck_assert_uint_eq(alive, 1);
 	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, &len), 0);
 	ck_assert_uint_gt(silence_ms, 0);
 	turn_until(&connects, 1);
+	close_both();
+}
+END_TEST
+
+static void
+tick(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+/* Have libraft's end be hung up, within five seconds, though nothing is written to it. */
+static void
+wait_hung_up(struct uv_stream_s *stream)
+{
+	struct pollfd end = { 0 };
+	int64_t deadline = clock_mono_ms() + 5000;
+	static uv_timer_t timer;
+
+	ck_assert_int_eq(uv_fileno((uv_handle_t *)stream, &end.fd), 0);
+	uv_timer_init(&loop, &timer);
+	uv_timer_start(&timer, tick, 10, 10);
+	while ((end.revents & POLLHUP) == 0) {
+		ck_assert_msg(clock_mono_ms() < deadline, "libraft is not told that the other side has gone");
+		uv_run(&loop, UV_RUN_ONCE);
+		ck_assert_int_ge(poll(&end, 1, 0), 0);
+	}
+	uv_close((uv_handle_t *)&timer, NULL);
+	uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+START_TEST(raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent)
+{
+	struct raft_uv_connect request;
+	struct uv_stream_s *ours;
+
+	ck_assert_int_eq(dial(&request, listen_at), 0);
+	turn_until(&accepts, 1);
+	turn_until(&connects, 1);
+	ours = streams[0] == accepted_stream ? streams[1] : streams[0];
+	uv_close((uv_handle_t *)accepted_stream, free_handle);
+	streams[0] = ours;
+	stream_count = 1;
+	wait_hung_up(ours);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__message_that_no_member_sends_ends_the_connection)
+{
+	static const unsigned char bad[16] = { 99 };
+	struct raft_uv_connect request;
+	struct uv_stream_s *ours;
+	uv_os_fd_t fd;
+
+	ck_assert_int_eq(dial(&request, listen_at), 0);
+	turn_until(&accepts, 1);
+	turn_until(&connects, 1);
+	ours = streams[0] == accepted_stream ? streams[1] : streams[0];
+	ck_assert_int_eq(uv_fileno((uv_handle_t *)ours, &fd), 0);
+	ck_assert_int_eq(write(fd, bad, sizeof(bad)), sizeof(bad));
+	wait_hung_up(accepted_stream);
+	ck_assert_uint_eq(atomic_load(&here.refused_messages), 1);
+	wait_hung_up(ours);
+	close_both();
+}
+END_TEST
+
+START_TEST(raft_transport__member_has_few_connections)
+{
+	struct raft_uv_connect requests[10];
+
+	for (unsigned i = 0; i < 10; i++) {
+		ck_assert_int_eq(dial(&requests[i], listen_at), 0);
+		turn_until(&accepts, i + 1);
+		turn_until(&connects, i + 1);
+	}
+	for (unsigned i = 0; i < 4; i++) /* both ends of the first two */
+		wait_hung_up(streams[i]);
 	close_both();
 }
 END_TEST
@@ -349,12 +440,6 @@ START_TEST(raft_transport__what_is_kept_for_who_has_left_is_let_go)
 }
 END_TEST
 
-static void
-tick(uv_timer_t *timer)
-{
-	(void)timer;
-}
-
 /* Somebody who has connected to us and says nothing. */
 static int
 knock(void)
@@ -432,6 +517,9 @@ main(void)
 		raft_transport__connects_to_a_number,
 		raft_transport__silent_peer_is_given_up_in_seconds,
 		raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends,
+		raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent,
+		raft_transport__message_that_no_member_sends_ends_the_connection,
+		raft_transport__member_has_few_connections,
 		raft_transport__name_that_is_not_known_is_no_connection,
 		raft_transport__what_is_no_address_is_refused,
 		raft_transport__close_tells_whoever_waits_for_a_name,
