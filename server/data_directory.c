@@ -164,15 +164,15 @@ put_description_away(struct custody *c, struct sp_error *err)
 	return rc == 0 ? file_rename_sync(from, to, err) : rc;
 }
 
-/* A volume that is full keeps the journal from being flushed, and with that all else from being written. But only who
- * leads has a journal, so such a store is in its role. */
+/* A volume that is full keeps the journal from being flushed, and with that all else from being written, the role too. A
+ * store that is in it already, as a rule, can be served all the same. */
 static bool
-leads_already(struct custody *c)
+has_role(struct custody *c)
 {
 	struct repl *repl = c->api->repl;
-	uint64_t seq;
 
-	return repl->ops->role(repl) == ROLE_LEADER && store_unflushed(c->api->store, &seq);
+	return c->conf->replication_mode == CONF_MODE_STATIC &&
+	       store_has_role(c->api->store, repl->ops->role(repl) == ROLE_LEADER);
 }
 
 /*
@@ -211,7 +211,7 @@ enter_role(struct custody *c, struct sp_error *err)
 	rc = leave_raft(c, err);
 	if (rc == 0)
 		rc = leave_donors_history(c, err);
-	if (rc == 0 && !leads_already(c))
+	if (rc == 0 && !has_role(c))
 		rc = c->api->repl->ops->attached(c->api->repl, err);
 	if (rc == SP_ENOTFOUND)
 		return 0;

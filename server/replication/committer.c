@@ -145,6 +145,8 @@ begin(struct committer *c, const struct commit_job *jobs, struct store_txn **txn
 
 	if ((rc = refuse_lost_store(c, jobs, err)) < 0)
 		return rc;
+	if (jobs->feed != NULL)
+		return store_txn_begin_feed(c->o.store, jobs->feed, jobs->bytes, txn, err);
 	if (jobs->alone)
 		return store_txn_begin(c->o.store, txn, err);
 	for (const struct commit_job *job = jobs; job != NULL; job = job->next)

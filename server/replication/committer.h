@@ -34,9 +34,10 @@ struct commit_job {
 
 	bool must;    /* where there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
-	bool alone;   /* neither with others nor in the journal: its failure must be able to undo it (a feed) */
-	bool durable; /* on disk when done() is called, also where the committer is async. Alone only */
-	int code;     /* out */
+	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, unless it is a feed's */
+	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only */
+	bool durable;                 /* on disk when done() is called, also where the committer is async. Alone only */
+	int code;                     /* out */
 	struct sp_error err;
 	struct commit_job *next;
 };

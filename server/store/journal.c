@@ -50,14 +50,20 @@ write_at(int fd, const void *data, size_t len, off_t at, struct sp_error *err)
 int
 journal_add_op(struct buf *ops, const struct journal_op *op)
 {
-	unsigned char head[JOURNAL_OP_HEAD_BYTES];
+	unsigned char head[JOURNAL_OP_HEAD_BYTES + JOURNAL_OP_SEQ_BYTES];
+	size_t head_len = JOURNAL_OP_HEAD_BYTES;
 	size_t before = ops->len;
 	int rc;
 
-	head[0] = op->is_delete;
+	head[0] = op->is_delete ? JOURNAL_OP_DELETE : 0;
 	le_put(head + 1, op->key_len, 2);
 	le_put(head + 3, op->value_len, 4);
-	rc = buf_add(ops, head, sizeof(head));
+	if (op->seq != 0) {
+		head[0] |= JOURNAL_OP_SEQ;
+		le_put(head + head_len, op->seq, JOURNAL_OP_SEQ_BYTES);
+		head_len += JOURNAL_OP_SEQ_BYTES;
+	}
+	rc = buf_add(ops, head, head_len);
 	if (rc == 0)
 		rc = buf_add(ops, op->key, op->key_len);
 	if (rc == 0 && op->value_len > 0)

@@ -39,7 +39,7 @@ struct journal_group {
 	uint64_t epoch;
 	uint64_t base_seq;
 	struct digest base_digest;
-	uint64_t seq; /* after its last change; each change takes one */
+	uint64_t seq; /* of its last change */
 	struct digest digest;
 	uint64_t keys;
 };
@@ -47,6 +47,7 @@ struct journal_group {
 /* A change within a group, the pointers into the group's bytes. */
 struct journal_op {
 	bool is_delete;
+	uint64_t seq; /* 0: the one after the change before it, in this group or the one before */
 	const void *key;
 	size_t key_len;
 	const void *value;

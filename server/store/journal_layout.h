@@ -8,7 +8,7 @@
 
 #include "server/store/journal.h"
 
-#define JOURNAL_FORMAT 1
+#define JOURNAL_FORMAT 2 /* 1 had no JOURNAL_OP_SEQ, and is read as well */
 #define JOURNAL_AREAS  2
 
 /*
@@ -22,8 +22,11 @@
 #define JOURNAL_SALT_AT         12
 #define JOURNAL_CHECKSUM_AT     104
 #define JOURNAL_HEAD_BYTES      120
-/* A change: kind:u8 key_len:u16 value_len:u32, key, value. */
+/* A change: kind:u8 key_len:u16 value_len:u32, with JOURNAL_OP_SEQ seq:u64, then key and value. */
 #define JOURNAL_OP_HEAD_BYTES 7
+#define JOURNAL_OP_SEQ_BYTES  8
+#define JOURNAL_OP_DELETE     1u /* flags of kind */
+#define JOURNAL_OP_SEQ        2u
 
 static const unsigned char journal_file_magic[8] = { 's', 'p', 'j', 'o', 'u', 'r', 'n', 'l' };
 static const unsigned char journal_group_magic[4] = { 's', 'p', 'j', 'g' };

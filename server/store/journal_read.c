@@ -14,19 +14,23 @@ int
 journal_next_op(const void *ops, size_t len, size_t *at, struct journal_op *out)
 {
 	const unsigned char *p = (const unsigned char *)ops + *at;
-	size_t left = len - *at;
+	size_t left = len - *at, head_len = JOURNAL_OP_HEAD_BYTES;
 
 	if (left == 0)
 		return 0;
-	if (left < JOURNAL_OP_HEAD_BYTES || p[0] > 1)
+	if ((p[0] & JOURNAL_OP_SEQ) != 0)
+		head_len += JOURNAL_OP_SEQ_BYTES;
+	if (left < head_len || p[0] > (JOURNAL_OP_DELETE | JOURNAL_OP_SEQ))
 		return SP_EBADDATA;
-	*out = (struct journal_op){ .is_delete = p[0] == 1, .key = p + JOURNAL_OP_HEAD_BYTES };
+	*out = (struct journal_op){ .is_delete = (p[0] & JOURNAL_OP_DELETE) != 0, .key = p + head_len };
+	if ((p[0] & JOURNAL_OP_SEQ) != 0)
+		out->seq = le_get(p + JOURNAL_OP_HEAD_BYTES, JOURNAL_OP_SEQ_BYTES);
 	out->key_len = le_get(p + 1, 2);
 	out->value_len = le_get(p + 3, 4);
-	out->value = p + JOURNAL_OP_HEAD_BYTES + out->key_len;
-	if (out->key_len == 0 || out->key_len + out->value_len > left - JOURNAL_OP_HEAD_BYTES)
+	out->value = p + head_len + out->key_len;
+	if (out->key_len == 0 || out->key_len + out->value_len > left - head_len)
 		return SP_EBADDATA;
-	*at += JOURNAL_OP_HEAD_BYTES + out->key_len + out->value_len;
+	*at += head_len + out->key_len + out->value_len;
 	return 1;
 }
 
@@ -158,7 +162,7 @@ read_file_head(int fd, unsigned char head[JOURNAL_FILE_HEAD_BYTES], struct sp_er
 		return 0;
 	if (n < JOURNAL_FILE_HEAD_BYTES || memcmp(head, journal_file_magic, sizeof(journal_file_magic)) != 0)
 		return sp_error_set(err, SP_EBADDATA, "not a journal");
-	if (le_get(head + 8, 4) != JOURNAL_FORMAT)
+	if (le_get(head + 8, 4) < 1 || le_get(head + 8, 4) > JOURNAL_FORMAT)
 		return sp_error_set(err, SP_EBADDATA, "a journal of format %u; this program knows format %d",
 		    (unsigned)le_get(head + 8, 4), JOURNAL_FORMAT);
 	return 1;

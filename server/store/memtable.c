@@ -26,6 +26,7 @@ struct recent {
 	struct block *blocks; /* the first one is being filled */
 	struct recent_entry *first, *last;
 	size_t count, bytes;
+	uint64_t base;
 };
 
 struct recent *
@@ -176,6 +177,18 @@ const struct recent_entry *
 recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most)
 {
 	return r == NULL ? NULL : find(r, hash_key(key, key_len), key, key_len, most);
+}
+
+void
+recent_set_base(struct recent *r, uint64_t seq)
+{
+	r->base = seq;
+}
+
+uint64_t
+recent_base(const struct recent *r)
+{
+	return r->base;
 }
 
 void

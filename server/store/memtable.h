@@ -47,6 +47,10 @@ void recent_rewind(struct recent *r, struct recent_entry *last);
 /* The newest record of a key, deletes included, with a seq of at most `most`; NULL where there is none, or no table. */
 const struct recent_entry *recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most);
 
+/* The seq of the store that an empty table's first record follows. The writer alone. */
+void recent_set_base(struct recent *r, uint64_t seq);
+uint64_t recent_base(const struct recent *r);
+
 /* The last record that readers know of: noted by the writer when a group is durable, NULL before the first one. The
  * caller has a lock for both. From it, readers reach all earlier ones by `previous`, and from those each other by
  * `next`. */

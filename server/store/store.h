@@ -161,6 +161,15 @@ int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *er
  */
 int store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, struct sp_error *err);
 
+/* A transaction for one feed: as of store_txn_begin_group() where the feed ends on a cut and changes nothing but
+ * records, else as of store_txn_begin(). `bytes`: the feed's. */
+int store_txn_begin_feed(
+    struct store *s, const struct feed_info *info, size_t bytes, struct store_txn **out, struct sp_error *err);
+
+/* Whether something is not flushed yet and was committed in this role, so that the store need not be brought into it,
+ * which takes a flush. */
+bool store_has_role(struct store *s, bool leader);
+
 /* Bring LMDB, and with it all views, up to what is committed now: at once, waiting for it while writes go on; or soon.
  * SP_ENOSPACE, SP_EIO, SP_EAGAIN. Any thread without view or transaction. */
 int store_flush(struct store *s, struct sp_error *err);

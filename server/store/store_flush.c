@@ -87,13 +87,15 @@ static int
 put_piece(struct store_txn *t, struct piece *p, struct sp_error *err)
 {
 	const struct recent_entry *first = p->next, *last;
+	uint64_t before;
 	int rc;
 
 	if (first == NULL)
 		return 0;
-	if (t->meta.seq + 1 != first->seq)
-		return sp_error_set(err, SP_EINTERNAL, "flush the log: it goes on at %llu, the store ends with %llu",
-		    (unsigned long long)first->seq, (unsigned long long)t->meta.seq);
+	before = first->previous != NULL ? first->previous->seq : recent_base(t->store->frozen);
+	if (t->meta.seq != before)
+		return sp_error_set(err, SP_EINTERNAL, "flush the log: it goes on after %llu, the store ends with %llu",
+		    (unsigned long long)before, (unsigned long long)t->meta.seq);
 	last = piece_end(first, records_at_once(t->store, t->txn));
 	rc = put_records(t, first, last, err);
 	p->next = last->next;

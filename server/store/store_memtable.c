@@ -25,6 +25,18 @@ store_has_recent(struct store *s)
 	return has;
 }
 
+bool
+store_has_role(struct store *s, bool leader)
+{
+	bool has;
+
+	pthread_mutex_lock(&s->recent_lock);
+	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq &&
+	      s->latest.writer == leader && s->latest.applied_index == 0;
+	pthread_mutex_unlock(&s->recent_lock);
+	return has;
+}
+
 /* --- A transaction --- */
 
 /* Whether the next group may go to the log alone. With write_lock held. */
@@ -103,6 +115,8 @@ open_tables(struct store_txn *t, struct sp_error *err)
 		recent_unref(fresh);
 		return err->code;
 	}
+	if (recent_count(t->active) == 0)
+		recent_set_base(t->active, t->before.seq);
 	pthread_mutex_lock(&s->recent_lock);
 	if (fresh != NULL)
 		s->active = fresh;
@@ -162,6 +176,37 @@ store_txn_begin_group(struct store *s, size_t bytes, struct store_txn **out, str
 	return 0;
 }
 
+/* Whether after the feed the store's state differs from the one before in what a group says alone: digest, keys and
+ * seq, the last change's. */
+static bool
+is_group(const struct meta *m, const struct feed_info *info)
+{
+	if (!info->cut || info->records == 0 || info->seq != info->last_seq || !m->consistent || m->writer ||
+	    m->applied_index > 0 || info->epoch != m->epoch || info->history_count != m->history_count)
+		return false;
+	for (size_t i = 0; i < m->history_count; i++)
+		if (info->history[i].epoch != m->history[i].epoch || info->history[i].since != m->history[i].since)
+			return false;
+	return true;
+}
+
+int
+store_txn_begin_feed(
+    struct store *s, const struct feed_info *info, size_t bytes, struct store_txn **out, struct sp_error *err)
+{
+	struct store_txn *t;
+	int rc;
+
+	rc = store_txn_begin_group(s, bytes, &t, err);
+	if (rc == 0 && t->txn == NULL && !is_group(&t->meta, info)) {
+		store_txn_abort(t);
+		rc = store_txn_begin(s, &t, err);
+	}
+	if (rc == 0)
+		*out = t;
+	return rc;
+}
+
 static void
 header_of(const struct recent_entry *e, struct record_header *out)
 {
@@ -186,6 +231,8 @@ recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_
     size_t value_len, struct sp_error *err)
 {
 	struct journal_op op = { .is_delete = (h->flags & RECORD_TOMBSTONE) != 0,
+		/* A feed leaves out what a later change has replaced. */
+		.seq = h->seq != t->meta.seq + 1 ? h->seq : 0,
 		.key = key->mv_data,
 		.key_len = key->mv_size,
 		.value = value,
@@ -310,12 +357,16 @@ static int
 load_change(struct loading *l, const struct journal_op *op, struct sp_error *err)
 {
 	MDB_val key = { .mv_size = op->key_len, .mv_data = (void *)(uintptr_t)op->key };
-	struct record_header old, h = { .seq = l->meta.seq + 1, .flags = op->is_delete ? RECORD_TOMBSTONE : 0 };
+	struct record_header old,
+	    h = { .seq = op->seq != 0 ? op->seq : l->meta.seq + 1, .flags = op->is_delete ? RECORD_TOMBSTONE : 0 };
 	struct recent_entry *e;
 	int rc;
 
 	if (op->key_len > STORE_KEY_MAX)
 		return sp_error_set(err, SP_EBADDATA, "a key of %zu bytes", op->key_len);
+	if (h.seq <= l->meta.seq)
+		return sp_error_set(err, SP_EBADDATA, "seq %llu follows %llu", (unsigned long long)h.seq,
+		    (unsigned long long)l->meta.seq);
 	rc = recent_txn_find(&l->txn, &key, &old, err);
 	if (rc < 0)
 		return rc;
@@ -368,6 +419,7 @@ load(struct store *s, struct loading *l, struct sp_error *err)
 		return rc;
 	s->flushed_seq = l->meta.seq;
 	s->flushed_applied = l->meta.applied_index;
+	recent_set_base(l->table, l->meta.seq);
 	rc = journal_read(s->dir, load_group, l, err);
 	if (rc < 0)
 		return rc == SP_ENOTFOUND ? 0 : rc;

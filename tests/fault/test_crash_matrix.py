@@ -104,8 +104,11 @@ MATRIX = {
         ("open.locked", NEW), ("journal.loaded", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW),
         ("flush.done", NEW), ("journal.removed", NEW), ("open.attached", NEW), ("open.done", NEW)),
     "apply a feed": (
-        ("apply.record", OLD), ("apply.record:40", OLD), ("apply.records", OLD), ("commit.ready", OLD),
-        ("commit.done", NEW), ("apply.told", NEW)),
+        ("apply.record", OLD), ("apply.record:40", OLD), ("apply.records", OLD), ("journal.ready", OLD),
+        ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW), ("apply.told", NEW),
+        ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
+    "apply a part of a feed": (
+        ("apply.record", OLD), ("apply.record:40", OLD), ("commit.ready", OLD), ("commit.done", NEW), ("apply.told", NEW)),
     "promote a follower": (("commit.ready", OLD), ("commit.done", NEW)),
     "drop a tombstone": (("expire.one", OLD), ("commit.ready", OLD), ("commit.done", NEW)),
     "reload, in the server": (("reload.parsed", NEW), ("reload.applied", NEW)),
@@ -632,6 +635,27 @@ class Follow(Crash):
             return found, f"answer {status}"
         self.each("apply a feed", run)
 
+    def test_apply_part(self):
+        self.setting()
+        position = self.follower.offline_position()
+        feed = self.leader.get(f"/v1/changes?since={position['seq']}&limit=60",
+                               {"Accept": "application/vnd.seedpod.changes"}).body
+        part = self.old | {f"key-{n:03d}": "changed" for n in range(50, 110)}
+
+        def run(point):
+            self.put_volume(self.follower, self.volume)
+            self.start_server(self.follower, self.fault(point, armed=False))
+            wait_until(self.follower.position, 20, "the follower serves", self.pods)
+            self.arm()
+            try:
+                status = self.follower.ask_control("POST", "/apply", feed).status
+            except (OSError, http.client.HTTPException):
+                status = "none"
+            self.killed(self.follower.server)
+            found = self.which(self.served_content(self.follower), self.old, part)
+            return found, f"answer {status}"
+        self.each("apply a part of a feed", run)
+
     def test_promote(self):
         self.setting()
         epoch = self.follower.offline_position()["epoch"]
@@ -759,7 +783,7 @@ class Whole(unittest.TestCase):
     def test_every_fault_point_has_a_row(self):
         rows = {point.split(":")[0] for rows in MATRIX.values() for point, _ in rows}
         points = {name for folder in ("lib", "conf", "server", "init", "sidecar")
-                  for path in (support.ROOT / folder).glob("*.c")
+                  for path in (support.ROOT / folder).rglob("*.c")
                   for name in re.findall(r'FAULT_POINT\("([^"]+)"\)', path.read_text())}
         self.assertEqual(points, rows)
 

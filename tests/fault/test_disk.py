@@ -279,7 +279,7 @@ class ServerWrites(BadDisk):
         leader.start_serving()
         follower.start_serving()
         pods.wait_ready()
-        self.disk("write data.mdb ENOSPC")
+        self.disk("write data.mdb ENOSPC", "write journal ENOSPC")
         leader.load((f"key-{n}", "x" * 100) for n in range(500))
         wait_until(lambda: follower.readyz() == 503 and self.failed() > 0, 20, "the follower is unready", pods)
         self.assertLess(follower.position()["seq"], leader.position()["seq"])

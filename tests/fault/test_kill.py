@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
 import support  # noqa: E402
+from support import wait_until  # noqa: E402
 
 KILLS = int(os.environ.get("SEEDPOD_TEST_KILLS", "100" if not support.SANITIZE else "30"))
 
@@ -57,6 +58,70 @@ class Writer(threading.Thread):
                 self.wrong.append((key, value and len(value), reply.status, reply.body[:200]))
                 return
         client.close()
+
+
+class Reader(threading.Thread):
+    """Reads a number and the position at a pod, over and over, and notes what goes back."""
+
+    def __init__(self, pod):
+        super().__init__(daemon=True)
+        self.pod = pod
+        self.ended = threading.Event()
+        self.number = self.seq = self.reads = 0
+        self.wrong = []
+
+    def run(self):
+        while not self.ended.is_set():
+            try:
+                with self.pod.client(timeout=10) as client:
+                    while not self.ended.is_set():
+                        self.look(client)
+            except (OSError, http.client.HTTPException):
+                self.ended.wait(0.005)
+
+    def look(self, client):
+        reply = client.ask("GET", "/v1/kv/number")
+        if reply.status == 200:
+            number = int(reply.body)
+            if number < self.number:
+                self.wrong.append(("number", self.number, number))
+            self.number = max(self.number, number)
+        reply = client.ask("GET", "/v1/position")
+        if reply.status == 200:
+            seq = reply.json()["seq"]
+            if seq < self.seq:
+                self.wrong.append(("seq", self.seq, seq))
+            self.seq = max(self.seq, seq)
+        self.reads += 1
+
+
+class KilledFollower(support.PodTest):
+    def test_what_a_killed_follower_has_shown_never_goes_back(self):
+        rng = support.seeded_random("test_kill")
+        pods = self.pod_set(2, {"sync.mode": "stream"})
+        pods.wait_ready()
+        pods.supervise()
+        leader, follower = pods
+        reader = Reader(follower)
+        reader.start()
+        number, kills = 0, 0
+        with leader.client() as client:
+            while kills < max(5, KILLS // 6):
+                end = time.monotonic() + rng.uniform(0.3, 1.5) * support.SLOW
+                # A kill counts once the follower has shown something new.
+                shown = reader.number
+                while time.monotonic() < end or (reader.number == shown and time.monotonic() < end + 30):
+                    number += 1
+                    self.assertEqual(client.ask("PUT", "/v1/kv/number", b"%d" % number).status, 204)
+                self.assertGreater(reader.number, shown)
+                follower.kill("server")
+                kills += 1
+        position = pods.wait_equal(timeout=60)
+        wait_until(lambda: reader.number == number, 30, "the follower shows the last number", pods)
+        reader.ended.set()
+        reader.join(30)
+        print(f"# {kills} kills, {reader.reads} reads, {number} writes, seq {position['seq']}", flush=True)
+        self.assertEqual(reader.wrong, [])
 
 
 class Kill(support.PodTest):

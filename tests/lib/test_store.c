@@ -143,7 +143,7 @@ test_store_feed(struct store *s, uint64_t since, uint64_t records, struct buf *o
 	struct store_view *v;
 
 	buf_init(out, FEED_BYTES_MAX);
-	ck_assert_msg(store_view_begin(s, &v, &err) == 0, "%s", err.text);
+	ck_assert_msg(store_view_begin_feed(s, &v, &err) == 0, "%s", err.text);
 	ck_assert_msg(changes_write(v, &q, out, &cost, &err) == 0, "%s", err.text);
 	store_view_end(v);
 }
@@ -156,7 +156,7 @@ test_store_apply(struct store *s, const struct buf *feed, struct sp_error *err)
 	int rc;
 
 	ck_assert_msg(feed_check(feed->data, feed->len, &info, err) == 0, "%s", err->text);
-	ck_assert_msg(store_txn_begin(s, &t, err) == 0, "%s", err->text);
+	ck_assert_msg(store_txn_begin_feed(s, &info, feed->len, &t, err) == 0, "%s", err->text);
 	rc = store_txn_apply(t, feed->data, feed->len, &info, err);
 	if (rc == 0)
 		return store_txn_commit(t, err);

@@ -123,7 +123,9 @@ static_apply(struct repl *r, struct repl_feed *f, struct sp_error *err)
 		return sp_error_set(err, SP_ENOMEM, "apply");
 	/* Alone, because a digest that does not match at the end must undo it. */
 	*j = (struct feed_job){
-		.job = { .run = run_feed, .done = feed_done, .alone = true }, .owner = of(r), .feed = f
+		.job = { .run = run_feed, .done = feed_done, .alone = true, .feed = &f->info, .bytes = f->len },
+		.owner = of(r),
+		.feed = f
 	};
 	rc = committer_submit(of(r)->committer, &j->job, err);
 	if (rc < 0)

@@ -279,12 +279,12 @@ END_TEST
 
 START_TEST(journal__what_is_no_journal_is_refused)
 {
-	unsigned char next = 2;
+	unsigned char next = 3;
 
 	ck_assert_int_eq(append(1, 10), 0);
 	overwrite(8, &next, 1);
 	ck_assert_int_eq(read_back(), SP_EBADDATA);
-	ck_assert_ptr_nonnull(strstr(err.text, "format 2"));
+	ck_assert_ptr_nonnull(strstr(err.text, "format 3"));
 	overwrite(0, "something", 9);
 	ck_assert_int_eq(read_back(), SP_EBADDATA);
 	ck_assert_int_eq(truncate(tempdir_path(dir, JOURNAL_NAME), 20), 0);
@@ -294,7 +294,7 @@ END_TEST
 
 START_TEST(journal__changes_that_are_cut_are_bad_data)
 {
-	struct journal_op op = { .key = "key", .key_len = 3, .value = "value", .value_len = 5 };
+	struct journal_op op = { .seq = _i == 0 ? 0 : 7, .key = "key", .key_len = 3, .value = "value", .value_len = 5 };
 	struct buf ops;
 	size_t at;
 
@@ -305,10 +305,46 @@ START_TEST(journal__changes_that_are_cut_are_bad_data)
 		ck_assert_int_eq(journal_next_op(ops.data, len, &at, &op), SP_EBADDATA);
 		ck_assert_uint_eq(at, 0);
 	}
-	ops.data[0] = 2;
+	ops.data[0] = 4;
 	at = 0;
 	ck_assert_int_eq(journal_next_op(ops.data, ops.len, &at, &op), SP_EBADDATA);
 	buf_release(&ops);
+}
+END_TEST
+
+START_TEST(journal__a_change_keeps_a_seq_of_its_own)
+{
+	struct journal_op next = { .key = "a", .key_len = 1, .value = "1", .value_len = 1 }, op;
+	struct journal_op gap = { .is_delete = true, .seq = UINT64_MAX - 1, .key = "b", .key_len = 1 };
+	struct buf ops;
+	size_t at = 0;
+
+	buf_init(&ops, SIZE_MAX);
+	ck_assert_int_eq(journal_add_op(&ops, &next), 0);
+	ck_assert_int_eq(journal_add_op(&ops, &gap), 0);
+	ck_assert_int_eq(journal_add_op(&ops, &next), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(journal_next_op(ops.data, ops.len, &at, &op), 1);
+		ck_assert_int_eq(op.is_delete, i == 1);
+		ck_assert_uint_eq(op.seq, i == 1 ? UINT64_MAX - 1 : 0);
+		ck_assert_mem_eq(op.key, i == 1 ? "b" : "a", 1);
+		ck_assert_uint_eq(op.value_len, i == 1 ? 0 : 1);
+	}
+	ck_assert_int_eq(journal_next_op(ops.data, ops.len, &at, &op), 0);
+	buf_release(&ops);
+}
+END_TEST
+
+/* Its changes are those of the present format that have no seq. */
+START_TEST(journal__one_of_format_1_is_read)
+{
+	unsigned char former = 1;
+
+	ck_assert_int_eq(append(1, 10), 0);
+	ck_assert_int_eq(append(2, 0), 0);
+	overwrite(8, &former, 1);
+	ck_assert_int_eq(read_back(), 0);
+	ck_assert_str_eq(story.data, "key-1=10 -key-2=0 ");
 }
 END_TEST
 
@@ -327,7 +363,9 @@ cases(void)
 	tcase_add_test(all, journal__groups_of_an_earlier_turn_are_none_of_this);
 	tcase_add_test(all, journal__a_value_cannot_pass_for_a_group);
 	tcase_add_test(all, journal__what_is_no_journal_is_refused);
-	tcase_add_test(all, journal__changes_that_are_cut_are_bad_data);
+	tcase_add_loop_test(all, journal__changes_that_are_cut_are_bad_data, 0, 2);
+	tcase_add_test(all, journal__a_change_keeps_a_seq_of_its_own);
+	tcase_add_test(all, journal__one_of_format_1_is_read);
 	return all;
 }
 
