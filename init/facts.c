@@ -63,6 +63,7 @@ facts_read_store(struct facts *f, const struct volume *v, struct driver *driver,
 
 	volume_look(v, &f->volume);
 	f->store = STORE_EMPTY;
+	volume_describe_empty(v, f->no_store, sizeof(f->no_store));
 	if (!f->volume.store && !f->volume.ready && !f->volume.old)
 		return 0;
 	rc = driver->ops->position(driver, &f->own, &found);
@@ -78,6 +79,12 @@ facts_read_store(struct facts *f, const struct volume *v, struct driver *driver,
 	if (err != NULL)
 		*err = found;
 	return rc;
+}
+
+const char *
+facts_no_store(const struct facts *f)
+{
+	return f->no_store[0] != '\0' ? f->no_store : "there is no store here";
 }
 
 struct peer_fact *

@@ -52,6 +52,7 @@ struct facts {
 	char damage[SP_ERROR_TEXT_MAX];
 	struct volume_state volume; /* as it was found */
 	char recovered[256];        /* what volume_recover() did; "" for nothing */
+	char no_store[512];         /* STORE_EMPTY: where there is no store, as a sentence; see facts_no_store() */
 
 	struct peer_fact *peers; /* by ordinal, without this pod */
 	size_t peer_count;
@@ -81,6 +82,9 @@ enum facts_whom { FACTS_LEADER, FACTS_ALL };
 /* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. SP_ECANCELED
  * where init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
 int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
+
+/* Says that there is no store, where, and what is there instead. */
+const char *facts_no_store(const struct facts *f);
 
 /* The configured leader among the peers; NULL where this pod is it. */
 struct peer_fact *facts_leader(const struct facts *f);

@@ -5,6 +5,7 @@
 
 #include "conf/cli.h"
 #include "conf/doors.h"
+#include "init/failure.h"
 #include "init/run.h"
 #include "init/show.h"
 #include "init/stop.h"
@@ -121,6 +122,38 @@ work(const struct conf *conf, struct doors *doors, struct seed_report *report, s
 	return rc;
 }
 
+/* The termination message, and the record of it on the volume `data_dir` (NULL: none). */
+static void
+tell_failure(const struct conf *conf, const char *data_dir, const struct seed_report *report, const struct sp_error *err,
+    int exit_code)
+{
+	char *line = termination_line(report, err, exit_code);
+
+	if (line == NULL) {
+		log_warn("no termination message: the error is no text");
+		return;
+	}
+	termination_write(conf->pod_termination_log, line);
+	if (data_dir != NULL)
+		failure_note(data_dir, line);
+	free(line);
+}
+
+/* The log of a start that failed before is gone by now: what it said goes into this one's, and into the pod's status. */
+static void
+tell_earlier_failures(const struct conf *conf)
+{
+	struct buf earlier;
+
+	buf_init(&earlier, FAILURE_BYTES_MAX);
+	failure_take(conf->server_data_dir, &earlier);
+	if (earlier.len > 0) {
+		log_warn("earlier starts failed", LOG_STR("what", earlier.data));
+		termination_write(conf->pod_termination_log, earlier.data);
+	}
+	buf_release(&earlier);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -138,7 +171,7 @@ main(int argc, char **argv)
 	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0) {
 		report.phase = "configuration";
 		if (cli.refused.code != 0 && !options[OPTION_PLAN].given)
-			termination_write(cli.conf.pod_termination_log, &report, &cli.refused, exit_code);
+			tell_failure(&cli.conf, NULL, &report, &cli.refused, exit_code);
 		return exit_code;
 	}
 	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, &cli.conf, &err)) == 0)
@@ -151,8 +184,9 @@ main(int argc, char **argv)
 		    LOG_U64("bytes", report.bytes), LOG_STR("expected", report.expected),
 		    LOG_STR("found", report.found), LOG_STR("error", err.text), LOG_I64("exit_code", exit_code));
 		if (!options[OPTION_PLAN].given)
-			termination_write(cli.conf.pod_termination_log, &report, &err, exit_code);
+			tell_failure(&cli.conf, cli.conf.server_data_dir, &report, &err, exit_code);
 	} else if (!options[OPTION_PLAN].given) {
+		tell_earlier_failures(&cli.conf);
 		log_info("the server may start");
 	}
 	stop_teardown();

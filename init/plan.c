@@ -69,9 +69,9 @@ plan_unreached(const struct facts *f)
 }
 
 void
-plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer)
+plan_wait_for_data(const struct facts *f, struct plan *out, const char *pod, const struct peer_fact *peer)
 {
-	plan_decide(out, PLAN_WAIT, "%s, its volume is empty, and %s may have data but cannot be asked (%.400s)", pod,
+	plan_decide(out, PLAN_WAIT, "%s, %s, and %s may have data but cannot be asked (%.400s)", pod, facts_no_store(f),
 	    peer->name, peer->answer.err.text);
 	out->code = peer->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
 }

@@ -67,7 +67,9 @@ seed(const struct facts *f, const struct peer_fact *leader, const struct positio
 static void
 describe_silence(const struct peer_fact *leader, char *out, size_t size)
 {
-	if (leader->answer.reached)
+	if (leader->answer.err.code == SP_EBADDATA)
+		snprintf(out, size, "the leader %s tells no position (%.400s)", leader->name, leader->answer.err.text);
+	else if (leader->answer.reached)
 		snprintf(out, size, "the leader %s answers, but has no store yet (%.400s)", leader->name,
 		    leader->answer.err.text);
 	else
@@ -94,7 +96,7 @@ follower_alone(const struct facts *f, const struct peer_fact *leader, struct pla
 		plan_decide(out, PLAN_START, "%s; the store that is here serves meanwhile, marked stale", silence);
 		break;
 	case STORE_EMPTY:
-		plan_decide(out, PLAN_WAIT, "%s, and this volume is empty", silence);
+		plan_decide(out, PLAN_WAIT, "%s, and %s", silence, facts_no_store(f));
 		out->code = silence_code(leader);
 		break;
 	case STORE_DAMAGED:
@@ -185,7 +187,7 @@ plan_follower(const struct facts *f, struct plan *out)
 	}
 	switch (f->store) {
 	case STORE_EMPTY:
-		seed(f, leader, NULL, out, "this volume is empty");
+		seed(f, leader, NULL, out, facts_no_store(f));
 		break;
 	case STORE_PRESENT:
 		follower_with_store(f, leader, out);

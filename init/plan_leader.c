@@ -87,10 +87,9 @@ clusters_differ(const struct facts *f, const struct peer_fact *most, struct plan
 		    strcmp(peer->answer.position.cluster, most->answer.position.cluster) == 0)
 			continue;
 		plan_decide(out, PLAN_REFUSE,
-		    "this pod leads, its volume is empty, and its peers hold different clusters: %s holds %s, %s holds "
-		    "%s; "
-		    "keep the one that is right and clear the other's volume",
-		    most->name, most->answer.position.cluster, peer->name, peer->answer.position.cluster);
+		    "this pod leads, %s, and its peers hold different clusters: %s holds %s, %s holds %s; keep the one "
+		    "that is right and clear the other's volume",
+		    facts_no_store(f), most->name, most->answer.position.cluster, peer->name, peer->answer.position.cluster);
 		out->code = SP_EDIVERGED;
 		return true;
 	}
@@ -128,16 +127,16 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 	out->donor = restore_donor(f, most);
 	if (out->donor == NULL) {
 		plan_decide(out, PLAN_REFUSE,
-		    "this pod leads, its volume is empty, and the snapshot of %s, which knows most (epoch %" PRIu64
-		    " seq %" PRIu64 "), was bad; no other peer stands at the same place",
-		    most->name, p->epoch, p->seq);
+		    "this pod leads, %s, and the snapshot of %s, which knows most (epoch %" PRIu64 " seq %" PRIu64
+		    "), was bad; no other peer stands at the same place",
+		    facts_no_store(f), most->name, p->epoch, p->seq);
 		out->code = SP_EBADDATA;
 		return;
 	}
 	plan_decide(out, PLAN_RESTORE,
-	    "this pod leads, its volume is empty, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
+	    "this pod leads, %s, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
 	    " keys%s; it goes on in a new epoch",
-	    out->donor->name, p->epoch, p->seq, p->keys,
+	    facts_no_store(f), out->donor->name, p->epoch, p->seq, p->keys,
 	    p->consistent ? "" : " (caught between two cuts of its former leader)");
 	out->floor = &out->donor->answer.position;
 	out->warn = !p->consistent;
@@ -159,16 +158,16 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	silent = plan_silent_peer(f, most);
 	if (!f->grace_over && with_store < f->peer_count) {
 		plan_decide(out, PLAN_WAIT,
-		    "this pod leads, its volume is empty, and %zu of %zu peers have not told a position yet",
+		    "this pod leads, %s, and %zu of %zu peers have not told a position yet", facts_no_store(f),
 		    f->peer_count - with_store, f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
 	} else if (silent != NULL) {
-		plan_wait_for_data(out, "this pod leads", silent);
+		plan_wait_for_data(f, out, "this pod leads", silent);
 	} else if (most == NULL) {
 		plan_decide(out, PLAN_CREATE,
-		    "this pod leads, its volume is empty, and none of %zu peers tells of data (%zu cannot be reached)",
-		    f->peer_count, plan_unreached(f));
+		    "this pod leads, %s, and none of %zu peers tells of data (%zu cannot be reached)",
+		    facts_no_store(f), f->peer_count, plan_unreached(f));
 	} else if (!clusters_differ(f, most, out) && !rival_leads(f, NULL, 0, out)) {
 		leader_restores(f, most, out);
 	}

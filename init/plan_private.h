@@ -21,7 +21,7 @@ const struct peer_fact *plan_silent_peer(const struct facts *f, const struct pee
 size_t plan_unreached(const struct facts *f);
 
 /* Wait for such a peer. `pod` begins the sentence: what this pod is. */
-void plan_wait_for_data(struct plan *out, const char *pod, const struct peer_fact *peer);
+void plan_wait_for_data(const struct facts *f, struct plan *out, const char *pod, const struct peer_fact *peer);
 
 /* The rows of mode static, and those of mode raft. */
 void plan_leader(const struct facts *f, struct plan *out);

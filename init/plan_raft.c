@@ -239,14 +239,13 @@ with_empty_volume(const struct facts *f, struct plan *out)
 
 	if (s.other != NULL) {
 		plan_decide(out, PLAN_REFUSE,
-		    "this volume is empty, and the peers hold different clusters: %s holds %s (log %" PRIu64
-		    "), %s holds %s "
-		    "(log %" PRIu64 "); keep the one that is right and clear the other's volume",
-		    s.with_data->name, s.with_data->answer.position.cluster, s.with_data->answer.position.raft.log,
+		    "%s, and the peers hold different clusters: %s holds %s (log %" PRIu64 "), %s holds %s (log %" PRIu64
+		    "); keep the one that is right and clear the other's volume",
+		    facts_no_store(f), s.with_data->name, s.with_data->answer.position.cluster, s.with_data->answer.position.raft.log,
 		    s.other->name, s.other->answer.position.cluster, s.other->answer.position.raft.log);
 		out->code = SP_EDIVERGED;
 	} else if (s.with_data != NULL) {
-		seed(f, out, "this volume is empty");
+		seed(f, out, facts_no_store(f));
 	} else if (f->volume.raft) {
 		plan_decide(out, PLAN_WAIT,
 		    "the store is gone from this volume, its log (raft/) is not, and no peer has data: a new store "
@@ -254,18 +253,18 @@ with_empty_volume(const struct facts *f, struct plan *out)
 		out->code = SP_EUNAVAIL;
 	} else if (!f->leader) {
 		plan_decide(out, PLAN_WAIT,
-		    "this volume is empty, none of %zu peers tells of data (%zu cannot be reached), and another pod "
-		    "(ordinal %u) founds the cluster",
-		    f->peer_count, plan_unreached(f), f->leader_ordinal);
+		    "%s, none of %zu peers tells of data (%zu cannot be reached), and another pod (ordinal %u) founds "
+		    "the cluster",
+		    facts_no_store(f), f->peer_count, plan_unreached(f), f->leader_ordinal);
 		out->code = SP_EUNAVAIL;
 	} else if (!f->grace_over) {
 		plan_decide(out, PLAN_WAIT,
-		    "this pod founds the cluster, its volume is empty, and %zu peers have not told a position yet",
+		    "this pod founds the cluster, %s, and %zu peers have not told a position yet", facts_no_store(f),
 		    f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
 	} else if (silent != NULL) {
-		plan_wait_for_data(out, "this pod founds the cluster", silent);
+		plan_wait_for_data(f, out, "this pod founds the cluster", silent);
 	} else {
 		plan_decide(out, PLAN_CREATE,
 		    "this pod founds the cluster, and none of %zu peers tells of data (%zu cannot be reached)",

@@ -13,8 +13,8 @@
 #include "lib/base/json_text.h"
 #include "lib/base/log.h"
 
-static char *
-make_line(const struct seed_report *report, const struct sp_error *err, int exit_code)
+char *
+termination_line(const struct seed_report *report, const struct sp_error *err, int exit_code)
 {
 	json_t *json = json_pack("{ss+ ss sI ss ss ss si}", "phase", report->phase != NULL ? report->phase : "facts",
 	    "", "donor", report->donor, "bytes", (json_int_t)report->bytes, "expected", report->expected, "found",
@@ -40,18 +40,13 @@ has_folder(const char *path)
 }
 
 void
-termination_write(const char *path, const struct seed_report *report, const struct sp_error *err, int exit_code)
+termination_write(const char *path, const char *line)
 {
 	struct sp_error failure = { 0 };
-	char *line;
 	int fd;
 
 	if (path[0] == '\0' || !has_folder(path))
 		return;
-	if ((line = make_line(report, err, exit_code)) == NULL) {
-		log_warn("no termination message: the error is no text");
-		return;
-	}
 	if ((fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644)) < 0) {
 		log_warn("no termination message", LOG_STR("path", path), LOG_STR("error", strerror(errno)));
 	} else {
@@ -59,5 +54,4 @@ termination_write(const char *path, const struct seed_report *report, const stru
 			log_warn("no termination message", LOG_STR("path", path), LOG_STR("error", failure.text));
 		close(fd);
 	}
-	free(line);
 }

@@ -4,10 +4,12 @@
 
 #include "init/seed.h"
 
-/*
- * {"phase","donor","bytes","expected","found","error","exit_code"} into the file `path`, where its folder exists. The
- * file is written in place, because the kubelet mounts it as a file. A failure is logged: there is nobody else to tell.
- */
-void termination_write(const char *path, const struct seed_report *report, const struct sp_error *err, int exit_code);
+/* {"phase","donor","bytes","expected","found","error","exit_code"} as one line, which the caller frees; NULL if it cannot
+ * be made. */
+char *termination_line(const struct seed_report *report, const struct sp_error *err, int exit_code);
+
+/* `line` into the file `path`, if its folder exists. The file is written in place, because the kubelet mounts it as a
+ * file. A failure is logged: there is nobody else to tell. */
+void termination_write(const char *path, const char *line);
 
 #endif

@@ -1,12 +1,16 @@
 #include "init/volume.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
+
+#define NAMED_MOST 3 /* files of others that a sentence names */
 
 int
 volume_init(struct volume *v, const char *data_dir, struct sp_error *err)
@@ -101,6 +105,45 @@ volume_look(const struct volume *v, struct volume_state *out)
 	out->ready = is_dir(v->ready);
 	out->old = is_dir(v->old);
 	out->raft = is_dir(v->raft);
+}
+
+/* Files that are there without a store having been. */
+static bool
+is_ours(const char *name)
+{
+	static const char *const names[] = { ".", "..", "lost+found", "lock", "store", "store.incoming", "store.ready",
+		"store.old", "raft", "seed.json", "seedpod.json", "cluster", "unsynced", "control.sock",
+		"init-failure.json" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+void
+volume_describe_empty(const struct volume *v, char *out, size_t size)
+{
+	DIR *dir = opendir(v->data_dir);
+	struct dirent *entry;
+	size_t len, count = 0;
+
+	snprintf(out, size, "there is no store in %.200s", v->data_dir);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (is_ours(entry->d_name))
+			continue;
+		len = strlen(out);
+		if (count++ < NAMED_MOST)
+			snprintf(out + len, size - len, "%s%.40s", count == 1 ? ", which holds other files (" : ", ",
+			    entry->d_name);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	len = strlen(out);
+	if (count > NAMED_MOST)
+		snprintf(out + len, size - len, " and %zu more)", count - NAMED_MOST);
+	else if (count > 0)
+		snprintf(out + len, size - len, ")");
 }
 
 const char *

@@ -10,6 +10,7 @@
  *	data_dir/raft			of mode raft: the server's log and vote, which a new store leaves as they are
  *	data_dir/seed.json		what the last seed cost, for the sidecar's metrics
  *	data_dir/seedpod.json		of a restored leader: the server begins an epoch of its own, and renames it
+ *	data_dir/init-failure.json	why starts failed since the last good one: see failure.h
  *
  * A swap is: rename incoming to ready (the commit), store to old, ready to store, delete old; each rename followed by
  * an fsync of data_dir. volume_recover() brings whatever an earlier life left to a state with at most `store`: forward
@@ -65,6 +66,9 @@ int volume_lock(struct volume *v, struct sp_error *err);
 void volume_release(struct volume *v);
 
 void volume_look(const struct volume *v, struct volume_state *out);
+
+/* "there is no store in DATA_DIR", and which other files there are. For a volume on which volume_look() finds no store. */
+void volume_describe_empty(const struct volume *v, char *out, size_t size);
 
 /* The directory that will be the store after volume_recover(): for those who may only look. */
 const char *volume_store_to_be(const struct volume *v);

@@ -28,6 +28,24 @@ refusal_code(long status)
 	return status == 503 || status == 429 ? SP_EUNAVAIL : SP_EBADDATA;
 }
 
+/* What answers there is not a seedpod: says so before what err tells, under the address as it was asked. */
+static int
+not_a_seedpod(const char *url, struct sp_error *err)
+{
+	const char *scheme = strstr(url, "://"), *authority = scheme != NULL ? scheme + 3 : url;
+
+	sp_error_wrap(err, "%.*s does not speak seedpod's protocol", (int)strcspn(authority, "/"), authority);
+	err->code = SP_EBADDATA;
+	return SP_EBADDATA;
+}
+
+/* A call for a position that failed: bytes that are not HTTP come from another program. */
+static int
+read_failure(const char *url, const struct http_reply *reply, int rc, struct sp_error *err)
+{
+	return rc == SP_EBADDATA && reply->status == 0 ? not_a_seedpod(url, err) : rc;
+}
+
 /* What a peer's answer to «where do you stand» comes to. */
 static int
 read_position(const char *url, const struct http_reply *reply, struct position *out, struct sp_error *err)
@@ -37,13 +55,16 @@ read_position(const char *url, const struct http_reply *reply, struct position *
 	if (reply->status == 200) {
 		if (position_from_json(reply->body.data, reply->body.len, out, err) < 0) {
 			sp_error_wrap(err, "GET %s", url);
-			err->code = SP_EBADDATA;
-			return SP_EBADDATA;
+			return not_a_seedpod(url, err);
 		}
 		return 0;
 	}
 	problem_text(&reply->body, text);
-	return sp_error_set(err, refusal_code(reply->status), "GET %s: status %ld: %s", url, reply->status, text);
+	sp_error_set(err, refusal_code(reply->status), "GET %s: status %ld: %s", url, reply->status, text);
+	/* A seedpod names a code with each refusal. A proxy in front of one may not, but answers with 401, 403, 429 or 5xx. */
+	if (err->code == SP_EBADDATA && reply->status < 500 && problem_code(&reply->body, 0) == 0)
+		return not_a_seedpod(url, err);
+	return err->code;
 }
 
 int
@@ -61,8 +82,7 @@ peer_position(
 		return rc;
 	http_reply_init(&reply, POSITION_BYTES_MAX);
 	rc = http_call(c, &(struct http_request_out){ .url = url, .timeout_ms = timeout_ms }, &reply, err);
-	if (rc == 0)
-		rc = read_position(url, &reply, out, err);
+	rc = rc == 0 ? read_position(url, &reply, out, err) : read_failure(url, &reply, rc, err);
 	http_reply_release(&reply);
 	return rc;
 }
@@ -124,10 +144,12 @@ take_answer(const struct round *r, size_t i, struct peer_answer *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->reached = r->replies[i].status != 0;
-	if (r->results[i] < 0)
+	if (r->results[i] < 0) {
 		out->err = r->errs[i];
-	else
+		read_failure(r->urls[i], &r->replies[i], r->results[i], &out->err);
+	} else {
 		out->has_store = read_position(r->urls[i], &r->replies[i], &out->position, &out->err) == 0;
+	}
 	out->unclear = !out->has_store && is_unclear(&r->replies[i], r->results[i], out->err.code);
 }
 

@@ -15,7 +15,8 @@
 #include "lib/protocol/position.h"
 
 /* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
- * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position. */
+ * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position; the text says
+ * "HOST:PORT does not speak seedpod's protocol" if another program answers there. */
 int peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 

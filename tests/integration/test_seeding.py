@@ -3,6 +3,7 @@
 
 import json
 import signal
+import socketserver
 import threading
 import time
 
@@ -10,6 +11,26 @@ import support
 from support import wait_until
 
 KEYS = 200_000 if not support.SANITIZE else 30_000
+
+
+class OtherProgram:
+    """Listens where a pod's server would, and answers everything with the same bytes."""
+
+    def __init__(self, host, port, answer):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                self.request.recv(4096)
+                self.request.sendall(answer)
+
+        socketserver.ThreadingTCPServer.allow_reuse_address = True
+        self.server = socketserver.ThreadingTCPServer((host, port), Handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Seeding(support.PodTest):
@@ -122,6 +143,37 @@ class Seeding(support.PodTest):
         self.assertLessEqual({"phase", "donor", "bytes", "expected", "found"}, set(message), message)
         self.assertIn("127.0.", follower.init.termination_log.read_text())
         self.assertEqual(len(follower.init.termination_log.read_text().splitlines()), 1)
+
+    def test_a_start_tells_why_the_ones_before_it_failed(self):
+        pods = self.pod_set(0, {"bootstrap.attempts": "1"})
+        leader, follower = pods.add(), pods.add()
+        self.assertEqual(follower.run_init()[0], 69)
+        self.assertEqual(follower.run_init()[0], 69)
+        leader.start_serving()
+        leader.put("late", b"leader")
+        code, log = follower.run_init()
+        self.assertEqual(code, 0, log)
+        self.assertIn("earlier starts failed", log)
+        told = json.loads(follower.init.termination_log.read_text())
+        self.assertEqual((told["failures"], told["first"]["exit_code"]), (2, 69))
+        self.assertIn("there is no store in", told["first"]["error"])
+        code, log = follower.run_init()
+        self.assertEqual((code, follower.init.termination_log.read_text()), (0, ""), log)
+        self.assertNotIn("earlier starts failed", log)
+
+    def test_another_program_in_the_leaders_place_and_other_files_on_the_volume_are_named(self):
+        pods = self.pod_set(0, {"bootstrap.attempts": "1"})
+        pods.add()
+        follower = pods.add()
+        follower.data_dir.mkdir(parents=True, exist_ok=True)
+        (follower.data_dir / "appendonly.aof").write_text("of another store")
+        with OtherProgram(pods[0].ip, 9876, b"-ERR wrong number of arguments for 'get' command\r\n"):
+            code, log = follower.run_init()
+        self.assertEqual(code, 69, log)
+        told = json.loads(follower.init.termination_log.read_text())["error"]
+        self.assertIn(f"{pods[0].ip}:9876 does not speak seedpod's protocol", told)
+        self.assertIn("which holds other files (appendonly.aof)", told)
+        self.assertNotIn("empty", told)
 
     def test_plan_prints_facts_and_action_and_changes_nothing(self):
         pods = self.pod_set(1)

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "init/failure.h"
 #include "init/manifest.h"
 #include "init/progress.h"
 #include "init/sums.h"
@@ -288,6 +289,7 @@ START_TEST(termination_write__one_json_line_where_the_folder_exists)
 	char path[128];
 	struct buf text;
 	json_t *json;
+	char *line;
 
 	buf_init(&text, 4096);
 	sp_error_set(&err, SP_EBADDATA, "it was «altered»\nand more");
@@ -298,7 +300,9 @@ START_TEST(termination_write__one_json_line_where_the_folder_exists)
 			     "or so, which is more than the message itself will ever need here",
 			     200, 0600, &err),
 	    0);
-	termination_write(path, &report, &err, 65);
+	line = termination_line(&report, &err, 65);
+	ck_assert_ptr_nonnull(line);
+	termination_write(path, line);
 	ck_assert_int_eq(file_read_all(path, &text, &err), 0);
 	ck_assert_uint_eq(strcspn(text.data, "\n"), text.len - 1);
 	json = json_loadb(text.data, text.len, 0, NULL);
@@ -313,8 +317,90 @@ START_TEST(termination_write__one_json_line_where_the_folder_exists)
 	buf_release(&text);
 
 	snprintf(path, sizeof(path), "%s/nowhere/termination-log", dir);
-	termination_write(path, &report, &err, 65);
+	termination_write(path, line);
 	ck_assert(!file_exists(path));
+	free(line);
+}
+END_TEST
+
+/* --- Starts that failed --- */
+
+static void
+fail_start(const char *why)
+{
+	struct seed_report report = { .phase = "facts" };
+	char *line;
+
+	sp_error_set(&err, SP_EUNAVAIL, "%s", why);
+	line = termination_line(&report, &err, 69);
+	failure_note(dir, line);
+	free(line);
+}
+
+START_TEST(failure_take__tells_the_first_failure_and_their_number_once)
+{
+	struct buf told;
+	json_t *record, *first;
+
+	buf_init(&told, FAILURE_BYTES_MAX);
+	failure_take(dir, &told);
+	ck_assert_uint_eq(told.len, 0);
+	fail_start("the reason");
+	fail_start("what came of it");
+	failure_take(dir, &told);
+	record = json_loadb(told.data, told.len, 0, NULL);
+	first = json_object_get(record, "first");
+	ck_assert_int_eq(json_integer_value(json_object_get(record, "failures")), 2);
+	ck_assert_str_eq(json_string_value(json_object_get(first, "error")), "the reason");
+	ck_assert_int_eq(json_integer_value(json_object_get(first, "exit_code")), 69);
+	ck_assert_ptr_nonnull(json_object_get(first, "time"));
+	json_decref(record);
+	buf_reset(&told);
+	failure_take(dir, &told);
+	ck_assert_uint_eq(told.len, 0);
+	buf_release(&told);
+}
+END_TEST
+
+START_TEST(failure_note__what_is_no_record_is_replaced)
+{
+	struct buf told;
+	char path[128];
+
+	buf_init(&told, FAILURE_BYTES_MAX);
+	snprintf(path, sizeof(path), "%s/init-failure.json", dir);
+	ck_assert_int_eq(file_write_atomic(path, "[1", 2, 0600, &err), 0);
+	fail_start("the reason");
+	failure_take(dir, &told);
+	ck_assert_ptr_nonnull(strstr(told.data, "the reason"));
+	buf_release(&told);
+	failure_note("/nonexistent/data", "{}");
+}
+END_TEST
+
+/* --- A volume without a store --- */
+
+START_TEST(volume_describe_empty__names_the_files_of_others)
+{
+	static const char *const names[] = { "lock", "control.sock", "cluster", "appendonly.aof" };
+	char text[512], path[128], want[512];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(want, sizeof(want), "there is no store in %s", dir);
+		volume_describe_empty(&volume, text, sizeof(text));
+		ck_assert_str_eq(text, want);
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		ck_assert_int_eq(file_write_atomic(path, "x", 1, 0600, &err), 0);
+	}
+	volume_describe_empty(&volume, text, sizeof(text));
+	snprintf(want, sizeof(want), "there is no store in %s, which holds other files (appendonly.aof)", dir);
+	ck_assert_str_eq(text, want);
+	for (int i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/other-%d", dir, i);
+		ck_assert_int_eq(file_write_atomic(path, "x", 1, 0600, &err), 0);
+	}
+	volume_describe_empty(&volume, text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, " and 2 more)"));
 }
 END_TEST
 
@@ -336,5 +422,8 @@ main(void)
 	tcase_add_test(tc, manifest_parse__wrong_ones_are_named);
 	tcase_add_test(tc, progress_text__shows_bytes_rate_and_time_left);
 	tcase_add_test(tc, termination_write__one_json_line_where_the_folder_exists);
+	tcase_add_test(tc, failure_take__tells_the_first_failure_and_their_number_once);
+	tcase_add_test(tc, failure_note__what_is_no_record_is_replaced);
+	tcase_add_test(tc, volume_describe_empty__names_the_files_of_others);
 	return suite_run_case("init_parts", tc);
 }

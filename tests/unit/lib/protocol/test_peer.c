@@ -127,6 +127,53 @@ START_TEST(peer_position__tells_no_store_from_nonsense)
 }
 END_TEST
 
+/* As a Redis answers to HTTP. */
+static bool
+answer_like_redis(int fd, const char *request, void *arg)
+{
+	(void)request;
+	(void)arg;
+	peer_send_text(fd, "-ERR wrong number of arguments for 'get' command\r\n");
+	return false;
+}
+
+static void
+assert_no_seedpod(const char *told, const char *url)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want), "%s does not speak seedpod's protocol: ", strstr(url, "://") + 3);
+	ck_assert_msg(strncmp(told, want, strlen(want)) == 0, "%s", told);
+}
+
+START_TEST(peer_position__names_what_is_no_seedpod)
+{
+	struct peer_server *redis = peer_server_new(answer_like_redis, NULL);
+	struct peer_answer answers[2];
+	char redis_url[128];
+	const char *urls[] = { base, redis_url };
+	struct position p;
+
+	peer_server_url(redis, "", redis_url, sizeof(redis_url));
+	ck_assert_int_eq(position_of(200, "<html>hello</html>", &p), SP_EBADDATA);
+	assert_no_seedpod(err.text, base);
+	ck_assert_int_eq(position_of(404, "nothing here", &p), SP_EBADDATA);
+	assert_no_seedpod(err.text, base);
+	ck_assert_int_eq(peer_position(http, redis_url, 2000, &p, &err), SP_EBADDATA);
+	assert_no_seedpod(err.text, redis_url);
+	ck_assert_int_eq(peer_positions(http, urls, answers, 2, 2000, &err), 0);
+	assert_no_seedpod(answers[0].err.text, base);
+	assert_no_seedpod(answers[1].err.text, redis_url);
+	ck_assert(answers[1].unclear && !answers[1].reached);
+	/* A seedpod that says no is one. */
+	ck_assert_int_eq(position_of(404, "{\"title\":\"x\",\"code\":\"SP_ENOTFOUND\"}", &p), SP_EBADDATA);
+	ck_assert_ptr_null(strstr(err.text, "protocol"));
+	ck_assert_int_eq(position_of(401, "who are you", &p), SP_EPERM);
+	ck_assert_ptr_null(strstr(err.text, "protocol"));
+	peer_server_free(redis);
+}
+END_TEST
+
 START_TEST(peer_positions__tells_reached_from_absent)
 {
 	struct script empty = { .status = 503, .body = "" };
@@ -517,6 +564,7 @@ main(void)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, peer_position__reads_it);
 	tcase_add_test(tc, peer_position__tells_no_store_from_nonsense);
+	tcase_add_test(tc, peer_position__names_what_is_no_seedpod);
 	tcase_add_test(tc, peer_positions__tells_reached_from_absent);
 	tcase_add_test(tc, peer_positions__tells_who_leaves_open_what_it_has);
 	tcase_add_test(tc, peer_changes__asks_and_maps_refusals);
