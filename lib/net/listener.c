@@ -18,9 +18,12 @@
 
 /* --- A connection's life --- */
 
-/* What a connection has from us; NULL where memory was out: then it is not watched, and with TLS cannot shake hands. */
+/* What a connection has from us; NULL if memory was out: then no request of it is taken. */
 struct line {
+	int fd;
 	struct guarded *guarded;
+	struct input *input;         /* NULL likewise */
+	unsigned long requests;      /* that have begun */
 	struct tls_session *secured; /* NULL without TLS */
 };
 
@@ -30,6 +33,8 @@ close_line(struct listener *l, struct line *line)
 	if (line == NULL)
 		return;
 	guard_closed(l->guard, line->guarded);
+	input_detach(line->fd);
+	input_free(line->input);
 	tls_session_end(line->secured);
 	free(line);
 }
@@ -45,7 +50,13 @@ open_line(struct listener *l, struct MHD_Connection *connection)
 		return NULL;
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	fd = info != NULL ? info->connect_fd : -1;
+	line->fd = fd;
 	line->guarded = guard_opened(l->guard, fd);
+	line->input = input_new();
+	if (line->input != NULL && !input_attach(line->input, fd, l->o.tls != NULL)) {
+		input_free(line->input);
+		line->input = NULL;
+	}
 	if (l->o.tls == NULL)
 		return line;
 	/* A handshake is several small pieces; each would wait until the client acknowledges the one before. */
@@ -87,15 +98,19 @@ on_target(void *arg, const char *target, struct MHD_Connection *connection)
 	struct line *line = line_of(connection);
 	struct request *rq;
 
+	if (line == NULL || line->input == NULL)
+		return NULL;
 	/* The handshake has seen to it already: nobody is heard without having been let in. */
-	if (l->o.tls != NULL && (line == NULL || line->secured == NULL || !tls_session_let_in(line->secured)))
+	if (l->o.tls != NULL && (line->secured == NULL || !tls_session_let_in(line->secured)))
 		return NULL;
 	rq = calloc(1, sizeof(*rq));
 	if (rq == NULL)
 		return NULL;
 	rq->l = l;
 	rq->connection = connection;
-	rq->guarded = line != NULL ? line->guarded : NULL;
+	rq->guarded = line->guarded;
+	rq->input = line->input;
+	rq->number = ++line->requests;
 	rq->target = strdup(target);
 	buf_init(&rq->body, 0);
 	atomic_fetch_add(&rq->l->requests, 1);
@@ -132,12 +147,13 @@ on_access(void *arg, struct MHD_Connection *connection, const char *url, const c
 
 	(void)arg;
 	(void)connection;
+	(void)version;
 	if (rq == NULL || rq->target == NULL)
 		return MHD_NO;
 	if (rq->phase == REQUEST_NEW) {
 		rq->method = method;
 		rq->path = url;
-		request_begin(rq, version);
+		request_begin(rq);
 		guard_phase(rq->guarded, rq->has_body ? GUARD_BODY : GUARD_HANDLED);
 		return rq->replied ? rq->queued : MHD_YES;
 	}
@@ -149,6 +165,8 @@ on_access(void *arg, struct MHD_Connection *connection, const char *url, const c
 	}
 	if (rq->replied)
 		return rq->queued;
+	if (rq->phase == REQUEST_BODY)
+		request_end_body(rq);
 	if (rq->refusal != 0) {
 		request_refuse(rq);
 		return rq->queued;

@@ -53,20 +53,36 @@ request_give_back(struct request *rq)
 		atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
 }
 
-void
-request_begin(struct request *rq, const char *version)
+/* Whether the request is malformed, and refused for it. Nothing that follows on this connection is read. */
+static bool
+has_fault(struct request *rq)
 {
-	const char *fault = request_framing_fault(rq, version);
+	const struct framing_fault *fault = input_fault(rq->input, rq->number);
+
+	if (fault == NULL)
+		return false;
+	request_add_header(rq, "Connection", "close");
+	if (rq->refusal == 0)
+		refuse_later(rq, fault->status, fault->detail);
+	return true;
+}
+
+void
+request_end_body(struct request *rq)
+{
+	has_fault(rq);
+}
+
+void
+request_begin(struct request *rq)
+{
 	const char *length = request_header(rq, "Content-Length");
 	uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
 	bool has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
 
 	rq->phase = REQUEST_BODY;
 	rq->has_body = has_body;
-	if (fault != NULL) {
-		/* Nothing that follows on this connection can be told from what belongs to this. */
-		request_add_header(rq, "Connection", "close");
-		refuse_later(rq, 400, fault);
+	if (has_fault(rq)) {
 		request_refuse(rq);
 		return;
 	}

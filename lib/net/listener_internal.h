@@ -9,6 +9,7 @@
 
 #include "lib/net/listener.h"
 #include "lib/net/listener_guard.h"
+#include "lib/net/listener_input.h"
 #include "lib/net/tls.h"
 
 #define REPLY_HEADERS_MAX 8
@@ -31,7 +32,9 @@ struct listener {
 struct request {
 	struct listener *l;
 	struct MHD_Connection *connection;
-	struct guarded *guarded; /* the connection's, NULL where it is not watched */
+	struct guarded *guarded;    /* the connection's, NULL where it is not watched */
+	const struct input *input; /* the connection's */
+	unsigned long number;      /* of the request on its connection, from 1 */
 	const char *method;
 	const char *path;
 	char *target;
@@ -56,19 +59,18 @@ struct request {
 void request_drop_headers(struct request *rq);
 
 /* The headers are in: decide whether the body may come. listener_body.c. */
-void request_begin(struct request *rq, const char *version);
+void request_begin(struct request *rq);
 
 /* A piece of the body. False: give the connection up. */
 bool request_take_body(struct request *rq, const char *data, size_t len);
+
+/* The body is complete: refuse it if it did not come as announced. */
+void request_end_body(struct request *rq);
 
 /* Answer with the refusal that was decided. */
 void request_refuse(struct request *rq);
 
 /* The request is over: what it took out of the budgets is the others' again. */
 void request_give_back(struct request *rq);
-
-/* What is wrong with how a request says where it ends (and the like), or NULL; a text that lasts. listener_framing.c.
- */
-const char *request_framing_fault(const struct request *rq, const char *version);
 
 #endif

@@ -3,6 +3,7 @@
 
 import http.client
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -216,6 +217,22 @@ class Clients(TlsTest):
                     self.assertIn(b" 200 ", secured.recv(4096))
             took.append(time.monotonic() - began)
         self.assertLess(min(took), 0.03)
+
+    def test_folded_lines_are_refused(self):
+        """What comes through TLS is checked as what comes without."""
+        pods = self.tls_set(1)
+        context = self.authority.context(self.mine)
+        put = b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\n"
+        good = put + b"Content-Length: 1\r\n\r\nv" + put + b"Transfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n"
+        for bad in (put + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", put + b"X: y\0\nContent-Length: 1\r\n\r\nv",
+                    put + b"Transfer-Encoding: chunked\r\n\r\n1\nv\r\n0\r\n\r\n"):
+            with socket.create_connection((pods.leader.ip, 9876), 10) as plain, context.wrap_socket(plain) as secured:
+                secured.sendall(good + bad + put.replace(b"/k", b"/smuggled") + b"Content-Length: 1\r\n\r\nv")
+                answer = b""
+                while piece := secured.recv(65536):
+                    answer += piece
+            self.assertEqual(re.findall(rb"HTTP/1\.1 (\d{3}) ", answer), [b"204", b"204", b"400"])
+            self.assertEqual(pods.leader.get("/v1/kv/smuggled").status, 404)
 
     def test_optional_client_certificates(self):
         pods = self.tls_set(1, **{"tls.client_auth": "optional"})
