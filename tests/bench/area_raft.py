@@ -32,20 +32,24 @@ def run(bench):
                     return pod
             return None
         wait_until(leader, 60, "a leader has three voters", pods)
-        with peers.etcd_cluster(bench) as etcd:
+        with peers.etcd_cluster(bench) as (etcd, etcd_pids):
             bench.fill(leader(), SPACE, SIZE)
             bench.load(etcd, "http", CONNECTIONS, files["put"][1], len(names), 5)
             for what, title, note in (
                     ("put", f"raft, three members: PUT of {SIZE} bytes, {CONNECTIONS} connections", "etcd, three members"),
                     ("get", f"raft, three members: linearizable GET of {SIZE} bytes, {CONNECTIONS} connections",
                      "etcd, three members")):
-                def measure(address, file):
-                    rate = bench.load(address, "http", CONNECTIONS, file, 10**7, 4 * min(1, bench.scale * 2))["rate"]
+                def measure(pids, address, file):
+                    report = bench.load_per_cpu(pids, address, "http", CONNECTIONS, file, 10**7,
+                                                4 * min(1, bench.scale * 2))
                     time.sleep(0.3)  # what the members still write is not the next one's
-                    return rate
-                got = bench.interleave({
-                    "seedpod": lambda: measure(f"{wait_until(leader, 20, 'somebody leads', pods).ip}:9876", files[what][0]),
-                    "etcd": lambda: measure(etcd, files[what][1])}, warmup=True)
+                    return report
+                got, per_cpu = bench.rates({
+                    "seedpod": lambda: measure([pod.server.pid for pod in pods],
+                                               f"{wait_until(leader, 20, 'a member leads', pods).ip}:9876", files[what][0]),
+                    "etcd": lambda: measure(etcd_pids, etcd, files[what][1])})
                 bench.compare(title, got["seedpod"], got["etcd"], ">= 2.0", "/s", note)
+                bench.compare(f"{title}, per CPU second of all members", per_cpu["seedpod"], per_cpu["etcd"], None,
+                              "per CPU s", note)
     finally:
         pods.close()

@@ -59,7 +59,7 @@ def run(bench):
                 return bench.shell(script.format(target=target, store=leader.store_dir))["wall"]
             return measure
 
-        with peers.nginx(bench, leader.store_dir) as nginx, peers.rsyncd(bench, leader.store_dir) as rsyncd:
+        with peers.nginx(bench, leader.store_dir) as (nginx, _), peers.rsyncd(bench, leader.store_dir) as rsyncd:
             nc = f"{NET}.115"
             measures = {
                 "seedpod": ours,

@@ -36,7 +36,9 @@ protocol_of(const char *name)
 		return PROTOCOL_HTTP;
 	if (strcmp(name, "resp") == 0)
 		return PROTOCOL_RESP;
-	die(0, "a protocol is http or resp");
+	if (strcmp(name, "pipeline") == 0)
+		return PROTOCOL_PIPELINE;
+	die(0, "a protocol is http, resp or pipeline");
 }
 
 void
@@ -150,6 +152,19 @@ parse_resp(struct client *c)
 	}
 }
 
+/* PIPELINE answers, each "+OK". Any other one ends the program. */
+static int
+parse_pipeline(const struct client *c)
+{
+	static const char ok[] = "+OK\r\n";
+	const size_t len = sizeof(ok) - 1;
+
+	for (size_t at = 0; at < c->in_len; at += len)
+		if (memcmp(c->in + at, ok, c->in_len - at < len ? c->in_len - at : len) != 0)
+			die(0, "a pipelined command failed");
+	return c->in_len >= PIPELINE * len ? 1 : 0;
+}
+
 int
 client_receive(struct client *c)
 {
@@ -165,7 +180,9 @@ client_receive(struct client *c)
 		die(n < 0 ? errno : 0, "the peer closed the connection");
 	c->in_len += (size_t)n;
 	c->in[c->in_len] = '\0';
-	rc = c->protocol == PROTOCOL_HTTP ? parse_http(c) : parse_resp(c);
+	rc = c->protocol == PROTOCOL_HTTP   ? parse_http(c)
+	     : c->protocol == PROTOCOL_RESP ? parse_resp(c)
+					    : parse_pipeline(c);
 	if (rc != 0)
 		c->in_len = 0; /* never more than one answer is under way */
 	return rc;

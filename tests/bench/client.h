@@ -11,7 +11,9 @@
 
 #define ANSWER_BYTES_MAX (256u << 10)
 
-enum protocol { PROTOCOL_HTTP, PROTOCOL_RESP };
+#define PIPELINE 100 /* commands of a PROTOCOL_PIPELINE request, each answered with +OK */
+
+enum protocol { PROTOCOL_HTTP, PROTOCOL_RESP, PROTOCOL_PIPELINE };
 
 /* One connection, and the answer that is coming in on it. */
 struct client {

@@ -84,6 +84,12 @@ def process_cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def tree_cpu_seconds(pid):
+    """Processor time of a process and its living children, such as nginx's workers."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return process_cpu_seconds(pid) + sum(tree_cpu_seconds(int(child)) for child in children)
+
+
 class PeakMemory:
     """The most resident memory that a process has while this is open, in KiB, beyond what it had before."""
 
@@ -150,6 +156,18 @@ class Bench:
             self.say(f"round {number + 1}: " + "  ".join(f"{k} {show(v[-1])}" for k, v in figures.items()))
         return figures
 
+    def rates(self, measures):
+        """interleave() of functions that return load_per_cpu()'s report: ({name: requests a second}, {name: requests per
+        second of the server's processor time})."""
+        per_cpu = {name: [] for name in measures}
+
+        def measure(name):
+            report = measures[name]()
+            per_cpu[name].append(report["per_cpu_second"])
+            return report["rate"]
+        got = self.interleave({name: lambda name=name: measure(name) for name in measures}, warmup=True)
+        return got, {name: values[1:] for name, values in per_cpu.items()}
+
     # --- rows ---
 
     def row(self, name, figure, target, unit="", ours=None, theirs=None, peer="", note="", spread=None):
@@ -204,6 +222,15 @@ class Bench:
         report = json.loads(done.stdout)
         if report["failed"] and not expect_failures:
             raise BenchError(f"{address}: {report['failed']} of {report['count']} requests failed")
+        return report
+
+    def load_per_cpu(self, pids, *load):
+        """The report of load(*load), with "per_cpu_second": requests a second of processor time of the processes `pids`
+        and their children. What the generator takes is in its own "cpu_seconds"."""
+        before = sum(tree_cpu_seconds(pid) for pid in pids)
+        report = self.load(*load)
+        report["server_cpu_seconds"] = max(sum(tree_cpu_seconds(pid) for pid in pids) - before, 0.01)
+        report["per_cpu_second"] = report["count"] / report["server_cpu_seconds"]
         return report
 
     def start_load(self, address, protocol, connections, requests, count, seconds, rate=None):

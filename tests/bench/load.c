@@ -1,7 +1,7 @@
 /*
  * A load generator: one thread, N connections, one request at a time on each.
  *
- *	load ADDRESS:PORT http|resp CONNECTIONS FILE COUNT SECONDS [RATE]
+ *	load ADDRESS:PORT http|resp|pipeline CONNECTIONS FILE COUNT SECONDS [RATE]
  *
  * FILE holds the requests as they go over the wire, each after its length (u32, little-endian); they are sent in turn,
  * from the front again after the last. It ends after COUNT answers or SECONDS, whichever comes first, and prints one
@@ -203,7 +203,7 @@ main(int argc, char **argv)
 	double seconds;
 
 	if (argc < 7)
-		die(0, "load ADDRESS:PORT http|resp CONNECTIONS FILE COUNT SECONDS [RATE]");
+		die(0, "load ADDRESS:PORT http|resp|pipeline CONNECTIONS FILE COUNT SECONDS [RATE]");
 	l.connections = strtoul(argv[3], NULL, 10);
 	l.count = strtoul(argv[5], NULL, 10);
 	seconds = strtod(argv[6], NULL);

@@ -95,32 +95,34 @@ class Redis:
 
 @contextlib.contextmanager
 def etcd(bench, host=111):
-    """One etcd member with its HTTP gateway; its own defaults, which are durable."""
+    """One etcd member with its HTTP gateway; its own defaults, which are durable. Yields address and pid."""
     address = f"{NET}.{host}"
     home = fresh(bench.work / "etcd")
     client, peer = f"http://{address}:2379", f"http://{address}:2380"
     argv = ["etcd", "--name", "bench", "--data-dir", home / "data", "--listen-client-urls", client,
             "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", f"bench={peer}", "--logger", "zap", "--log-level", "error"]
-    with process(argv, home / "log", env=dict(os.environ, ETCD_UNSUPPORTED_ARCH="")):
+    with process(argv, home / "log", env=dict(os.environ, ETCD_UNSUPPORTED_ARCH="")) as child:
         free_port_wait(address, 2379)
         time.sleep(0.5)
-        yield f"{address}:2379"
+        yield f"{address}:2379", child.pid
     shutil.rmtree(home, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def etcd_cluster(bench, members=3, host=115):
-    """Members of one etcd cluster with their HTTP gateways; the leader's address."""
+    """Members of one etcd cluster with their HTTP gateways. Yields the leader's address and the members' pids."""
     home = fresh(bench.work / "etcd")
     urls = {f"m{i}": (f"http://{NET}.{host + i}:2379", f"http://{NET}.{host + i}:2380") for i in range(members)}
     everybody = ",".join(f"{name}={peer}" for name, (_, peer) in urls.items())
+    pids = []
     with contextlib.ExitStack() as stack:
         for name, (client, peer) in urls.items():
             argv = ["etcd", "--name", name, "--data-dir", home / name, "--listen-client-urls", client,
                     "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                     "--initial-cluster", everybody, "--logger", "zap", "--log-level", "error"]
-            stack.enter_context(process(argv, home / f"{name}.log", env=dict(os.environ, ETCD_UNSUPPORTED_ARCH="")))
+            child = stack.enter_context(process(argv, home / f"{name}.log", env=dict(os.environ, ETCD_UNSUPPORTED_ARCH="")))
+            pids.append(child.pid)
         deadline = time.monotonic() + 30
         while True:
             for client, _ in urls.values():
@@ -130,7 +132,7 @@ def etcd_cluster(bench, members=3, host=115):
                 except OSError:
                     continue
                 if status.get("leader", "0") == status["header"]["member_id"]:
-                    yield client.removeprefix("http://")
+                    yield client.removeprefix("http://"), pids
                     shutil.rmtree(home, ignore_errors=True)
                     return
             if time.monotonic() > deadline:
@@ -140,7 +142,7 @@ def etcd_cluster(bench, members=3, host=115):
 
 @contextlib.contextmanager
 def nginx(bench, root, answer="x" * 100, host=112):
-    """nginx with sendfile over `root`, and 100 bytes from its configuration under /answer."""
+    """Yields address and pid: nginx with sendfile over `root`, and 100 bytes from its configuration under /answer."""
     address = f"{NET}.{host}"
     home = fresh(bench.work / "nginx")
     (home / "nginx.conf").write_text(f"""
@@ -153,9 +155,9 @@ http {{
   server {{ listen {address}:8080; root {root}; location = /answer {{ return 200 "{answer}"; }} }}
 }}
 """)
-    with process(["nginx", "-p", home, "-c", home / "nginx.conf"], home / "log"):
+    with process(["nginx", "-p", home, "-c", home / "nginx.conf"], home / "log") as child:
         free_port_wait(address, 8080)
-        yield f"{address}:8080"
+        yield f"{address}:8080", child.pid
     shutil.rmtree(home, ignore_errors=True)
 
 

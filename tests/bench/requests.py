@@ -56,6 +56,12 @@ def redis_sets(names, size):
     return [resp("SET", name, body) for name in names]
 
 
+def redis_pipelines(names, count, size):
+    """As many keys as seedpod_batches() puts into one request, as SETs that are sent together."""
+    sets = redis_sets(names, size)
+    return [b"".join(sets[i:i + count]) for i in range(0, len(sets) - count + 1, count)]
+
+
 def redis_gets(names):
     return [resp("GET", name) for name in names]
 
