@@ -1,12 +1,15 @@
 # What a change must pass besides its tests.
 ##@ Contribute
-.PHONY: lint lint-includes lint-prose deps-lint compile-commands
+.PHONY: lint lint-includes lint-code-map lint-prose deps-lint compile-commands
 
-lint: lint-includes ## formatting, clang-tidy, cppcheck, shellcheck, headers alone, include rules
+lint: lint-includes lint-code-map ## formatting, clang-tidy, cppcheck, shellcheck, headers alone, include rules
 	@tests/lint
 
 lint-includes: ## who includes what, and each header alone
 	@tests/includes
+
+lint-code-map: ## docs/code-map.md names every source file
+	@tests/code-map
 
 lint-prose: ## words and sentences that readers stumble over, in code and documentation
 	@tests/prose
