@@ -104,4 +104,4 @@ def memory_limits(suite):
     hoarder.process.wait(30)
     suite.settle(suite.client.put("afterwards", "written", to="seedpod-write"), suite.names(2))
     after = {name: (pod["metadata"]["uid"], restarts(pod)) for name, pod in suite.kube.pods().items()}
-    check(before == after, f"a container was restarted: {before} -> {after}: {suite.kube.describe('seedpod-0')[-1500:]}")
+    check(before == after, f"a container was restarted: {before} -> {after}")

@@ -37,16 +37,17 @@ def render(directory, warnings=""):
 
 def objects(text):
     """{(kind, name): object} of rendered YAML, read by kubectl, which needs no cluster for that."""
-    found = {}
-    for document in text.split("\n---\n"):
-        with tempfile.TemporaryDirectory() as directory:
-            (pathlib.Path(directory) / "object.yaml").write_text(document)
-            # A local object goes through kubectl as it is.
-            done = subprocess.run([str(tools() / "kubectl"), "patch", "--local", "-f", "object.yaml", "--type=json",
-                                   "-p", "[]", "-o", "json"], cwd=directory, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise AssertionError(f"{done.stderr}\n{document}")
-        thing = json.loads(done.stdout)
+    with tempfile.TemporaryDirectory() as directory:
+        (pathlib.Path(directory) / "objects.yaml").write_text(text)
+        # A local object goes through kubectl as it is.
+        done = subprocess.run([str(tools() / "kubectl"), "patch", "--local", "-f", "objects.yaml", "--type=json",
+                               "-p", "[]", "-o", "json"], cwd=directory, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    found, at = {}, 0
+    while done.stdout[at:].strip():
+        thing, end = json.JSONDecoder().raw_decode(done.stdout[at:].lstrip())
+        at += end + len(done.stdout[at:]) - len(done.stdout[at:].lstrip())
         found[thing["kind"], thing["metadata"]["name"]] = thing
     return found
 
