@@ -75,6 +75,7 @@ struct conf {
 	int64_t bootstrap_retry_delay_ms;
 	int64_t bootstrap_stall_timeout_ms;
 	uint64_t bootstrap_rate_limit; /* bytes a second, 0: none */
+	unsigned bootstrap_fan_out;
 	enum conf_compression bootstrap_compression;
 	double bootstrap_reseed_ratio;
 	int64_t bootstrap_peer_grace_ms;

@@ -127,6 +127,9 @@ const struct schema_key schema_keys[] = {
 	  .help = "The most bytes a second that a download takes; 0 is no limit." },
 	{ KEY("bootstrap", "compression"), FIELD(bootstrap_compression), WORDS("none", "zstd"), .default_text = "none",
 	  .help = "Compression of the snapshot on its way." },
+	{ KEY("bootstrap", "fan_out"), FIELD(bootstrap_fan_out), U32(0, 16), .default_text = "2",
+	  .help = "How many pods a donor sends a snapshot to at once; these pass it on to further ones. "
+		  "0: it sends it to each of them." },
 	{ KEY("bootstrap", "reseed_ratio"), FIELD(bootstrap_reseed_ratio), RATIO(0, 1000), .default_text = "0.5",
 	  .help = "A follower that lacks more changes than this share of the leader's keys is seeded "
 		  "instead of synced." },

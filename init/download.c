@@ -7,11 +7,14 @@
 
 #include "init/stop.h"
 #include "lib/base/log.h"
+#include "lib/protocol/position.h"
 #include "lib/protocol/problem.h"
 
 #define URL_MAX            1024
 #define REFUSAL_BYTES_MAX  4096
 #define RESUME_WAIT_MAX_MS 5000
+#define SIBLING_TRIES      40
+#define SIBLING_PAUSE_MS   50
 
 int
 download_init(struct download *d, const struct download_options *options, struct sp_error *err)
@@ -68,37 +71,116 @@ ask(struct download *d, const char *url, struct sp_error *err)
 	return rc;
 }
 
-int
-download_open(struct download *d, struct sp_error *err)
+/* The answer is of the snapshot and the place that was asked for. */
+static int
+check_answer(const struct download *d, const char *url, const char *wanted, uint64_t from, struct sp_error *err)
 {
-	char url[URL_MAX], encoding[32];
-	int rc;
+	char id[sizeof(d->id)] = "", offset[32] = "";
 
-	if (snprintf(url, sizeof(url), "%s/v1/snapshot", d->options.base_url) >= (int)sizeof(url))
-		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", d->options.base_url);
-	if ((rc = ask(d, url, err)) < 0)
-		return rc;
+	http_reply_header(&d->reply, "Seedpod-Snapshot-Id", id, sizeof(id));
+	http_reply_header(&d->reply, "Seedpod-Offset", offset, sizeof(offset));
+	if (strcmp(id, wanted) != 0 || strtoull(offset, NULL, 10) != from)
+		return sp_error_set(err, SP_EAGAIN,
+		    "GET %s: the answer is of snapshot «%s» from byte %s, not what was asked for", url, id,
+		    offset[0] != '\0' ? offset : "0");
+	return 0;
+}
+
+/* What the reply says of the archive that comes with it. */
+static void
+note_archive(struct download *d)
+{
+	char encoding[32], length[32];
+
 	if (!http_reply_header(&d->reply, "Seedpod-Snapshot-Id", d->id, sizeof(d->id)))
 		d->id[0] = '\0';
 	/* A compressed answer's length says nothing of the archive's. */
 	if (d->reply.content_length > 0 &&
 	    !http_reply_header(&d->reply, "Content-Encoding", encoding, sizeof(encoding)))
 		d->total = (uint64_t)d->reply.content_length;
-	return 0;
+	if (d->id[0] != '\0' && http_reply_header(&d->reply, "Seedpod-Snapshot-Length", length, sizeof(length)))
+		relay_begin(d->options.relay, d->id, strtoull(length, NULL, 10));
 }
 
-/* The donor goes on where it was asked to, with the snapshot that it was asked for. */
-static int
-check_resumed(const struct download *d, const char *url, struct sp_error *err)
+/* Whether the refusal points to a sibling: its number, and the snapshot's id in d->id. */
+static bool
+is_pointed(struct download *d, unsigned *sibling)
 {
-	char id[sizeof(d->id)] = "", offset[32] = "";
+	char number[16], *end;
 
-	http_reply_header(&d->reply, "Seedpod-Snapshot-Id", id, sizeof(id));
-	http_reply_header(&d->reply, "Seedpod-Offset", offset, sizeof(offset));
-	if (strcmp(id, d->id) != 0 || strtoull(offset, NULL, 10) != d->bytes)
-		return sp_error_set(err, SP_EAGAIN,
-		    "GET %s: the answer is of snapshot «%s» from byte %s, not what was asked for", url, id,
-		    offset[0] != '\0' ? offset : "0");
+	if (d->reply.status != 503 || !http_reply_header(&d->reply, "Seedpod-Sibling", number, sizeof(number)) ||
+	    !http_reply_header(&d->reply, "Seedpod-Snapshot-Id", d->id, sizeof(d->id)))
+		return false;
+	*sibling = (unsigned)strtoul(number, &end, 10);
+	return end != number && *end == '\0' && strspn(d->id, "0123456789abcdef-") == strlen(d->id);
+}
+
+/* Ask a sibling for the snapshot d->id from its beginning, and whom it points to. 0 when one sends it. */
+static int
+ask_siblings(struct download *d, unsigned sibling, struct sp_error *err)
+{
+	char base[POSITION_URL_MAX], url[URL_MAX], id[sizeof(d->id)];
+	int rc = SP_EUNAVAIL;
+
+	memcpy(id, d->id, sizeof(id));
+	for (unsigned tries = 0; tries < SIBLING_TRIES; tries++) {
+		if (!d->options.sibling_url(d->options.sibling_arg, sibling, base, sizeof(base)) ||
+		    snprintf(url, sizeof(url), "%s/v1/snapshot?id=%s&pod=%u", base, id, d->options.ordinal) >=
+			(int)sizeof(url))
+			return sp_error_set(err, SP_EUNAVAIL, "there is no pod %u to ask", sibling);
+		if ((rc = ask(d, url, err)) == 0)
+			return check_answer(d, url, id, 0, err);
+		if (d->reply.status != 503)
+			return rc;
+		/* It points further, or is about to get the snapshot itself. */
+		if (!is_pointed(d, &sibling) && stop_wait_ms(SIBLING_PAUSE_MS))
+			return sp_error_set(err, SP_ECANCELED, "asked to stop");
+	}
+	return rc;
+}
+
+/* The donor points to a sibling, or it does not: then its refusal stands. */
+static int
+follow(struct download *d, int rc, struct sp_error *err)
+{
+	char url[URL_MAX], id[sizeof(d->id)];
+	struct sp_error why = { 0 };
+	unsigned sibling;
+
+	if (d->options.relay == NULL || !is_pointed(d, &sibling))
+		return rc;
+	memcpy(id, d->id, sizeof(id));
+	rc = ask_siblings(d, sibling, &why);
+	if (rc == 0) {
+		d->passed_on = d->at_sibling = true;
+		log_info("a sibling passes the snapshot on", LOG_U64("pod", sibling), LOG_STR("id", id));
+		return 0;
+	}
+	if (rc == SP_ECANCELED) {
+		*err = why;
+		return rc;
+	}
+	log_warn("the sibling does not pass the snapshot on, the donor is asked for it", LOG_STR("error", why.text));
+	snprintf(url, sizeof(url), "%s/v1/snapshot?id=%s", d->options.base_url, id);
+	if ((rc = ask(d, url, err)) == 0)
+		rc = check_answer(d, url, id, 0, err);
+	return rc;
+}
+
+int
+download_open(struct download *d, struct sp_error *err)
+{
+	char url[URL_MAX], passing[128] = "";
+	int rc;
+
+	if (d->options.relay != NULL)
+		snprintf(passing, sizeof(passing), "?pod=%u&lag=%" PRIu64 "&min_seq=%" PRIu64, d->options.ordinal,
+		    d->options.lag, d->options.min_seq);
+	if (snprintf(url, sizeof(url), "%s/v1/snapshot%s", d->options.base_url, passing) >= (int)sizeof(url))
+		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", d->options.base_url);
+	if ((rc = ask(d, url, err)) < 0 && (rc = follow(d, rc, err)) < 0)
+		return rc;
+	note_archive(d);
 	return 0;
 }
 
@@ -128,8 +210,10 @@ resume(struct download *d, struct sp_error *err)
 
 	log_warn("download interrupted", LOG_STR("error", why.text), LOG_U64("bytes", d->bytes),
 	    LOG_U64("try", d->backoff.tries + 1));
-	if (stop_wait_ms(backoff_next_ms(&d->backoff)))
+	/* The donor has done nothing wrong where it was a sibling that failed. */
+	if (!d->at_sibling && stop_wait_ms(backoff_next_ms(&d->backoff)))
 		return sp_error_set(err, SP_ECANCELED, "asked to stop");
+	d->at_sibling = false;
 	if (snprintf(url, sizeof(url), "%s/v1/snapshot?id=%s&offset=%" PRIu64, d->options.base_url, d->id, d->bytes) >=
 	    (int)sizeof(url))
 		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", d->options.base_url);
@@ -143,7 +227,7 @@ resume(struct download *d, struct sp_error *err)
 			err->code = rc = SP_EUNAVAIL;
 		return rc;
 	}
-	if ((rc = check_resumed(d, url, err)) < 0)
+	if ((rc = check_answer(d, url, d->id, d->bytes, err)) < 0)
 		return rc;
 	log_info("download resumed", LOG_U64("bytes", d->bytes));
 	return 0;
@@ -171,6 +255,7 @@ download_read(void *arg, const void **data, size_t *len, struct sp_error *err)
 	}
 	if (rc == 1) {
 		d->bytes += *len;
+		relay_take(d->options.relay, *data, *len);
 		backoff_reset(&d->backoff);
 	}
 	d->ended = rc == 0;

@@ -1,7 +1,7 @@
 /*
- * The bytes of a donor's snapshot, as a source for lib/protocol/tar.h. Where the connection breaks or stalls midway and
- *the donor still holds the snapshot, the download goes on at the byte where it ended, and the reader above does not
- * notice.
+ * The bytes of a donor's snapshot, as a source for lib/protocol/tar.h. They may come from a sibling that the donor
+ *points to (lib/protocol/fanout.h). Where the connection breaks or stalls midway and the donor still holds the
+ *snapshot, the download goes on from the donor at the byte where it ended, and the reader above does not notice.
  *
  *	download_init(&d, &options);
  *	download_open(&d, &err);
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "init/relay.h"
 #include "lib/base/backoff.h"
 #include "lib/net/http_client.h"
 
@@ -28,6 +29,18 @@ struct download_options {
 	int64_t retry_delay_ms; /* before the first try to go on */
 	uint64_t rate_limit;    /* bytes a second, 0: none */
 	bool zstd;
+
+	/*
+	 * Of a pod that passes on what it gets, and so may be pointed to a sibling by its donor. NULL: the donor is to
+	 * send the snapshot itself.
+	 */
+	struct relay *relay;
+	unsigned ordinal; /* this pod's */
+	uint64_t lag;     /* how many changes behind the donor a snapshot may be that others are getting */
+	uint64_t min_seq; /* the least change that it must hold */
+	bool (*sibling_url)(void *arg, unsigned ordinal, char *out, size_t size); /* false: there is no such sibling */
+	void *sibling_arg;
+
 	void (*look)(void *arg); /* before each try to go on: take new certificates and tokens; or NULL */
 	void *look_arg;
 };
@@ -37,10 +50,12 @@ struct download {
 	struct http_client *http;
 	struct http_reply reply;
 	struct backoff backoff;
-	char id[64];    /* how the donor calls this snapshot; "" where it cannot be resumed */
-	uint64_t bytes; /* of the tar stream, so far */
-	uint64_t total; /* as announced; 0 where it was not (compressed) */
-	bool ended;     /* the answer came whole: what is wrong with it now is not the connection's fault */
+	char id[64];     /* how the donor calls this snapshot; "" where it cannot be resumed */
+	uint64_t bytes;  /* of the tar stream, so far */
+	uint64_t total;  /* as announced; 0 where it was not (compressed) */
+	bool passed_on;  /* bytes came from a sibling */
+	bool at_sibling; /* it is a sibling that sends at present */
+	bool ended;      /* the answer came whole: what is wrong with it now is not the connection's fault */
 };
 
 int download_init(struct download *d, const struct download_options *options, struct sp_error *err);

@@ -100,7 +100,9 @@ work(const struct conf *conf, struct doors *doors, struct seed_report *report, s
 		.reseed = options[OPTION_RESEED].given,
 		.check = check_store,
 		.look = look_at_doors,
-		.look_arg = doors };
+		.look_arg = doors,
+		.tls = doors->serving,
+		.tokens = doors->tokens };
 	struct volume volume;
 	int rc;
 

@@ -23,6 +23,7 @@ struct run {
 	struct plan plan;
 	struct backoff backoff;
 	unsigned failures; /* attempts used up */
+	bool direct;       /* a snapshot that siblings passed on did not arrive: the donor is to send it itself */
 	int64_t begun_ms;
 };
 
@@ -133,12 +134,67 @@ log_success(const struct seed_report *report)
 	    LOG_U64("bytes", report->bytes), LOG_U64("seq", report->seq), LOG_STR("digest", digest));
 }
 
+/* Where another pod passes a snapshot on; `arg` is the configuration. */
+static bool
+sibling_url(void *arg, unsigned ordinal, char *out, size_t size)
+{
+	const struct conf *conf = arg;
+
+	return ordinal < conf->bootstrap_max_peers && ordinal != conf->pod.ordinal &&
+	       conf_peer_url(conf, ordinal, out, size, NULL) == 0;
+}
+
+/*
+ * What passes the snapshot on that this pod is about to get, or NULL. In a running pod the server has the port. A
+ * compressed snapshot is not passed on: it would have to be compressed again.
+ */
+static struct relay *
+make_relay(const struct run *r)
+{
+	const struct conf *conf = r->o->conf;
+	struct sp_error err = { 0 };
+	struct relay *relay;
+
+	if (r->plan.action != PLAN_SEED || r->o->reseed || r->direct || conf->bootstrap_fan_out == 0 ||
+	    conf->bootstrap_compression != CONF_COMPRESSION_NONE)
+		return NULL;
+	relay = relay_new(&(struct relay_options){ .address = conf->server_listen,
+			      .tls = r->o->tls,
+			      .tokens = r->o->tokens,
+			      .fan_out = conf->bootstrap_fan_out,
+			      .has_store = r->facts.store != STORE_EMPTY },
+	    &err);
+	if (relay == NULL)
+		log_warn("the snapshot is not passed on to other pods", LOG_STR("error", err.text));
+	return relay;
+}
+
+/* Run the seeding, and pass on what arrives. */
+static int
+seed_and_pass_on(const struct run *r, struct seed_options *options, struct seed_report *report, struct sp_error *err)
+{
+	struct relay *relay = make_relay(r);
+	int rc;
+
+	options->download.relay = relay;
+	options->download.ordinal = r->facts.ordinal;
+	options->download.lag = r->facts.mode == CONF_MODE_RAFT ? 0 : PLAN_DONOR_LAG_MAX;
+	options->download.min_seq = r->plan.floor != NULL ? r->plan.floor->seq : 0;
+	options->download.sibling_url = sibling_url;
+	options->download.sibling_arg = (void *)(uintptr_t)r->o->conf;
+	rc = seed_run(options, report, err);
+	if (rc == 0)
+		relay_linger(relay);
+	relay_free(relay);
+	return rc;
+}
+
 /* 1 when seeded, 0 to go round again, or an error to end with. */
 static int
 act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 {
 	const struct conf *conf = r->o->conf;
-	const struct seed_options options = {
+	struct seed_options options = {
 		.volume = &r->volume,
 		.download = { .base_url = r->plan.donor->url,
 		    .stall_timeout_ms = conf->bootstrap_stall_timeout_ms,
@@ -155,11 +211,18 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 		.check = r->o->check,
 		.check_arg = r->o->check_arg,
 	};
-	int rc = seed_run(&options, report, err);
+	int rc = seed_and_pass_on(r, &options, report, err);
 
 	if (rc == 0) {
 		log_success(report);
 		return 1;
+	}
+	if (report->passed_on && rc != SP_ECANCELED)
+		r->direct = true;
+	if (is_bad_data(rc) && report->passed_on) {
+		log_error(
+		    "a snapshot that was passed on was bad, its donor is asked for it", LOG_STR("error", err->text));
+		return 0;
 	}
 	if (is_bad_data(rc) && has_other_donor(r)) {
 		log_error("the snapshot was bad, another donor is asked", LOG_STR("error", err->text));

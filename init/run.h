@@ -23,6 +23,10 @@ struct run_options {
 	void (*look)(void *arg); /* before each round of questions, and before a broken download is gone on with: take
 				  * new certificates, say; or NULL */
 	void *look_arg;
+
+	/* For passing a snapshot on: HTTPS with this identity, and whom to answer. NULL: HTTP, and anyone. */
+	struct tls *tls;
+	struct tokens *tokens;
 };
 
 /*

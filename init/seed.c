@@ -277,7 +277,10 @@ seed_run(const struct seed_options *o, struct seed_report *report, struct sp_err
 	unpack_init(&s.unpack, o->volume->incoming);
 	s.unpack.bytes = &s.download.bytes;
 	s.unpack.progress = &s.progress;
-	if ((rc = run_steps(&s, err)) < 0) {
+	s.unpack.relay = o->download.relay;
+	rc = run_steps(&s, err);
+	report->passed_on = s.download.passed_on;
+	if (rc < 0) {
 		/* Before the commit nothing but the download is lost; after it the next run goes forward. */
 		file_remove_tree(o->volume->incoming, NULL);
 		if (rc == SP_ENOTFOUND)

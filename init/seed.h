@@ -35,6 +35,7 @@ struct seed_options {
 struct seed_report {
 	const char *phase; /* configuration, facts, connect, download, verify, extract, fsync, check, swap, cleanup */
 	char donor[POD_NAME_MAX]; /* "" where none was chosen */
+	bool passed_on;           /* a sibling sent (some of) the donor's snapshot */
 	uint64_t bytes;           /* of the snapshot that came */
 	uint64_t total;           /* of the snapshot, where known */
 	char expected[DIGEST_HEX_SIZE + 96];

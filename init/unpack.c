@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "init/volume.h"
 #include "init/writer.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
@@ -113,12 +115,15 @@ copy_data(struct unpack *u, struct tar_reader *tar, struct digest_stream *hash, 
 {
 	struct writer *w = writer_new(u->data_fd, err);
 	uint64_t taken = 0;
+	char path[VOLUME_PATH_MAX];
 	const void *data;
 	size_t len;
 	int rc;
 
 	if (w == NULL)
 		return SP_ENOMEM;
+	snprintf(path, sizeof(path), "%s/data.mdb", u->dir);
+	relay_image(u->relay, tar_reader_offset(tar), u->manifest.bytes, path, w);
 	while ((rc = tar_reader_data(tar, &data, &len, err)) == 1) {
 		digest_stream_add(hash, data, len);
 		if ((rc = writer_add(w, data, len, err)) < 0) {
@@ -134,6 +139,7 @@ copy_data(struct unpack *u, struct tar_reader *tar, struct digest_stream *hash, 
 		u->writing = true;
 	if (u->writing)
 		sp_error_wrap(err, "write %s/data.mdb after %" PRIu64 " bytes", u->dir, taken);
+	relay_image_written(u->relay);
 	writer_free(w);
 	return rc;
 }

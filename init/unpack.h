@@ -7,6 +7,7 @@
 
 #include "init/manifest.h"
 #include "init/progress.h"
+#include "init/relay.h"
 #include "init/sums.h"
 #include "lib/base/buf.h"
 #include "lib/protocol/tar.h"
@@ -16,6 +17,7 @@ struct unpack {
 	const char *dir;       /* an empty directory, for data.mdb */
 	const uint64_t *bytes; /* of the stream so far, for the progress */
 	struct progress *progress;
+	struct relay *relay; /* what passes the archive on; NULL: nothing does */
 
 	/* Out. */
 	bool writing; /* a failure is the volume's and not the archive's */

@@ -9,13 +9,15 @@
  *	writer_end(w, &err);			// all of it is written; fsync is the caller's
  *	writer_free(w);
  *
- * All calls from one thread. Where the file system refuses O_DIRECT, the same goes through the page cache, and what was
- * written is sent on to the disk at once, so that fsync has little left to do.
+ * All calls from one thread, unless said otherwise. Where the file system refuses O_DIRECT, the same goes through the
+ *page cache, and what was written is sent on to the disk at once, so that fsync has little left to do.
  */
 #ifndef INIT_WRITER_H_
 #define INIT_WRITER_H_
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/base/error.h"
 
@@ -30,6 +32,25 @@ int writer_add(struct writer *w, const void *data, size_t len, struct sp_error *
 
 /* Write what is left and wait for it. */
 int writer_end(struct writer *w, struct sp_error *err);
+
+/*
+ * --- Reading what was taken, while it is written, from other threads ---
+ *
+ * The newest few MiB are in memory, all before that is on disk.
+ */
+
+/*
+ * Copy what begins at `offset`: the bytes copied, 0 where nothing of it can be had yet. *on_disk: it is in the file
+ * alone, of which so many bytes (at most max) can be read from there on, and nothing was copied. Pieces appear once
+ * they are large.
+ */
+size_t writer_copy(struct writer *w, uint64_t offset, void *out, size_t max, bool *on_disk);
+
+/*
+ * Readers want what begins at `offset`: it stays in memory for them, and writer_add() waits as long as that takes, but
+ * for at most a second in all and a tenth of the time since writer_new(). UINT64_MAX: there are no such readers.
+ */
+void writer_keep(struct writer *w, uint64_t offset);
 
 /* Without writer_end(), what has not been written yet is dropped. NULL is fine. */
 void writer_free(struct writer *w);

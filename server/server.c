@@ -297,6 +297,7 @@ make_parts(struct server *s, struct sp_error *err)
 	s->api.snapshots = snapshots_new(s->api.store, &s->api.counters, c->pod.name, c->server_snapshot_hold_ms, err);
 	if (s->api.snapshots == NULL)
 		return err->code;
+	snapshots_set_fan_out(s->api.snapshots, c->bootstrap_fan_out);
 	writer.store = s->api.store;
 	s->api.committer = committer_new(&writer, err);
 	if (s->api.committer == NULL)

@@ -133,8 +133,12 @@ void request_reply(struct request *rq, unsigned status, const char *type, const 
 /* The body is taken over: the buffer is empty afterwards. */
 void request_reply_buf(struct request *rq, unsigned status, const char *type, struct buf *body);
 
-/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only where the length is unknown), or -1
- * to break the connection. On a listener's thread; must not block for long. */
+/* A source that has nothing to send yet calls request_suspend() and returns this; it is asked again after
+ * request_resume(), which any thread may call as soon as request_suspend() has returned. */
+#define REQUEST_SOURCE_LATER INT64_MIN
+
+/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only where the length is unknown),
+ * REQUEST_SOURCE_LATER, or -1 to break the connection. On a listener's thread; must not block for long. */
 typedef int64_t (*request_source)(void *arg, uint64_t offset, char *out, size_t max);
 
 #define REQUEST_LENGTH_UNKNOWN UINT64_MAX /* chunked */

@@ -136,6 +136,8 @@ stream_read(void *arg, uint64_t offset, char *out, size_t max)
 
 	if (n > 0)
 		guard_moved(s->guarded, (uint64_t)n);
+	if (n == REQUEST_SOURCE_LATER)
+		return 0;
 	if (n < 0)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;

@@ -332,6 +332,12 @@ tar_reader_next(struct tar_reader *r, struct tar_member *out, struct sp_error *e
 	return take_entry(r, entry, out, err);
 }
 
+uint64_t
+tar_reader_offset(const struct tar_reader *r)
+{
+	return (uint64_t)archive_filter_bytes(r->archive, 0);
+}
+
 int
 tar_reader_data(struct tar_reader *r, const void **data, size_t *len, struct sp_error *err)
 {

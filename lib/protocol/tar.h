@@ -48,6 +48,9 @@ void tar_reader_free(struct tar_reader *r);
  */
 int tar_reader_next(struct tar_reader *r, struct tar_member *out, struct sp_error *err);
 
+/* Bytes of the archive before what is read next: after tar_reader_next(), before the member's data. */
+uint64_t tar_reader_offset(const struct tar_reader *r);
+
 /* The next piece of the present member's data: 1 with *data, *len (valid until the next call), 0 at its end, or an
  * error. */
 int tar_reader_data(struct tar_reader *r, const void **data, size_t *len, struct sp_error *err);

@@ -206,10 +206,54 @@ accepts_zstd(const struct call *c)
 	return strncmp(zstd, "q=", 2) != 0 || strtod(zstd + 2, NULL) > 0;
 }
 
+/* What a pod asks for that passes on what it gets. */
+struct passing {
+	bool wanted;
+	uint64_t pod; /* its ordinal */
+	uint64_t lag, min_seq;
+};
+
+/* False: the call was answered. */
+static bool
+read_passing(struct call *c, struct passing *out)
+{
+	char text[32];
+
+	out->wanted = request_query(c->rq, "pod", text, sizeof(text)) != REQUEST_QUERY_ABSENT;
+	return api_query_number(c, "pod", 0, UINT32_MAX, &out->pod) &&
+	       api_query_number(c, "lag", 0, INT64_MAX, &out->lag) &&
+	       api_query_number(c, "min_seq", 0, INT64_MAX, &out->min_seq);
+}
+
+/* Take a reference: by id, or for a pod that passes on what others get already, or a fresh one. */
+static int
+find_snapshot(
+    struct call *c, const char *id, const struct passing *passing, struct snapshot **out, struct sp_error *err)
+{
+	if (passing->wanted && id == NULL &&
+	    (*out = snapshots_find_passed_on(c->api->snapshots, passing->lag, passing->min_seq)) != NULL)
+		return 0;
+	return snapshots_acquire(c->api->snapshots, id, out, err);
+}
+
+/* Enough pods are being sent this snapshot, whose id is among the headers: point the caller to one of them. */
+static void
+point_to_sibling(struct call *c, unsigned sibling)
+{
+	char number[16], detail[128];
+
+	snprintf(number, sizeof(number), "%u", sibling);
+	request_add_header(c->rq, "Seedpod-Sibling", number);
+	snprintf(detail, sizeof(detail), "other pods are being sent this snapshot; pod %u passes it on", sibling);
+	api_problem(c, 503, "SP_EAGAIN", detail);
+}
+
 void
 api_snapshot(struct call *c)
 {
 	bool zstd = accepts_zstd(c);
+	struct passing passing;
+	unsigned sibling = 0;
 	char id[SNAPSHOT_ID_SIZE];
 	int id_len = request_query(c->rq, "id", id, sizeof(id));
 	struct snapshot_stream *stream;
@@ -222,7 +266,7 @@ api_snapshot(struct call *c)
 		api_problem(c, 400, "query", "id must be a snapshot's UUID");
 		return;
 	}
-	if (!api_query_number(c, "offset", 0, INT64_MAX, &offset))
+	if (!api_query_number(c, "offset", 0, INT64_MAX, &offset) || !read_passing(c, &passing))
 		return;
 	if (id_len == REQUEST_QUERY_ABSENT && offset > 0) {
 		api_problem(c, 400, "query", "offset goes with the id of the snapshot that it belongs to");
@@ -235,7 +279,7 @@ api_snapshot(struct call *c)
 		api_problem(c, 503, "SP_EAGAIN", "too many compressed snapshots at once");
 		return;
 	}
-	rc = snapshots_acquire(c->api->snapshots, id_len > 0 ? id : NULL, &s, &err);
+	rc = find_snapshot(c, id_len > 0 ? id : NULL, &passing, &s, &err);
 	if (rc < 0) {
 		/* An id that is not held any more is gone; no store is a state that passes. */
 		api_problem(
@@ -247,6 +291,11 @@ api_snapshot(struct call *c)
 	stream = snapshot_stream_new(s, offset, zstd, &err);
 	if (stream == NULL) {
 		api_error(c, &err);
+		return;
+	}
+	if (passing.wanted && !snapshot_stream_place(stream, (unsigned)passing.pod, &sibling)) {
+		snapshot_stream_free(stream);
+		point_to_sibling(c, sibling);
 		return;
 	}
 	log_info("snapshot begins", LOG_STR("id", snapshot_id(s)), LOG_U64("offset", offset), LOG_U64("bytes", length),

@@ -7,6 +7,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/protocol/digest.h"
+#include "lib/protocol/fanout.h"
 #include "server/snapshot/snapshot.h"
 
 #define SNAPSHOT_FORMAT 1
@@ -28,6 +29,10 @@ struct snapshot {
 	unsigned refs;
 	int64_t used_ms;         /* last taken or given back; 0 before the first time */
 	uint64_t withheld_bytes; /* from writers, when it was last looked at */
+
+	/* The pods that are being sent to and pass on; under its own lock. */
+	pthread_mutex_t fanout_lock;
+	struct fanout fanout;
 
 	/* The image's hash, as far as any stream has come: each byte is hashed once, by whoever reads it first. */
 	pthread_mutex_t hash_lock;

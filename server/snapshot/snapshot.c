@@ -32,6 +32,7 @@ struct snapshots {
 	/* Under lock. */
 	pthread_mutex_t lock;
 	int64_t hold_ms;
+	unsigned fan_out;
 	struct snapshot *first; /* newest first */
 	unsigned count;
 
@@ -136,6 +137,7 @@ snapshot_free(struct snapshot *s)
 	buf_release(&s->head);
 	digest_stream_free(s->hash);
 	pthread_mutex_destroy(&s->hash_lock);
+	pthread_mutex_destroy(&s->fanout_lock);
 	free(s);
 }
 
@@ -151,10 +153,12 @@ snapshot_new(struct snapshots *l, struct snapshot **out, struct sp_error *err)
 		return sp_error_set(err, SP_ENOMEM, "snapshot");
 	s->list = l;
 	s->counters = l->counters;
+	s->fanout.limit = l->fan_out;
 	buf_init(&s->head, SMALL_MAX);
 	buf_init(&tail, SMALL_MAX);
 	s->hash = digest_stream_new();
 	pthread_mutex_init(&s->hash_lock, NULL);
+	pthread_mutex_init(&s->fanout_lock, NULL);
 	uuid_generate(id);
 	uuid_unparse_lower(id, s->id);
 	s->created_wall_ms = clock_wall_ms();
@@ -199,6 +203,12 @@ snapshots_configure(struct snapshots *l, int64_t hold_ms)
 	pthread_mutex_lock(&l->lock);
 	l->hold_ms = hold_ms;
 	pthread_mutex_unlock(&l->lock);
+}
+
+void
+snapshots_set_fan_out(struct snapshots *l, unsigned fan_out)
+{
+	l->fan_out = fan_out;
 }
 
 /* Unlink those that nobody reads and that are over by `over`; the caller frees the list without the lock, because
@@ -409,6 +419,41 @@ snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, st
 	pthread_mutex_unlock(&l->lock);
 	free_all(gone);
 	return rc;
+}
+
+static bool
+is_passed_on(struct snapshot *s)
+{
+	bool answer;
+
+	pthread_mutex_lock(&s->fanout_lock);
+	answer = s->fanout.count > 0 && !s->dropped;
+	pthread_mutex_unlock(&s->fanout_lock);
+	return answer;
+}
+
+struct snapshot *
+snapshots_find_passed_on(struct snapshots *l, uint64_t lag, uint64_t min_seq)
+{
+	struct snapshot *found = NULL;
+	struct position here;
+
+	pthread_mutex_lock(&l->lock);
+	if (store_position(l->store, &here, NULL) == 0)
+		found = l->first;
+	for (; found != NULL; found = found->next) {
+		const struct position *p = store_pin_position(found->pin);
+
+		if (is_passed_on(found) && p->consistent && p->epoch == here.epoch && p->seq >= min_seq &&
+		    p->seq <= here.seq && here.seq - p->seq <= lag)
+			break;
+	}
+	if (found != NULL) {
+		found->refs++;
+		found->used_ms = clock_mono_ms();
+	}
+	pthread_mutex_unlock(&l->lock);
+	return found;
 }
 
 void

@@ -32,6 +32,10 @@ void snapshots_free(struct snapshots *l);
 /* Change hold_ms. Any thread. */
 void snapshots_configure(struct snapshots *l, int64_t hold_ms);
 
+/* How many pods that pass on what they get are sent a snapshot at once; 0, the default, is any number. Before the first
+ * snapshot. */
+void snapshots_set_fan_out(struct snapshots *l, unsigned fan_out);
+
 /* Let go of what is held for too long, and of what nobody reads and costs too much; call about once a second. */
 void snapshots_expire(struct snapshots *l);
 
@@ -52,6 +56,12 @@ unsigned snapshots_count(struct snapshots *l);
 int snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, struct sp_error *err);
 void snapshot_release(struct snapshot *s);
 
+/*
+ * A reference to a snapshot that is being sent to pods which pass it on, or NULL: of the present epoch, on a cut, at
+ * `min_seq` or beyond, and at most `lag` changes behind the store. Any thread.
+ */
+struct snapshot *snapshots_find_passed_on(struct snapshots *l, uint64_t lag, uint64_t min_seq);
+
 const char *snapshot_id(const struct snapshot *s);
 const struct position *snapshot_position(const struct snapshot *s);
 uint64_t snapshot_length(const struct snapshot *s); /* bytes of tar */
@@ -61,6 +71,12 @@ uint64_t snapshot_length(const struct snapshot *s); /* bytes of tar */
  * over to the stream, also on failure. SP_EUSAGE: the offset lies beyond what anybody was sent yet.
  */
 struct snapshot_stream *snapshot_stream_new(struct snapshot *s, uint64_t offset, bool zstd, struct sp_error *err);
+
+/*
+ * The stream is wanted by pod number `pod`, which passes on what it gets. True: the pod counts as one that is being
+ * sent to as long as the stream lives. False: enough others are, and *sibling passes the snapshot on; free the stream.
+ */
+bool snapshot_stream_place(struct snapshot_stream *t, unsigned pod, unsigned *sibling);
 
 /* Up to max bytes: how many, 0 at the end, -1 where the store cannot be read (logged). One thread at a time. */
 int64_t snapshot_stream_read(struct snapshot_stream *t, char *out, size_t max);

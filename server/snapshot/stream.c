@@ -14,7 +14,10 @@
 
 struct snapshot_stream {
 	struct snapshot *snapshot;
-	uint64_t at;     /* next byte of tar */
+	uint64_t at; /* next byte of tar */
+	bool begun;  /* a piece was asked for */
+	bool placed; /* `pod` counts until this ends */
+	unsigned pod;
 	struct buf tail; /* filled once the image has been read */
 
 	/* With zstd: a frame's input and output, and how much of the output went out. */
@@ -58,11 +61,34 @@ snapshot_stream_new(struct snapshot *s, uint64_t offset, bool zstd, struct sp_er
 			goto fail;
 		}
 	}
-	atomic_fetch_add(&s->counters->snapshots_started, 1);
 	return t;
 fail:
 	snapshot_stream_free(t);
 	return NULL;
+}
+
+bool
+snapshot_stream_place(struct snapshot_stream *t, unsigned pod, unsigned *sibling)
+{
+	struct snapshot *s = t->snapshot;
+
+	if (s->length < FANOUT_LEAST_BYTES)
+		return true;
+	pthread_mutex_lock(&s->fanout_lock);
+	t->placed = fanout_place(&s->fanout, pod, sibling);
+	pthread_mutex_unlock(&s->fanout_lock);
+	t->pod = pod;
+	return t->placed;
+}
+
+static void
+leave(struct snapshot_stream *t)
+{
+	if (!t->placed)
+		return;
+	pthread_mutex_lock(&t->snapshot->fanout_lock);
+	fanout_leave(&t->snapshot->fanout, t->pod);
+	pthread_mutex_unlock(&t->snapshot->fanout_lock);
 }
 
 void
@@ -70,6 +96,7 @@ snapshot_stream_free(struct snapshot_stream *t)
 {
 	if (t == NULL)
 		return;
+	leave(t);
 	snapshot_release(t->snapshot);
 	buf_release(&t->tail);
 	ZSTD_freeCCtx(t->zstd);
@@ -171,6 +198,9 @@ snapshot_stream_read(struct snapshot_stream *t, char *out, size_t max)
 	int64_t n;
 	int rc;
 
+	if (!t->begun)
+		atomic_fetch_add(&t->snapshot->counters->snapshots_started, 1);
+	t->begun = true;
 	if (t->zstd == NULL) {
 		n = read_tar(t, out, max);
 		if (n > 0)

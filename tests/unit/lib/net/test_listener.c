@@ -72,6 +72,52 @@ answer_stream(struct request *rq, const char *path)
 	    strcmp(path, "/chunked") == 0 ? REQUEST_LENGTH_UNKNOWN : STREAM_BYTES, count_up, count_free, end);
 }
 
+/* Has nothing to send until it was resumed: before the first byte, and amid the rest. */
+struct late {
+	struct request *rq;
+	uint64_t sent;
+	unsigned waits;
+	pthread_t thread;
+};
+
+static void *
+resume_soon(void *arg)
+{
+	clock_sleep_ms(5);
+	request_resume(arg);
+	return NULL;
+}
+
+static int64_t
+count_late(void *arg, uint64_t offset, char *out, size_t max)
+{
+	struct late *late = arg;
+	size_t n = max < 1000 ? max : 1000;
+
+	ck_assert_uint_eq(offset, late->sent);
+	if (late->waits < 3 && late->sent >= late->waits * 1000) {
+		request_suspend(late->rq);
+		if (late->waits++ == 1)
+			request_resume(late->rq);
+		else if (pthread_create(&late->thread, NULL, resume_soon, late->rq) == 0)
+			pthread_detach(late->thread);
+		return REQUEST_SOURCE_LATER;
+	}
+	for (size_t i = 0; i < n; i++)
+		out[i] = 'a' + (char)((offset + i) % 26);
+	late->sent += n;
+	return (int64_t)n;
+}
+
+static void
+answer_late(struct request *rq)
+{
+	struct late *late = calloc(1, sizeof(*late));
+
+	late->rq = rq;
+	request_reply_stream(rq, 200, "text/plain", 5000, count_late, count_free, late);
+}
+
 static void
 answer_query(struct request *rq)
 {
@@ -112,6 +158,8 @@ handle(struct request *rq, void *arg)
 		answer_query(rq);
 	} else if (strcmp(path, "/stream") == 0 || strcmp(path, "/chunked") == 0 || strcmp(path, "/broken") == 0) {
 		answer_stream(rq, path);
+	} else if (strcmp(path, "/late") == 0) {
+		answer_late(rq);
 	} else if (strcmp(path, "/suspend") == 0 && request_state(rq) == NULL) {
 		request_set_state(rq, strdup("seen"));
 		request_suspend(rq);
@@ -370,6 +418,18 @@ START_TEST(request_reply_stream__a_source_that_breaks_cuts_the_answer_short)
 {
 	start("127.0.0.1:0");
 	ck_assert_int_eq(call("GET", "/broken", NULL, 0, NULL), SP_ETRUNCATED);
+	wait_until(finished_are, 1);
+	ck_assert_uint_eq(atomic_load(&freed), 1);
+}
+END_TEST
+
+START_TEST(request_reply_stream__a_source_that_has_nothing_yet_is_asked_again)
+{
+	start("127.0.0.1:0");
+	get("/late");
+	ck_assert_uint_eq(reply.body.len, 5000);
+	for (size_t i = 0; i < 5000; i++)
+		ck_assert_int_eq(reply.body.data[i], 'a' + (char)(i % 26));
 	wait_until(finished_are, 1);
 	ck_assert_uint_eq(atomic_load(&freed), 1);
 }
@@ -885,6 +945,7 @@ main(void)
 		request_query__decodes,
 		request_reply_stream__with_a_length_and_without,
 		request_reply_stream__a_source_that_breaks_cuts_the_answer_short,
+		request_reply_stream__a_source_that_has_nothing_yet_is_asked_again,
 		request_reply_stream__a_client_that_leaves_frees_it,
 		listener__a_body_up_to_the_limit,
 		listener__expect_is_answered_before_the_body,

@@ -637,6 +637,100 @@ START_TEST(snapshot_stream__zstd_alone_has_right_sums)
 }
 END_TEST
 
+/* --- Passed on from pod to pod --- */
+
+/* A store whose snapshot is worth passing on. */
+static void
+fill(void)
+{
+	char *value = malloc((1u << 20) + 1), key[16];
+
+	memset(value, 'x', 1u << 20);
+	value[1u << 20] = '\0';
+	for (unsigned i = 0; i < 18; i++) {
+		snprintf(key, sizeof(key), "large-%u", i);
+		test_store_put(store, key, value);
+	}
+	free(value);
+}
+
+static struct snapshot_stream *
+placed(const char *id, unsigned pod)
+{
+	struct snapshot_stream *t = stream(id, 0, false);
+	unsigned sibling;
+
+	ck_assert(snapshot_stream_place(t, pod, &sibling));
+	return t;
+}
+
+START_TEST(snapshot_stream_place__a_third_pod_is_pointed_to_a_sibling)
+{
+	struct snapshot_stream *first, *second, *third;
+	struct snapshot *s;
+	unsigned sibling = 0;
+
+	fill();
+	snapshots_set_fan_out(list, 2);
+	s = acquire(NULL);
+	first = placed(snapshot_id(s), 1);
+	second = placed(snapshot_id(s), 2);
+	third = stream(snapshot_id(s), 0, false);
+	ck_assert(!snapshot_stream_place(third, 3, &sibling));
+	ck_assert_uint_eq(sibling, 1);
+	snapshot_stream_free(third);
+	snapshot_stream_free(first);
+	third = placed(snapshot_id(s), 3);
+	snapshot_stream_free(second);
+	snapshot_stream_free(third);
+	snapshot_release(s);
+	ck_assert_uint_eq(atomic_load(&counters.snapshots_started), 0);
+}
+END_TEST
+
+START_TEST(snapshot_stream_place__a_small_one_is_sent_to_all)
+{
+	struct snapshot_stream *t[5];
+	struct snapshot *s;
+
+	snapshots_set_fan_out(list, 1);
+	s = acquire(NULL);
+	for (unsigned i = 0; i < 5; i++)
+		t[i] = placed(snapshot_id(s), i);
+	for (unsigned i = 0; i < 5; i++)
+		snapshot_stream_free(t[i]);
+	snapshot_release(s);
+}
+END_TEST
+
+/* However old it is, as long as it is near enough and holds what is asked for. */
+START_TEST(snapshots_find_passed_on__what_others_get_now)
+{
+	struct snapshot_stream *t;
+	struct snapshot *s, *found;
+	uint64_t seq;
+
+	fill();
+	snapshots_set_fan_out(list, 2);
+	ck_assert_ptr_null(snapshots_find_passed_on(list, 10000, 0));
+	s = acquire(NULL);
+	seq = snapshot_position(s)->seq;
+	ck_assert_ptr_null(snapshots_find_passed_on(list, 10000, 0));
+	t = placed(snapshot_id(s), 1);
+	ahead_s += 60;
+	test_store_put(store, "written", "since");
+	test_store_put(store, "written", "again");
+	found = snapshots_find_passed_on(list, 2, seq);
+	ck_assert_ptr_eq(found, s);
+	snapshot_release(found);
+	ck_assert_ptr_null(snapshots_find_passed_on(list, 1, seq));
+	ck_assert_ptr_null(snapshots_find_passed_on(list, 2, seq + 1));
+	snapshot_stream_free(t);
+	ck_assert_ptr_null(snapshots_find_passed_on(list, 2, seq));
+	snapshot_release(s);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -657,6 +751,9 @@ main(void)
 		snapshot_stream__sums_are_right_however_it_was_read,
 		snapshot_stream__zstd_inflates_to_the_same,
 		snapshot_stream__zstd_alone_has_right_sums,
+		snapshot_stream_place__a_third_pod_is_pointed_to_a_sibling,
+		snapshot_stream_place__a_small_one_is_sent_to_all,
+		snapshots_find_passed_on__what_others_get_now,
 	};
 
 	return suite_run_fixture("snapshot", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
