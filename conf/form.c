@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "lib/base/number.h"
 #include "lib/base/utf8.h"
 
 const char *
@@ -41,12 +42,11 @@ static const char *
 check_port(const char *text)
 {
 	size_t len = strlen(text);
-	long port;
+	uint64_t port;
 
 	if (len == 0 || len > 5 || text[strspn(text, "0123456789")] != '\0')
 		return "has no port after the last \":\"";
-	port = strtol(text, NULL, 10);
-	return port < 1 || port > 65535 ? "has a port outside 1 to 65535" : NULL;
+	return !number_from_text(text, 65535, &port) || port < 1 ? "has a port outside 1 to 65535" : NULL;
 }
 
 /* host, [IPv6], each with :port, which may be missing where the scheme of a URL stands for it. */

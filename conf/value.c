@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conf/form.h"
+#include "lib/base/number.h"
 
 struct unit {
 	const char *name;
@@ -58,14 +59,10 @@ wrong_text(const struct schema_key *key, const char *text, const char *what, str
 static int
 parse_digits(const char *text, uint64_t *out, const char **rest, struct sp_error *err)
 {
-	char *end;
-
 	if (!isdigit((unsigned char)text[0]))
 		return wrong(err, text, "is not a number without sign");
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	*rest = end;
-	return errno == ERANGE ? wrong(err, text, "is too large") : 0;
+	*rest = text;
+	return number_take(rest, UINT64_MAX, out) ? 0 : wrong(err, text, "is too large");
 }
 
 static int

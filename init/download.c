@@ -1,5 +1,6 @@
 #include "init/download.h"
 
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "init/stop.h"
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "lib/protocol/position.h"
 #include "lib/protocol/problem.h"
 
@@ -76,10 +78,12 @@ static int
 check_answer(const struct download *d, const char *url, const char *wanted, uint64_t from, struct sp_error *err)
 {
 	char id[sizeof(d->id)] = "", offset[32] = "";
+	uint64_t begins = 0;
 
 	http_reply_header(&d->reply, "Seedpod-Snapshot-Id", id, sizeof(id));
 	http_reply_header(&d->reply, "Seedpod-Offset", offset, sizeof(offset));
-	if (strcmp(id, wanted) != 0 || strtoull(offset, NULL, 10) != from)
+	if (strcmp(id, wanted) != 0 || (offset[0] != '\0' && !number_from_text(offset, UINT64_MAX, &begins)) ||
+	    begins != from)
 		return sp_error_set(err, SP_EAGAIN,
 		    "GET %s: the answer is of snapshot «%s» from byte %s, not what was asked for", url, id,
 		    offset[0] != '\0' ? offset : "0");
@@ -91,6 +95,7 @@ static void
 note_archive(struct download *d)
 {
 	char encoding[32], length[32];
+	uint64_t bytes;
 
 	if (!http_reply_header(&d->reply, "Seedpod-Snapshot-Id", d->id, sizeof(d->id)))
 		d->id[0] = '\0';
@@ -98,21 +103,25 @@ note_archive(struct download *d)
 	if (d->reply.content_length > 0 &&
 	    !http_reply_header(&d->reply, "Content-Encoding", encoding, sizeof(encoding)))
 		d->total = (uint64_t)d->reply.content_length;
-	if (d->id[0] != '\0' && http_reply_header(&d->reply, "Seedpod-Snapshot-Length", length, sizeof(length)))
-		relay_begin(d->options.relay, d->id, strtoull(length, NULL, 10));
+	if (d->id[0] != '\0' && http_reply_header(&d->reply, "Seedpod-Snapshot-Length", length, sizeof(length)) &&
+	    number_from_text(length, UINT64_MAX, &bytes))
+		relay_begin(d->options.relay, d->id, bytes);
 }
 
 /* Whether the refusal points to a sibling: its number, and the snapshot's id in d->id. */
 static bool
 is_pointed(struct download *d, unsigned *sibling)
 {
-	char number[16], *end;
+	char number[16];
+	uint64_t n;
 
 	if (d->reply.status != 503 || !http_reply_header(&d->reply, "Seedpod-Sibling", number, sizeof(number)) ||
 	    !http_reply_header(&d->reply, "Seedpod-Snapshot-Id", d->id, sizeof(d->id)))
 		return false;
-	*sibling = (unsigned)strtoul(number, &end, 10);
-	return end != number && *end == '\0' && strspn(d->id, "0123456789abcdef-") == strlen(d->id);
+	if (!number_from_text(number, UINT_MAX, &n))
+		return false;
+	*sibling = (unsigned)n;
+	return strspn(d->id, "0123456789abcdef-") == strlen(d->id);
 }
 
 /* Ask a sibling for the snapshot d->id from its beginning, and whom it points to. 0 when one sends it. */

@@ -11,6 +11,7 @@
 #include "init/stop.h"
 #include "init/termination.h"
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "lib/driver/driver_seedpod.h"
 #include "lib/net/http_client.h"
 
@@ -82,11 +83,7 @@ print_plan(const struct run_options *run, bool json, struct sp_error *err)
 static int
 parse_index(const char *text, uint64_t *out, struct sp_error *err)
 {
-	char *end;
-
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+	if (!number_from_text(text, UINT64_MAX, out))
 		return sp_error_set(err, SP_EUSAGE, "--min-applied takes a whole number, not \"%.40s\"", text);
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "init/relay_internal.h"
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 
 #define PROBLEM "application/problem+json"
 
@@ -55,16 +56,12 @@ refuse(struct request *rq, unsigned status, const char *code, const char *detail
 static int
 query_number(const struct request *rq, const char *name, uint64_t *out)
 {
-	char text[32], *end;
+	char text[32];
 	int len = request_query(rq, name, text, sizeof(text));
 
 	if (len == REQUEST_QUERY_ABSENT)
 		return 0;
-	if (len <= 0 || text[strspn(text, "0123456789")] != '\0')
-		return -1;
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	return errno == 0 ? 1 : -1;
+	return len > 0 && number_from_bytes(text, (size_t)len, UINT64_MAX, out) ? 1 : -1;
 }
 
 /* --- One reader --- */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/number.h"
 #include "server/replication/raft/repl_raft.h"
 
 #define MEMBERS_MAX 256
@@ -15,12 +16,9 @@
 static int
 read_number(const char *name, const char *text, unsigned long most, unsigned *out, struct sp_error *err)
 {
-	char *end = NULL;
-	unsigned long n = 0;
+	uint64_t n = 0;
 
-	if (text != NULL && text[0] >= '0' && text[0] <= '9')
-		n = strtoul(text, &end, 10);
-	if (n < 1 || n > most || *end != '\0')
+	if (!number_from_text(text, most, &n) || n < 1)
 		return sp_error_set(err, SP_EUSAGE, "--%s takes a whole number from 1 to %lu", name, most);
 	*out = (unsigned)n;
 	return 0;
@@ -59,7 +57,10 @@ split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 static unsigned
 port_of(const char *url)
 {
-	return (unsigned)strtoul(strrchr(url, ':') + 1, NULL, 10);
+	uint64_t port = 0;
+
+	number_from_text(strrchr(url, ':') + 1, 65535, &port);
+	return (unsigned)port;
 }
 
 /* Where to bind what is reached at host:port: at that address where it is one, else at all. */

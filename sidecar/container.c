@@ -7,6 +7,7 @@
 
 #include "conf/doors.h"
 #include "lib/base/clock.h"
+#include "lib/base/number.h"
 #include "lib/net/http_client.h"
 
 #define PROBE_MS          2000
@@ -63,13 +64,12 @@ container_probe(const char *url, const char *config_path)
 int
 container_linger(const char *seconds)
 {
-	char *end;
-	long n = strtol(seconds, &end, 10);
+	uint64_t n;
 
-	if (end == seconds || *end != '\0' || n < 0 || n > LINGER_MAX_S) {
+	if (!number_from_text(seconds, LINGER_MAX_S, &n)) {
 		fprintf(stderr, "seedpod-sidecar: --linger takes whole seconds, at most %d\n", LINGER_MAX_S);
 		return sp_code_exit(SP_EUSAGE);
 	}
-	clock_sleep_ms(n * 1000);
+	clock_sleep_ms((int64_t)n * 1000);
 	return 0;
 }

@@ -157,15 +157,26 @@ file_rename_sync(const char *from, const char *to, struct sp_error *err)
 	return file_sync_dir(folder, err);
 }
 
-/* mkdir of one directory; one that is there already is fine, anything else in its place is not. */
+static int
+sync_parent(const char *path, struct sp_error *err)
+{
+	char parent[PATH_MAX];
+	int rc = folder_of(path, parent, sizeof(parent), err);
+
+	return rc < 0 ? rc : file_sync_dir(parent, err);
+}
+
+/* mkdir of one directory: 1 and on disk, or 0 if it is there already. Anything else in its place is an error. */
 static int
 make_dir(const char *path, struct sp_error *err)
 {
 	struct stat st;
-	int errnum;
+	int errnum, rc;
 
-	if (mkdir(path, 0700) == 0)
-		return 0;
+	if (mkdir(path, 0700) == 0) {
+		rc = sync_parent(path, err);
+		return rc < 0 ? rc : 1;
+	}
 	errnum = errno;
 	if (stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode))
@@ -193,7 +204,11 @@ file_make_dirs(const char *path, struct sp_error *err)
 			return rc;
 		*p = '/';
 	}
-	return make_dir(part, err);
+	rc = make_dir(part, err);
+	/* One that is there may have been made by a process that was killed before it synced. */
+	if (rc == 0)
+		sync_parent(part, NULL);
+	return rc < 0 ? rc : 0;
 }
 
 int

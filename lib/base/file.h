@@ -29,7 +29,8 @@ int file_sync_dir(const char *path, struct sp_error *err);
 /* rename(2) within one directory, then fsync of that directory. */
 int file_rename_sync(const char *from, const char *to, struct sp_error *err);
 
-/* mkdir -p with mode 0700 & umask; existing directories are fine. */
+/* mkdir -p with mode 0700 & umask; existing directories are fine. Each that is made is on disk when this returns. A
+ * slash at the end of the path is ignored. */
 int file_make_dirs(const char *path, struct sp_error *err);
 
 /* rm -r. Does not follow symbolic links and does not leave the file system of `path`. Missing is fine. */

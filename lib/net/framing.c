@@ -4,8 +4,8 @@
 #include <strings.h>
 
 /*
- * The HTTP library keeps a record for each header, query parameter and cookie in the same 32 KiB as the head itself, and
- * falls silent if they do not fit. So they are counted here.
+ * The HTTP library keeps a record for each header, query parameter and cookie in the same 32 KiB as the head itself,
+ * and falls silent if they do not fit. So they are counted here.
  */
 #define RECORD_BYTES 80u
 #define MEMORY_MAX   26624u
@@ -118,7 +118,8 @@ check_target(struct head *h, const char *target, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if ((unsigned char)target[i] <= 0x20 || target[i] == 0x7f || target[i] == '#')
 			return refuse(h->fault, 400,
-			    "the request target has a blank, a control character or \"#\"; they must be percent-encoded");
+			    "the request target has a blank, a control character or \"#\"; they must be "
+			    "percent-encoded");
 	}
 	h->memory += RECORD_BYTES * count(target, len, '&');
 	if (h->memory > MEMORY_MAX)
@@ -237,7 +238,8 @@ check_field(struct head *h, const char *line, size_t len)
 	if (is_named(line, name_len, "Host"))
 		return blank_behind ? refuse(h->fault, 400, "Host is not a host") : check_host(h, value, value_len);
 	if (is_named(line, name_len, "Cookie"))
-		h->memory += value_len + RECORD_BYTES * (1 + count(value, value_len, ';') + count(value, value_len, ','));
+		h->memory +=
+		    value_len + RECORD_BYTES * (1 + count(value, value_len, ';') + count(value, value_len, ','));
 	if (is_disguised(line, name_len))
 		return refuse(h->fault, 400, "a header's name has \"_\" for \"-\"");
 	return true;

@@ -1,8 +1,8 @@
 /*
  * Where a request ends: RFC 9112 read strictly, so that a proxy in front and this server never disagree on it.
  *
- * Everything here is pure and sees the bytes as they came; lib/net/listener_input.c feeds it before the HTTP library, which
- * is lenient (it joins folded lines, ends lines at a bare LF, cuts values at a NUL). Any thread.
+ * Everything here is pure and sees the bytes as they came; lib/net/listener_input.c feeds it before the HTTP library,
+ * which is lenient (it joins folded lines, ends lines at a bare LF, cuts values at a NUL). Any thread.
  */
 #ifndef LIB_NET_FRAMING_H_
 #define LIB_NET_FRAMING_H_
@@ -26,8 +26,9 @@ struct framing_fault {
 };
 
 /*
- * Look for the end of a head in data[len], beginning at *scanned, where an earlier call stopped. Returns the bytes of the
- * head with its empty line; 0 if more must come, with *scanned moved; -1 if what is there can be no head's beginning.
+ * Look for the end of a head in data[len], beginning at *scanned, where an earlier call stopped. Returns the bytes of
+ * the head with its empty line; 0 if more must come, with *scanned moved; -1 if what is there can be no head's
+ * beginning.
  */
 int64_t framing_find_end(const char *data, size_t len, size_t *scanned, struct framing_fault *fault);
 

@@ -282,7 +282,8 @@ listener_new(const struct listener_options *o, struct sp_error *err)
 	options[n++] = (struct MHD_OptionItem){ .option = (name), .value = (number), .ptr_value = (pointer) }
 	OPTION(MHD_OPTION_LISTEN_SOCKET, l->fd, NULL);
 	OPTION(MHD_OPTION_CONNECTION_LIMIT, (intptr_t)l->o.connection_limit, NULL);
-	/* The library sees a head when it is whole. Until then the guard looks after the connection, and is to be first. */
+	/* The library sees a head when it is whole. Until then the guard looks after the connection, and is to be
+	 * first. */
 	OPTION(MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)l->o.idle_timeout_s + 1, NULL);
 	OPTION(MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK_BYTES, NULL);
 	OPTION(MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, l);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/number.h"
 #include "lib/net/listener_internal.h"
 
 #define DRAIN_MAX   (64u << 20) /* a refused body of up to this is read to its end, so that the answer arrives */
@@ -76,10 +77,11 @@ request_end_body(struct request *rq)
 void
 request_begin(struct request *rq)
 {
-	const char *length = request_header(rq, "Content-Length");
-	uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
-	bool has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
+	uint64_t announced = 0;
+	bool has_body;
 
+	number_from_text(request_header(rq, "Content-Length"), UINT64_MAX, &announced);
+	has_body = announced > 0 || request_header(rq, "Transfer-Encoding") != NULL;
 	rq->phase = REQUEST_BODY;
 	rq->has_body = has_body;
 	if (has_fault(rq)) {

@@ -25,8 +25,8 @@ enum input_state {
 struct input {
 	enum input_state state;
 	bool secured;
-	bool ended;         /* the client sends nothing more */
-	uint64_t left;      /* bytes of the body or chunk that have not passed */
+	bool ended;          /* the client sends nothing more */
+	uint64_t left;       /* bytes of the body or chunk that have not passed */
 	unsigned long heads; /* that passed */
 	struct framing_fault fault;
 

@@ -1,4 +1,5 @@
 #include "lib/net/socket.h"
+#include "lib/base/number.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -45,11 +46,11 @@ static int
 split_address(const char *address, char *host, size_t host_size, const char **port)
 {
 	const char *colon = strrchr(address, ':');
+	uint64_t number;
 	size_t len;
 
 	/* The resolver takes numbers that are no ports, and names of services that depend on the machine. */
-	if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-	    strtoul(colon + 1, NULL, 10) > 65535)
+	if (colon == NULL || !number_from_text(colon + 1, 65535, &number))
 		return -1;
 	len = (size_t)(colon - address);
 	if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {

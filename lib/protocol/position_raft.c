@@ -1,4 +1,5 @@
 #include "lib/protocol/position_raft.h"
+#include "lib/base/number.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -65,12 +66,7 @@ read_id(const json_t *json, const char *name, uint64_t *out, struct sp_error *er
 
 	if (v == NULL)
 		return 0;
-	errno = 0;
-	if (text != NULL && text[0] != '\0' && text[strspn(text, "0123456789")] == '\0')
-		*out = strtoull(text, NULL, 10);
-	else
-		errno = EINVAL;
-	if (errno != 0)
+	if (!number_from_text(text, UINT64_MAX, out))
 		return sp_error_set(
 		    err, SP_EBADDATA, "position: raft: «%s» must be a text of digits, below 2^64", name);
 	return 0;

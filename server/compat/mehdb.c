@@ -3,10 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
-#include "lib/base/json_text.h"
-#include "lib/base/utf8.h"
 #include "server/http/api.h"
 
 void
@@ -26,6 +22,7 @@ api_get(struct call *c)
 /* --- GET /keys: the whole list, streamed in pieces so that its length costs no memory --- */
 
 #define KEYS_PIECE_BYTES (64u << 10)
+#define KEYS_PIECE_KEYS  16384u /* looked at, those that are left out among them: the thread has others to serve */
 
 struct key_list {
 	struct store *store;
@@ -36,21 +33,27 @@ struct key_list {
 	size_t sent; /* of the piece */
 };
 
+/* A key that mehdb can have. Its followers fetch each key of the list, and take any answer for the value. */
+static bool
+is_mehdb_key(const struct store_record *r)
+{
+	const char *key = r->key;
+
+	for (size_t i = 0; i < r->key_len; i++)
+		if (key[i] < 'a' || key[i] > 'z')
+			return false;
+	return true;
+}
+
 static int
 add_key(struct key_list *l, const struct store_record *r)
 {
-	json_t *name = json_stringn(r->key, r->key_len);
-	char *text = json_text(name, JSON_ENCODE_ANY);
-	int rc = 0;
+	int rc;
 
-	/* A JSON array of texts cannot hold a key that is no UTF-8; GET /v1/kv lists those too. */
-	if (text != NULL)
-		rc = buf_printf(&l->piece, "%s%s", l->begun ? "," : "", text);
-	else if (utf8_is_text(r->key, r->key_len))
-		rc = SP_ENOMEM;
-	l->begun = l->begun || text != NULL;
-	free(text);
-	json_decref(name);
+	if (!is_mehdb_key(r))
+		return 0;
+	rc = buf_printf(&l->piece, "%s\"%.*s\"", l->begun ? "," : "", (int)r->key_len, (const char *)r->key);
+	l->begun = true;
 	return rc;
 }
 
@@ -60,6 +63,8 @@ fill_piece(struct key_list *l, struct sp_error *err)
 	struct store_cursor *cursor = NULL;
 	struct store_view *view;
 	struct store_record r;
+	unsigned looked_at = 0;
+	bool more = true;
 	int rc;
 
 	buf_reset(&l->piece);
@@ -71,15 +76,19 @@ fill_piece(struct key_list *l, struct sp_error *err)
 		rc = buf_adds(&l->piece, "[");
 	if (rc == 0)
 		rc = store_cursor_keys(view, l->after, l->after_len, &cursor, err);
-	while (rc == 0 && l->piece.len < KEYS_PIECE_BYTES) {
+	while (rc == 0 && l->piece.len < KEYS_PIECE_BYTES && looked_at++ < KEYS_PIECE_KEYS) {
 		rc = store_cursor_next(cursor, &r, err);
-		if (rc != 1)
+		more = rc == 1;
+		if (!more)
 			break;
 		memcpy(l->after, r.key, r.key_len);
 		l->after_len = r.key_len;
 		rc = add_key(l, &r);
 	}
-	if (rc == 0 && l->piece.len < KEYS_PIECE_BYTES) {
+	/* A piece has at least a byte. */
+	if (rc == 0 && more && l->piece.len == 0)
+		rc = buf_adds(&l->piece, " ");
+	if (rc == 0 && !more) {
 		l->ended = true;
 		rc = buf_adds(&l->piece, "]");
 	}

@@ -17,7 +17,8 @@ struct parser {
 	struct sp_error *err;
 };
 
-/* Copy a member's bytes, given as text or in base64 under «<name>64», into the arena. False where neither is there. */
+/* Copy a member's bytes, given as text or in base64 under "<name>64", into the arena. False if neither or both are
+ * there. */
 static bool
 take_bytes(struct parser *p, json_t *op, const char *name, const char *name64, const void **data, size_t *len)
 {
@@ -25,6 +26,8 @@ take_bytes(struct parser *p, json_t *op, const char *name, const char *name64, c
 	struct buf *arena = &p->batch.arena;
 	int64_t n;
 
+	if (text != NULL && encoded != NULL)
+		return false;
 	if (json_is_string(text)) {
 		*data = arena->data + arena->len;
 		*len = json_string_length(text);
@@ -52,12 +55,13 @@ parse_op(struct parser *p, json_t *line, struct repl_op *op)
 	op->kind = strcmp(kind, "put") == 0 ? REPL_PUT : REPL_DELETE;
 	if (!take_bytes(p, line, "key", "key64", &op->key, &op->key_len) || op->key_len == 0 ||
 	    op->key_len > FEED_KEY_MAX)
-		return sp_error_set(p->err, SP_EUSAGE, "line %u: «key» (or «key64») must be a key of 1 to %d bytes",
-		    p->line, FEED_KEY_MAX);
+		return sp_error_set(p->err, SP_EUSAGE,
+		    "line %u: either \"key\" or \"key64\" must be a key of 1 to %d bytes", p->line, FEED_KEY_MAX);
 	if (op->kind == REPL_DELETE)
 		return 0;
 	if (!take_bytes(p, line, "value", "value64", &op->value, &op->value_len))
-		return sp_error_set(p->err, SP_EUSAGE, "line %u: «value» must be a text, or «value64» base64", p->line);
+		return sp_error_set(
+		    p->err, SP_EUSAGE, "line %u: either \"value\" must be a text or \"value64\" base64", p->line);
 	if (op->value_len > p->max_value)
 		return sp_error_set(p->err, SP_ETOOBIG, "line %u: the value has %zu bytes, %zu are allowed", p->line,
 		    op->value_len, p->max_value);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "server/http/api.h"
 
 #define MEHDB_WRITTEN "WRITE completed" /* no newline */
@@ -71,7 +72,7 @@ read_conditions(struct call *c)
 {
 	const char *match = request_header(c->rq, "If-Match");
 	const char *none = request_header(c->rq, "If-None-Match");
-	char *end;
+	const char *end;
 
 	c->batch.condition = REPL_ALWAYS;
 	/* A part of a value (`curl -C 5 -T file`) would take the place of all of it. */
@@ -96,8 +97,8 @@ read_conditions(struct call *c)
 		return true;
 	}
 	c->batch.condition = REPL_IF_SEQ;
-	c->batch.if_seq = match[0] == '"' ? strtoull(match + 1, &end, 10) : 0;
-	if (match[0] != '"' || end == match + 1 || strcmp(end, "\"") != 0) {
+	end = match + 1;
+	if (match[0] != '"' || !number_take(&end, UINT64_MAX, &c->batch.if_seq) || strcmp(end, "\"") != 0) {
 		api_problem(c, 412, "SP_EPRECOND", "If-Match takes one tag as the server gave it, «\"<seq>\"», or «*»");
 		return false;
 	}

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "lib/base/json_text.h"
+#include "lib/base/number.h"
 #include "server/http/api.h"
 #include "server/replication/member_address.h"
 
@@ -93,11 +94,16 @@ is_of_this_cluster(struct call *c, const char *body, size_t len)
 	json_t *root = json_loadb(body, len, 0, NULL);
 	const char *theirs = json_string_value(json_object_get(root, "cluster"));
 	const char *log = json_string_value(json_object_get(root, "log"));
-	struct position p, applicant = { .raft = { .log = log != NULL ? strtoull(log, NULL, 10) : 0 } };
+	struct position p, applicant = { 0 };
 	char detail[256];
 	struct sp_error err;
 	bool same = true;
 
+	if (log != NULL && !number_from_text(log, UINT64_MAX, &applicant.raft.log)) {
+		api_problem(c, 400, "member", "\"log\" must be a whole number as a text");
+		json_decref(root);
+		return false;
+	}
 	snprintf(applicant.cluster, sizeof(applicant.cluster), "%s", theirs != NULL ? theirs : "");
 	if (theirs != NULL && store_position(c->api->store, &p, &err) == 0 && !position_same_log(&p, &applicant)) {
 		snprintf(detail, sizeof(detail),
@@ -133,16 +139,9 @@ api_members_add(struct call *c)
 static bool
 read_number(struct call *c, unsigned *out)
 {
-	char text[8], *end;
-	unsigned long number = 0;
+	uint64_t number = 0;
 
-	if (c->key_len < sizeof(text)) {
-		memcpy(text, c->key, c->key_len);
-		text[c->key_len] = '\0';
-		number = text[0] >= '1' && text[0] <= '9' ? strtoul(text, &end, 10) : 0;
-		number = number > 0 && *end == '\0' ? number : 0;
-	}
-	if (number < 1 || number > MEMBER_NUMBER_MAX) {
+	if (!number_from_bytes((const char *)c->key, c->key_len, MEMBER_NUMBER_MAX, &number) || number < 1) {
 		api_problem(c, 400, "number", "a member's number is a whole number from 1 to 10000");
 		return false;
 	}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/number.h"
 #include "server/http/api.h"
 
 static void
@@ -63,13 +64,11 @@ api_reached_min_seq(struct call *c)
 	struct position p;
 	struct sp_error err;
 	uint64_t seq;
-	char *end;
 	int rc;
 
 	if (header == NULL)
 		return true;
-	seq = strtoull(header, &end, 10);
-	if (*header < '0' || *header > '9' || *end != '\0') {
+	if (!number_from_text(header, UINT64_MAX, &seq)) {
 		api_problem(c, 400, "header", "Seedpod-Min-Seq must be a whole number");
 		return false;
 	}

@@ -9,6 +9,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/json_text.h"
+#include "lib/base/number.h"
 #include "server/http/api.h"
 #include "server/replication/committer.h"
 
@@ -225,15 +226,13 @@ api_submit(struct call *c, const struct repl_op *ops, size_t count)
 bool
 api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out)
 {
-	char text[32], detail[128], *end;
+	char text[32], detail[128];
 	int len = request_query(c->rq, name, text, sizeof(text));
 
 	*out = otherwise;
 	if (len == REQUEST_QUERY_ABSENT)
 		return true;
-	errno = 0;
-	*out = len > 0 && text[0] >= '0' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
-	if (len <= 0 || text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || *out > most) {
+	if (len < 0 || !number_from_bytes(text, (size_t)len, most, out)) {
 		snprintf(detail, sizeof(detail), "%s must be a whole number from 0 to %" PRIu64, name, most);
 		api_problem(c, 400, "query", detail);
 		return false;
@@ -248,16 +247,17 @@ api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out)
 		const char *unit;
 		int64_t ms;
 	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "", 0 } };
-	char text[32], detail[128], *end = text;
+	char text[32], detail[128];
+	const char *end = text;
 	int len = request_query(c->rq, name, text, sizeof(text));
-	unsigned long long n = 0;
+	bool is_number = len > 0 && memchr(text, '\0', (size_t)len) == NULL;
+	uint64_t n = 0;
 
 	*out = 0;
 	if (len == REQUEST_QUERY_ABSENT)
 		return true;
-	if (len > 0 && text[0] >= '0' && text[0] <= '9')
-		n = strtoull(text, &end, 10);
-	for (size_t i = 0; end != text && n < 1000000000 && i < sizeof(units) / sizeof(units[0]); i++) {
+	is_number = is_number && number_take(&end, 999999999, &n);
+	for (size_t i = 0; is_number && i < sizeof(units) / sizeof(units[0]); i++) {
 		/* Nothing needs no unit. */
 		if (strcmp(end, units[i].unit) != 0 || (units[i].ms == 0 && n > 0))
 			continue;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/error.h"
+#include "lib/base/number.h"
 
 int
 member_address(const char *url, char *out, size_t size)
@@ -13,14 +14,11 @@ member_address(const char *url, char *out, size_t size)
 			   : strncmp(url, "https://", 8) == 0 ? url + 8
 							      : NULL;
 	const char *colon = host != NULL ? strrchr(host, ':') : NULL;
-	unsigned long port = 0;
-	char *end = NULL;
+	uint64_t port;
 	int n;
 
-	if (colon != NULL && colon > host && colon[1] >= '0' && colon[1] <= '9')
-		port = strtoul(colon + 1, &end, 10);
-	if (port < 2 || port > 65535 || *end != '\0')
+	if (colon == NULL || colon == host || !number_from_text(colon + 1, 65535, &port) || port < 2)
 		return SP_EUSAGE;
-	n = snprintf(out, size, "%.*s:%lu", (int)(colon - host), host, port - 1);
+	n = snprintf(out, size, "%.*s:%u", (int)(colon - host), host, (unsigned)port - 1);
 	return n > 0 && (size_t)n < size ? n : SP_EUSAGE;
 }

@@ -59,6 +59,14 @@ class Keys(support.SharedPods):
         self.put("cached", b"two")
         self.assertEqual(self.leader.get(self.path("cached"), {"If-None-Match": tag}).body, b"two")
 
+    def test_a_tag_that_only_overflows_to_the_right_number_is_refused(self):
+        path = self.path("overflow")
+        seq = int(self.leader.ask("PUT", path, b"one").headers["Seedpod-Seq"])
+        for tag in (f'"-{2 ** 64 - seq}"', f'"{2 ** 64 + seq}"', f'"+{seq}"', f'" {seq}"', f'"{seq} "', f'"{seq}', f'{seq}'):
+            self.problem(self.leader.ask("PUT", path, b"two", {"If-Match": tag}), 412)
+        self.assertEqual(self.leader.get(path).body, b"one")
+        self.assertEqual(self.leader.ask("PUT", path, b"two", {"If-Match": f'"{seq}"'}).status, 204)
+
     def test_if_match_holds_for_reads_too(self):
         tag = self.put("read-if", b"one").headers["ETag"]
         for wanted in (tag, f'"0", {tag}', "*"):
@@ -233,6 +241,13 @@ class Batches(support.SharedPods):
                                        {"op": "put", "key": "batch-large", "value": "x" * ((8 << 20) + 1)}), 413)
         self.assertIn("line 2", body["detail"])
         self.assertEqual(self.leader.get("/v1/kv/batch-small").status, 404)
+
+    def test_a_line_with_two_keys_is_refused(self):
+        for line in ({"op": "put", "key": "batch-two", "key64": "YQ==", "value": "x"},
+                     {"op": "put", "key": "batch-two", "value": "x", "value64": "eA=="},
+                     {"op": "delete", "key": "batch-two", "key64": "YQ=="}):
+            self.problem(self.batch(line), 400)
+        self.assertEqual(self.leader.get("/v1/kv/batch-two").status, 404)
 
     def test_a_condition_is_refused_rather_than_passed_over(self):
         for header in ("If-Match", "If-None-Match"):

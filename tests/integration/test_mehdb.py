@@ -4,6 +4,7 @@
 import itertools
 import json
 import random
+import re
 import string
 import subprocess
 
@@ -92,6 +93,21 @@ class Mehdb(support.SharedPods):
         keys = json.loads(reply.body)
         self.assertEqual(keys, sorted(keys))
         self.assertLessEqual({"zulu", "alpha", "mike"}, set(keys))
+
+    def test_keys_that_mehdb_cannot_have_are_not_listed(self):
+        others = ["../escaped", "Upper", "with1digit", "a/b", "z\u00fc", 'quo"te', "a\nb", "{", "`"]
+        for key in others:
+            self.assertEqual(self.leader.put(key, b"x").status, 204)
+        self.leader.put("kept", b"x")
+        keys = json.loads(self.leader.get("/keys").body)
+        self.assertIn("kept", keys)
+        self.assertEqual([key for key in keys if not re.fullmatch("[a-z]+", key)], [])
+        for key in others:
+            self.assertEqual(self.leader.get(f"/v1/kv/{support.quote_key(key)}").status, 200)
+
+    def test_many_that_mehdb_cannot_have_before_one_that_it_can(self):
+        self.leader.load([(f"other-{i:05}", "x") for i in range(40000)] + [("zz", "x")])
+        self.assertIn("zz", json.loads(self.leader.get("/keys").body))
 
     def test_keys_that_take_more_than_one_piece_are_all_there_and_sorted(self):
         names = {"long" + "".join(letters) * 3 for letters in itertools.product(string.ascii_lowercase, repeat=3)}

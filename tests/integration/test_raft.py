@@ -210,6 +210,9 @@ class ThreeMembers(RaftTest):
         victim = next(pod for pod in pods if pod is not leader)
         old_id = victim.position()["raft"]["id"]
         number = str(victim.ordinal + 1)
+        for bad in (f"{number}%00", f"{number}%00x", f"+{number}", f"-{2 ** 64 - int(number)}", f"%20{number}", f"{number}x"):
+            self.assertIn(leader.ask("DELETE", f"/v1/members/{bad}").status, (400, 404), bad)
+        self.assertEqual([m["role"] for m in self.members(leader)], ["voter"] * 3)
         self.assertEqual(leader.ask("DELETE", f"/v1/members/{number}").status, 204)
         self.assertEqual(leader.ask("DELETE", f"/v1/members/{number}").status, 404)
         self.assertEqual(victim.server.wait(20), 0)

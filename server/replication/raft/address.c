@@ -1,4 +1,5 @@
 #include "server/replication/raft/address.h"
+#include "lib/base/number.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@ raft_address_parse(const char *text, struct raft_address *out)
 {
 	const char *colon = strrchr(text, ':');
 	const char *host = text, *end = colon;
-	unsigned long port;
+	uint64_t port = 0;
 	size_t digits;
 
 	if (colon == NULL)
@@ -16,14 +17,14 @@ raft_address_parse(const char *text, struct raft_address *out)
 	digits = strspn(colon + 1, "0123456789");
 	if (digits == 0 || digits >= RAFT_PORT_MAX || colon[1 + digits] != '\0')
 		return false;
-	port = strtoul(colon + 1, NULL, 10);
+	number_from_text(colon + 1, 65535, &port);
 	if (*host == '[' && end > host + 1 && end[-1] == ']') {
 		host++;
 		end--;
 	} else if (memchr(host, ':', (size_t)(end - host)) != NULL) {
 		return false;
 	}
-	if (port == 0 || port > 65535 || end == host || (size_t)(end - host) >= RAFT_HOST_MAX)
+	if (port == 0 || end == host || (size_t)(end - host) >= RAFT_HOST_MAX)
 		return false;
 	memcpy(out->host, host, (size_t)(end - host));
 	out->host[end - host] = '\0';

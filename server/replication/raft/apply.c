@@ -11,6 +11,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/json_text.h"
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "server/replication/batch.h"
 #include "server/replication/raft/internal.h"
 
@@ -29,16 +30,17 @@ raft_fail_stop(const struct sp_error *err)
 static int
 run_found(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 {
-	char text[FOUND_SIZE], *end = NULL;
+	char text[FOUND_SIZE];
+	const char *at;
 	uint64_t base = 0, log = 0;
 	size_t len;
 
 	snprintf(text, sizeof(text), "%.*s", (int)e->text_len, e->text);
 	len = strcspn(text, " ");
-	if (text[len] != '\0') {
-		base = strtoull(text + len, &end, 10);
-		log = strtoull(end, NULL, 10);
-	}
+	at = text + len + (text[len] == ' ');
+	if (*at != '\0' &&
+	    (!number_take(&at, UINT64_MAX, &base) || *at++ != ' ' || !number_from_text(at, UINT64_MAX, &log)))
+		return sp_error_set(err, SP_EBADDATA, "log entry that founds the cluster is malformed");
 	text[len] = '\0';
 	return store_txn_found(txn, text, base, log, err);
 }

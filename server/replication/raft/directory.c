@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "lib/base/json_text.h"
+#include "lib/base/number.h"
 
 void
 directory_release(struct directory *d)
@@ -111,7 +112,7 @@ read_contact(json_t *o, struct contact *out, struct sp_error *err)
 {
 	json_int_t number = json_integer_value(json_object_get(o, "number"));
 	struct contact m = { 0 };
-	char id[24], *end = id;
+	char id[24];
 
 	if (number < 1 || number > MEMBER_NUMBER_MAX)
 		return sp_error_set(
@@ -119,8 +120,7 @@ read_contact(json_t *o, struct contact *out, struct sp_error *err)
 	m.number = (unsigned)number;
 	if (!get_text(o, "id", id, sizeof(id)))
 		return sp_error_set(err, SP_EBADDATA, "member: «id» must be a number as a text");
-	m.id = strtoull(id, &end, 10);
-	if (*end != '\0' || (m.id != 0 && MEMBER_NUMBER(m.id) != m.number))
+	if (!number_from_text(id, UINT64_MAX, &m.id) || (m.id != 0 && MEMBER_NUMBER(m.id) != m.number))
 		return sp_error_set(err, SP_EBADDATA, "member: «id» is not one of number %u", m.number);
 	if (!get_text(o, "name", m.name, sizeof(m.name)) || !get_text(o, "url", m.url, sizeof(m.url)) ||
 	    !get_text(o, "raft", m.raft, sizeof(m.raft)))

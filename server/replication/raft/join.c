@@ -16,6 +16,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json_text.h"
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "server/replication/raft/internal.h"
 
 #define ASK_TIMEOUT_MS  2000
@@ -140,9 +141,10 @@ same_cluster(struct repl_raft *r, const json_t *answer)
 {
 	const char *theirs = json_string_value(json_object_get(answer, "cluster"));
 	const char *log = json_string_value(json_object_get(answer, "log"));
-	struct position p, leader = { .raft = { .log = log != NULL ? strtoull(log, NULL, 10) : 0 } };
+	struct position p, leader = { 0 };
 
-	if (theirs == NULL || store_position(r->store, &p, NULL) < 0)
+	if (theirs == NULL || (log != NULL && !number_from_text(log, UINT64_MAX, &leader.raft.log)) ||
+	    store_position(r->store, &p, NULL) < 0)
 		return false;
 	snprintf(leader.cluster, sizeof(leader.cluster), "%s", theirs);
 	return (p.seq == 0 && p.raft.applied == 0) || position_same_log(&p, &leader);
@@ -169,6 +171,7 @@ static bool
 lists(const json_t *answer, uint64_t id)
 {
 	const char *role, *text;
+	uint64_t theirs;
 	json_t *m;
 	size_t i;
 
@@ -176,7 +179,7 @@ lists(const json_t *answer, uint64_t id)
 	{
 		text = json_string_value(json_object_get(m, "id"));
 		role = json_string_value(json_object_get(m, "role"));
-		if (text != NULL && role != NULL && strtoull(text, NULL, 10) == id)
+		if (text != NULL && role != NULL && number_from_text(text, UINT64_MAX, &theirs) && theirs == id)
 			return strcmp(role, "spare") != 0;
 	}
 	return false;

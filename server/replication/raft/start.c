@@ -8,6 +8,7 @@
 
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
+#include "lib/base/number.h"
 #include "server/replication/raft/internal.h"
 
 #define POINTER_TIMEOUT_MS 2000       /* a pointer is 200 bytes; libraft counts on whole snapshots, 30 s */
@@ -34,15 +35,16 @@ raft_error(struct sp_error *err, int code, const char *reason, const char *what)
 static bool
 parse_identity(const char *text, unsigned *number, uint64_t *id)
 {
-	char *end;
+	uint64_t n;
 
 	if (strncmp(text, "number ", 7) != 0)
 		return false;
-	*number = (unsigned)strtoul(text + 7, &end, 10);
-	if (strncmp(end, "\nid ", 4) != 0)
+	text += 7;
+	if (!number_take(&text, UINT_MAX, &n) || strncmp(text, "\nid ", 4) != 0)
 		return false;
-	*id = strtoull(end + 4, &end, 10);
-	return strcmp(end, "\n") == 0;
+	text += 4;
+	*number = (unsigned)n;
+	return number_take(&text, UINT64_MAX, id) && strcmp(text, "\n") == 0;
 }
 
 /* This member's id: drawn once for a raft directory. */

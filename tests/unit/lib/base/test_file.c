@@ -189,6 +189,41 @@ START_TEST(file_make_dirs__makes_parents_and_accepts_existing)
 }
 END_TEST
 
+/* Instead of the C library's: notes the last directories that were synced. */
+static char synced[4][TEMPDIR_MAX];
+static size_t synced_count;
+
+int
+fsync(int fd)
+{
+	char link[64], path[TEMPDIR_MAX];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path) - 1);
+	if (len > 0 && synced_count < 4)
+		snprintf(synced[synced_count++], sizeof(synced[0]), "%.*s", (int)len, path);
+	return 0;
+}
+
+START_TEST(file_make_dirs__what_is_made_is_on_disk)
+{
+	char parent[TEMPDIR_MAX];
+
+	snprintf(parent, sizeof(parent), "%s", tempdir_path(dir, "new"));
+	synced_count = 0;
+	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "new/data"), &err), 0);
+	ck_assert_uint_eq(synced_count, 2);
+	ck_assert_str_eq(synced[0], dir);
+	ck_assert_str_eq(synced[1], parent);
+	/* One that is there may come from a process that was killed before it synced. */
+	synced_count = 0;
+	ck_assert_int_eq(file_make_dirs(tempdir_path(dir, "new/data"), &err), 0);
+	ck_assert_uint_eq(synced_count, 1);
+	ck_assert_str_eq(synced[0], parent);
+}
+END_TEST
+
 START_TEST(file_make_dirs__file_in_the_way)
 {
 	tempdir_write(dir, "f", "");
@@ -350,6 +385,7 @@ main(void)
 		file_rename_sync__moves_directories_and_files,
 		file_rename_sync__relative_path,
 		file_make_dirs__makes_parents_and_accepts_existing,
+		file_make_dirs__what_is_made_is_on_disk,
 		file_make_dirs__file_in_the_way,
 		file_remove_tree__removes_everything_in_it,
 		file_remove_tree__does_not_follow_links,
