@@ -1,6 +1,6 @@
 # Tests: unit, integration, faults, fuzzing.
 ##@ Test
-.PHONY: test test-unit test-integration faults crash-matrix coverage torture torture-raft fuzz fuzz-targets soak soak-proof
+.PHONY: test test-unit test-integration faults crash-matrix coverage torture torture-raft torture-handover fuzz fuzz-targets soak soak-proof
 
 # The programs with the points of lib/base/fault.h, at which the fault tests kill them: the files that have points are compiled
 # a second time and linked before the archives, which then supply the others.
@@ -61,6 +61,9 @@ torture: all faults ## faults of all kinds under load for MINUTES=30, against a 
 torture-raft: all faults ## mode raft under a seed's faults, judged by what clients saw (RUNS=, SEED=)
 	@BUILD=$(abspath $(BUILD)) RUNS='$(RUNS)' SEED='$(SEED)' SECONDS='$(SECONDS)' MEMBERS='$(MEMBERS)' FAULTS='$(FAULTS)' \
 		SUBJECT='$(SUBJECT)' READS='$(READS)' tests/raft/torture
+
+torture-handover: all ## how long mode raft takes no writes when its leader is stopped (HOW=kill: killed), HANDOVERS=200 times
+	@BUILD=$(abspath $(BUILD)) HANDOVERS='$(HANDOVERS)' HOW='$(HOW)' LIMIT='$(LIMIT)' tests/fault/handovers.py
 
 # Each is a program of libFuzzer's, which brings main(). A target may define a function of ours anew to stand in for the
 # network: of several definitions the first is taken, and that is the target's.

@@ -9,7 +9,7 @@ import traceback
 from client import Client
 from kube import DEFAULT_IMAGE, IMAGE, MANIFESTS, STORAGE_CLASS, Failed, Kube, Overlays, check, say
 
-SMOKE, FULL = "smoke", "full"
+SMOKE, FULL, LONG = "smoke", "full", "long"  # long: by its name alone
 CASES = []
 
 
@@ -18,7 +18,7 @@ class Skipped(Exception):
 
 
 def case(part):
-    """A test of the smoke part or of the full one; its first line of documentation is its headline."""
+    """A test of the smoke part, of the full one, or of neither; its first line of documentation is its headline."""
     def add(function):
         CASES.append((part, function))
         return function
@@ -213,4 +213,4 @@ def run(cases):
     return 1 if failed or not passed else 0
 
 
-__all__ = ["CASES", "FULL", "SMOKE", "Failed", "MANIFESTS", "Skipped", "Suite", "case", "check", "run", "say"]
+__all__ = ["CASES", "FULL", "LONG", "SMOKE", "Failed", "MANIFESTS", "Skipped", "Suite", "case", "check", "run", "say"]
