@@ -24,6 +24,8 @@ read_files(struct doors *d, const struct conf *c, struct sp_error *err)
 	}
 	if (c->auth_tokens[0] != '\0' && (d->tokens = tokens_new(c->auth_tokens, err)) == NULL)
 		return SP_ECONF;
+	if (c->raft_secret_file[0] != '\0' && (d->secret = secret_new(c->raft_secret_file, err)) == NULL)
+		return SP_ECONF;
 	return 0;
 }
 
@@ -51,6 +53,8 @@ doors_look(struct doors *d)
 		tls_look(d->tls);
 	if (d->tokens != NULL)
 		tokens_look(d->tokens);
+	if (d->secret != NULL)
+		secret_look(d->secret);
 }
 
 void
@@ -59,8 +63,10 @@ doors_close(struct doors *d)
 	http_set_door(NULL);
 	tls_free(d->tls);
 	tokens_free(d->tokens);
+	secret_free(d->secret);
 	d->tls = d->serving = NULL;
 	d->tokens = NULL;
+	d->secret = NULL;
 }
 
 int
@@ -71,6 +77,7 @@ doors_check(const struct conf *c, struct sp_error *err)
 
 	tls_free(d.tls);
 	tokens_free(d.tokens);
+	secret_free(d.secret);
 	return rc;
 }
 
@@ -101,13 +108,15 @@ int
 doors_metrics(struct doors *d, const char *prefix, struct buf *out)
 {
 	struct tls_status tls = { .files.success = true };
-	struct file_watch_status tokens = { .success = true };
+	struct file_watch_status tokens = { .success = true }, secret = { .success = true };
 	int rc;
 
 	if (d->tls != NULL)
 		tls_status(d->tls, &tls);
 	if (d->tokens != NULL)
 		tokens_status(d->tokens, &tokens);
+	if (d->secret != NULL)
+		secret_status(d->secret, &secret);
 	rc = single(out, prefix, "tls_enabled", "gauge", "Whether this program has a TLS certificate.",
 	    d->serving != NULL ? 1 : 0);
 	if (rc == 0)
@@ -124,10 +133,11 @@ doors_metrics(struct doors *d, const char *prefix, struct buf *out)
 		    out, prefix, "auth_enabled", "gauge", "Whether tokens are asked for.", d->tokens != NULL ? 1 : 0);
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_success", "gauge",
-		    "Whether the newest certificate and token files are in use.",
-		    tls.files.success && tokens.success ? 1 : 0);
+		    "Whether the newest certificate, token and secret files are in use.",
+		    tls.files.success && tokens.success && secret.success ? 1 : 0);
 	if (rc == 0)
 		rc = single(out, prefix, "secrets_reload_failures_total", "counter",
-		    "Certificate and token files that were refused.", (double)(tls.files.failures + tokens.failures));
+		    "Certificate, token and secret files that were refused.",
+		    (double)(tls.files.failures + tokens.failures + secret.failures));
 	return rc;
 }

@@ -12,6 +12,7 @@
 
 #include "conf/conf.h"
 #include "lib/net/http_client.h"
+#include "lib/net/secret.h"
 #include "lib/net/tls.h"
 #include "lib/net/tokens.h"
 
@@ -19,6 +20,7 @@ struct doors {
 	struct tls *tls;       /* NULL: neither certificate nor authorities are configured */
 	struct tls *serving;   /* the same, or NULL without a certificate: HTTP */
 	struct tokens *tokens; /* NULL: no authorization */
+	struct secret *secret; /* of mode raft's port; NULL: none */
 
 	/* What names peers. */
 	struct pod pod;

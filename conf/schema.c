@@ -65,6 +65,9 @@ const struct schema_key schema_keys[] = {
 	{ KEY("raft", "peer"), FIELD(raft_peer), .type = KEY_TEMPLATE, .form = FORM_LISTEN,
 	  .default_text = "{name}.{service}.{namespace}.svc:9875",
 	  .help = "Where the raft port of a pod is reached; {name} and {ordinal} are those of that pod." },
+	{ KEY("raft", "secret_file"), FIELD(raft_secret_file), TEXT(FORM_FILE), .default_text = "",
+	  .help = "A file with a secret a line that members prove to one another: the first is proved with, all are "
+		  "good. New files are taken while running. Left empty: any program may speak at the raft port." },
 	{ KEY("raft", "election_timeout"), FIELD(raft_election_timeout_ms),
 	  DURATION(MS(100), "100ms", SECONDS(60), "60s"), .default_text = "500ms",
 	  .help = "After one to two times so long without a word from the leader, a member stands for election. At "

@@ -1,5 +1,6 @@
 """How long mode raft takes no writes when its leader's pod goes, many times over: a measurement, not part of `full`."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -74,8 +75,10 @@ def measure(suite, what, arguments):
         say(f"{what} {number}: nothing acknowledged for {pauses[-1]:.3f} s at the longest, load average "
             f"{os.getloadavg()[0]:.1f}")
         if pauses[-1] > LIMIT:
-            say(f"  it began at {time.strftime('%H:%M:%S', time.gmtime(told['began']))}"
-                f"{told['began'] % 1:.3f}".replace(":0.", ":"))
+            began, ended = (datetime.datetime.fromtimestamp(t, datetime.timezone.utc).strftime("%H:%M:%S.%f")[:-3]
+                            for t in (told["began"], told["began"] + pauses[-1]))
+            leads = [line for line in said if "this member leads" in line and began <= line[16:28] <= ended]
+            say(f"  from {began} to {ended}; {'the lead went over within it' if leads else 'no lead went over within it'}")
             for line in said:
                 say("  " + line)
     members.writer.stop()

@@ -275,6 +275,62 @@ class Doors(PodTest):
             self.assertGreater(pod.server_metrics()["seedpod_raft_messages_refused_total"], 30)
             self.assertLess(pod.position()["raft"]["term"], 2**62)
 
+    def test_with_a_secret_the_raft_port_is_for_those_who_know_it(self):
+        first, second, other = ("s" * 20, "t" * 20, "u" * 20)
+        self.secrets = [authority.Volume(self.dir / "secrets" / f"store-{i}") for i in range(3)]
+        for each in self.secrets:
+            each.write({"secret": first + "\n"})
+        pods = self.pod_set(0, {"replication.mode": "raft", "raft.secret_file": f"{self.dir}/secrets/{{name}}/secret"})
+        for i in range(3):
+            pods.add().environment["SEEDPOD_RAFT_SECRET_FILE"] = f"{self.dir}/secrets/store-{i}/secret"
+        pods.scale(3)
+        self.wait_voters(pods, 3)
+        pods.wait_ready()
+        self.assertEqual(pods.leader.put("key", b"v").status, 204)
+        for pod in pods:
+            self.assertNotIn("any program that reaches the raft port", pod.server.log)
+        # A forger without it says what it likes: it is not heard.
+        victim = next(pod for pod in pods if pod is not pods.leader)
+        strangers = victim.server_metrics()["seedpod_raft_strangers_total"]
+        self.assertTrue(self.send_as(victim, pods.leader, message(REQUEST_VOTE, 2**33, 1, 1 << 30, 1, 1)))
+        self.assertGreater(victim.server_metrics()["seedpod_raft_strangers_total"], strangers)
+        self.assertEqual(victim.server_metrics()["seedpod_raft_messages_refused_total"], 0)
+        self.assertIn("it has no [raft] secret_file, and this member has one", victim.server.log)
+        # Another one is brought in while they run: beside the first, before it, and then alone.
+        def renew(text):
+            renewals = [pod.server.log.count("secret renewed") for pod in pods]
+            for each in self.secrets:
+                each.write({"secret": text})
+            for pod, before in zip(pods, renewals):
+                wait_until(lambda: pod.server.log.count("secret renewed") > before, 10, "it is read", pods)
+            late = next(pod for pod in pods if pod is not pods.leader)
+            late.restart("server")
+            self.assertEqual(pods.leader.put("key", text.encode()).status, 204)
+            pods.wait_equal()
+        for text in (f"{first}\n{second}\n", f"{second}\n{first}\n", f"{second}\n"):
+            renew(text)
+        # A member with another one takes no part, and says why; with the right one it does again.
+        late = next(pod for pod in pods if pod is not pods.leader)
+        self.secrets[late.ordinal].write({"secret": other + "\n"})
+        late.restart("server")
+        wait_until(lambda: "is [raft] secret_file the same there?" in late.server.log or any(
+            "it does not know the secret of [raft] secret_file" in pod.server.log for pod in pods), 20, "who has another secret is refused", pods)
+        self.assertEqual(pods.leader.put("key", b"without it").status, 204)
+        self.assertFalse(late.position()["raft"]["leader_known"])
+        self.secrets[late.ordinal].write({"secret": second + "\n"})
+        pods.wait_equal()
+        for pod in pods:
+            for secret in (first, second, other):
+                self.assertNotIn(secret, pod.server.log)
+
+    def test_without_tls_and_a_secret_the_server_says_once_what_that_means(self):
+        pods = self.pod_set(0, {"replication.mode": "raft"})
+        pod = pods.add()
+        pod.start_serving()
+        lines = [line for line in pod.server.log.splitlines() if "any program that reaches the raft port" in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("level=warn", lines[0])
+
     def test_a_connection_to_a_member_that_is_gone_is_closed(self):
         # What is left in CLOSE-WAIT swallows the first messages to a pod that came back at another address.
         pods = self.open_cluster()
@@ -390,7 +446,10 @@ class Doors(PodTest):
                     return True
 
         head = struct.Struct("<QQQ").pack
-        for what, greeting in (("another version", head(2, 9, 8) + b"a:1\0\0\0\0\0"), ("nothing follows", head(1, 9, 0)),
+        for what, greeting in (("another version", head(3, 9, 8) + b"a:1\0\0\0\0\0"),
+                               ("a proof to come", head(2, 9, len(hello) + 1) + hello + b"\0" + bytes(32)),
+                               ("id 0", head(1, 0, len(hello) + 1) + hello + b"\0"),
+                               ("nothing follows", head(1, 9, 0)),
                                ("too much follows", head(1, 9, 1 << 20)), ("all bits", b"\xff" * 24),
                                ("no end", head(1, 9, 320) + b"a" * 320), ("HTTP", b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"),
                                ("another's", head(1, 9, 8) + b"a:1 b\0\0\0"),

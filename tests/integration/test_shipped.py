@@ -137,6 +137,12 @@ class Manifests(unittest.TestCase):
         self.check_doors(self.overlay("tls", "auth", "raft"), True)
         self.check_doors(self.overlay("network-policy", "auth", "tls", "classic-sidecar"), True)
 
+    def test_the_secret_of_the_raft_port_lies_beside_certificates_and_tokens(self):
+        for others in (), ("tls", "auth"):
+            text = self.overlay("raft", *others, "raft-secret")
+            self.check_doors(text, "tls" in others)
+            self.assertEqual(text.count("path: raft/secret\n"), 1)
+
     def test_where_a_certificate_is_required_the_pod_probes_itself(self):
         text = self.overlay("tls", "auth", "tls-require")
         self.check_doors(text, False)

@@ -5,7 +5,8 @@
 
 #include "lib/base/le.h"
 
-#define VERSION 1
+#define VERSION        1
+#define VERSION_PROVES 2
 
 bool
 raft_greeting_same_cluster(const char *a, const char *b)
@@ -24,40 +25,46 @@ raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETI
 	int n;
 
 	memset(out, 0, RAFT_GREETING_MAX);
-	n = snprintf(text, RAFT_GREETING_MAX - RAFT_GREETING_HEAD, "%s%s%s", g->address,
-	    g->cluster[0] != '\0' ? " " : "", g->cluster);
+	n = snprintf(text, RAFT_GREETING_TEXT, "%s%s%s", g->address, g->cluster[0] != '\0' ? " " : "", g->cluster);
 	len = ((size_t)n + 1 + 7) / 8 * 8;
-	le_put(out, VERSION, 8);
+	le_put(out, g->proves ? VERSION_PROVES : VERSION, 8);
 	le_put(out + 8, g->id, 8);
 	le_put(out + 16, len, 8);
-	return RAFT_GREETING_HEAD + len;
+	len += RAFT_GREETING_HEAD;
+	if (!g->proves)
+		return len;
+	memcpy(out + len, g->nonce, sizeof(g->nonce));
+	return len + sizeof(g->nonce);
 }
 
 size_t
 raft_greeting_size(const unsigned char *head)
 {
-	uint64_t len = le_get(head + 16, 8);
+	uint64_t version = le_get(head, 8), len = le_get(head + 16, 8);
 
-	if (le_get(head, 8) != VERSION || len == 0 || len > RAFT_GREETING_MAX - RAFT_GREETING_HEAD)
+	if ((version != VERSION && version != VERSION_PROVES) || len == 0 || len > RAFT_GREETING_TEXT)
 		return 0;
-	return RAFT_GREETING_HEAD + (size_t)len;
+	return RAFT_GREETING_HEAD + (size_t)len + (version == VERSION_PROVES ? SECRET_NONCE_BYTES : 0);
 }
 
 bool
 raft_greeting_read(const unsigned char *bytes, size_t len, struct raft_greeting *out)
 {
 	const char *text = (const char *)bytes + RAFT_GREETING_HEAD;
-	size_t address, cluster;
+	bool proves = le_get(bytes, 8) == VERSION_PROVES;
+	size_t text_len = len - RAFT_GREETING_HEAD - (proves ? SECRET_NONCE_BYTES : 0), address, cluster;
 
-	if (memchr(text, '\0', len - RAFT_GREETING_HEAD) == NULL)
+	if (memchr(text, '\0', text_len) == NULL || le_get(bytes + 8, 8) == 0)
 		return false;
 	address = strcspn(text, " ");
 	cluster = text[address] == ' ' ? strlen(text + address + 1) : 0;
 	if (address == 0 || address >= sizeof(out->address) || cluster >= sizeof(out->cluster))
 		return false;
-	*out = (struct raft_greeting){ .id = le_get(bytes + 8, 8) };
+	*out = (struct raft_greeting){ .id = le_get(bytes + 8, 8), .proves = proves };
 	memcpy(out->address, text, address);
 	if (cluster > 0)
 		memcpy(out->cluster, text + address + 1, cluster);
+	if (proves)
+		memcpy(out->nonce, text + text_len, sizeof(out->nonce));
 	return true;
 }

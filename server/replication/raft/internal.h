@@ -57,7 +57,8 @@ struct repl_raft {
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
 	uint64_t log_bytes_max;
-	struct tls *tls; /* or NULL */
+	struct tls *tls;       /* or NULL */
+	struct secret *secret; /* or NULL */
 	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 	void (*removed)(void *arg);
 	void *arg;
@@ -97,8 +98,8 @@ struct repl_raft {
 	/* The term of the append or pointer that has just been written, while libraft answers to it; 0: none has. And
 	 * libraft's own snapshot_put(). */
 	uint64_t written_term;
-	int (*snapshot_put)(
-	    struct raft_io *, unsigned, struct raft_io_snapshot_put *, const struct raft_snapshot *, raft_io_snapshot_put_cb);
+	int (*snapshot_put)(struct raft_io *, unsigned, struct raft_io_snapshot_put *, const struct raft_snapshot *,
+	    raft_io_snapshot_put_cb);
 
 	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
 	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "lib/net/secret.h"
 #include "lib/net/tls.h"
 #include "server/replication/committer.h"
 #include "server/replication/member_address.h"
@@ -44,6 +45,7 @@ struct repl_raft_options {
 	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear: 0 or an error;
 	 * the loop's thread. */
 	struct tls *tls;
+	struct secret *secret; /* what all members know; NULL: none. Outlives the repl */
 	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 
 	/* This member was taken out of the cluster: the server is to end. Once; any thread; must not block. */

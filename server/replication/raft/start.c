@@ -213,6 +213,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 		.name = member_name,
 		.facts = message_facts,
 		.tls = r->tls,
+		.secret = r->secret,
 		.arg = r };
 	memset(&r->io, 0, sizeof(r->io));
 	memset(&r->raft, 0, sizeof(r->raft));

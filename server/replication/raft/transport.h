@@ -25,6 +25,7 @@
 #include <raft/uv.h>
 #include <uv.h>
 
+#include "lib/net/secret.h"
 #include "lib/net/tls.h"
 #include "server/replication/raft/greeting.h"
 #include "server/replication/raft/stream.h"
@@ -55,6 +56,9 @@ struct raft_transport_peers {
 
 	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
 	struct tls *tls;
+
+	/* What all members know, and prove that they do; NULL: nothing is asked for. */
+	struct secret *secret;
 	void *arg;
 };
 

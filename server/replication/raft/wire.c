@@ -180,9 +180,8 @@ begin_talk(struct raft_wire *w)
 
 	w->until_ms = clock_mono_ms() + TALK_MS;
 	w->step = t->peers.tls != NULL ? SHAKING : GREETING;
-	w->len = RAFT_GREETING_HEAD;
-	if (w->asks)
-		raft_wire_write_greeting(w);
+	if (raft_wire_begin_greeting(w) < 0)
+		return SP_EINTERNAL;
 	if (t->peers.tls == NULL)
 		return 0;
 	if (w->asks && t->peers.name(t->peers.arg, w->id, name, sizeof(name)) < 0)

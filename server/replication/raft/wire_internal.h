@@ -7,6 +7,9 @@
 #include "server/replication/raft/tls_stream.h"
 #include "server/replication/raft/wire.h"
 
+/* Of a greeting; those after the first only if there is a secret. */
+enum leg { LEG_GREETING, LEG_NONCE, LEG_PROOF, LEG_ANSWER };
+
 enum step { LOOKING_UP, CONNECTING, SHAKING, GREETING };
 
 struct raft_wire {
@@ -18,8 +21,13 @@ struct raft_wire {
 	int fd;           /* -1: none */
 	struct raft_poll *poll;
 	struct tls_stream *tls;
-	size_t len, done; /* of the greeting: all of it as far as is known, and what was written or read */
+	enum leg leg;        /* of the greeting: */
+	unsigned char *part; /* what is written or read in it, */
+	size_t len, done;    /* all of that as far as is known, and what has gone */
+	size_t greeting_len;
 	unsigned char greeting[RAFT_GREETING_MAX];
+	unsigned char nonce[SECRET_NONCE_BYTES]; /* of the one that is asked */
+	unsigned char proof[SECRET_PROOF_BYTES], answer[SECRET_PROOF_BYTES];
 
 	/* Who asks: */
 	raft_id id;
@@ -53,8 +61,8 @@ uv_stream_t *raft_wire_give_away(struct raft_wire *w);
 
 /* --- Greetings (repl_raft_wire_greet.c) --- */
 
-/* Have what this member says ready. */
-void raft_wire_write_greeting(struct raft_wire *w);
+/* Begin with it; who asks has what it says ready. 0 or an error. */
+int raft_wire_begin_greeting(struct raft_wire *w);
 
 /* Say it, or hear it and judge. The wire may be gone afterwards. */
 void raft_wire_greet(struct raft_wire *w);

@@ -60,8 +60,10 @@ read_exactly(const unsigned char *bytes, size_t len, struct raft_greeting *out)
 
 START_TEST(raft_greeting__comes_back_as_it_went)
 {
-	static const struct raft_greeting rows[] = { { 0x123450001, "store-1.store.svc:9875", CLUSTER },
-		{ UINT64_MAX, "127.0.0.1:9875", "" } };
+	static const struct raft_greeting rows[] = {
+		{ .id = 0x123450001, .address = "store-1.store.svc:9875", .cluster = CLUSTER },
+		{ .id = UINT64_MAX, .address = "127.0.0.1:9875" }
+	};
 	unsigned char bytes[RAFT_GREETING_MAX];
 	struct raft_greeting back;
 	size_t len;
@@ -116,7 +118,7 @@ START_TEST(raft_greeting__what_is_none_is_not_taken)
 	struct raft_greeting back;
 	size_t len = raft_greeting_write(&g, bytes);
 
-	le_put(bytes, 2, 8);
+	le_put(bytes, 3, 8);
 	ck_assert_uint_eq(raft_greeting_size(bytes), 0);
 	le_put(bytes, 1, 8);
 	le_put(bytes + 16, 0, 8);
@@ -137,6 +139,38 @@ START_TEST(raft_greeting__what_is_none_is_not_taken)
 }
 END_TEST
 
+START_TEST(raft_greeting__with_a_nonce_comes_back_too)
+{
+	struct raft_greeting g = { .id = 5, .address = "a:1", .cluster = CLUSTER, .proves = true }, back;
+	unsigned char bytes[RAFT_GREETING_MAX];
+	size_t len;
+
+	memset(g.nonce, 0xaa, sizeof(g.nonce));
+	len = raft_greeting_write(&g, bytes);
+	ck_assert_uint_eq(raft_greeting_size(bytes), len);
+	ck_assert(read_exactly(bytes, len, &back));
+	ck_assert(back.proves);
+	ck_assert_mem_eq(back.nonce, g.nonce, sizeof(g.nonce));
+	ck_assert_str_eq(back.address, g.address);
+	ck_assert_str_eq(back.cluster, g.cluster);
+	g.proves = false;
+	ck_assert_uint_eq(raft_greeting_write(&g, bytes), len - sizeof(g.nonce));
+	ck_assert(read_exactly(bytes, len - sizeof(g.nonce), &back));
+	ck_assert(!back.proves);
+}
+END_TEST
+
+START_TEST(raft_greeting__nobody_has_id_0)
+{
+	const struct raft_greeting g = { .address = "a:1", .cluster = CLUSTER };
+	unsigned char bytes[RAFT_GREETING_MAX];
+	struct raft_greeting back;
+	size_t len = raft_greeting_write(&g, bytes);
+
+	ck_assert(!read_exactly(bytes, len, &back));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -147,6 +181,8 @@ main(void)
 		raft_greeting__the_longest_fits,
 		raft_greeting__is_librafts_own,
 		raft_greeting__what_is_none_is_not_taken,
+		raft_greeting__with_a_nonce_comes_back_too,
+		raft_greeting__nobody_has_id_0,
 	};
 
 	return suite_run("raft_greeting", tests, sizeof(tests) / sizeof(tests[0]), 10);

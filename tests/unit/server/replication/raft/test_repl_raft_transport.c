@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/file.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -187,6 +188,55 @@ START_TEST(raft_transport__greeting_of_another_cluster_or_log_is_refused)
 		ck_assert_msg((accepts > before) == rows[i].in, "row %zu", i);
 	}
 	close_both();
+}
+END_TEST
+
+static struct secret *
+secret_of(const char *text)
+{
+	struct sp_error err = { 0 };
+	char dir[TEMPDIR_MAX], path[TEMPDIR_MAX + 16];
+	struct secret *s;
+
+	tempdir_make(dir);
+	snprintf(path, sizeof(path), "%s/secret", dir);
+	ck_assert_int_eq(file_write_atomic(path, text, strlen(text), 0600, &err), 0);
+	s = secret_new(path, &err);
+	ck_assert_msg(s != NULL, "%s", err.text);
+	tempdir_remove(dir);
+	return s;
+}
+
+#define SECRET_A "aaaaaaaaaaaaaaaa\n"
+#define SECRET_B "bbbbbbbbbbbbbbbb\n"
+
+START_TEST(raft_transport__members_prove_their_secret_to_one_another)
+{
+	static const struct {
+		const char *here, *there; /* NULL: none */
+		raft_id asked;
+		bool good;
+	} cases[] = { { SECRET_A, SECRET_A, 7, true }, { SECRET_B SECRET_A, SECRET_A, 7, true },
+		{ SECRET_A, SECRET_A SECRET_B, 7, true }, { SECRET_A, SECRET_B, 7, false },
+		{ SECRET_A, SECRET_B SECRET_A, 7, false }, { SECRET_A, SECRET_A, 8, false },
+		{ SECRET_A, NULL, 7, false }, { NULL, SECRET_A, 7, false } };
+	struct raft_uv_connect request;
+
+	here.peers.secret = cases[_i].here != NULL ? secret_of(cases[_i].here) : NULL;
+	there.peers.secret = cases[_i].there != NULL ? secret_of(cases[_i].there) : NULL;
+	ck_assert_int_eq(there.base.connect(&there.base, &request, cases[_i].asked, listen_at, on_connect), 0);
+	turn_until(&connects, 1);
+	if (cases[_i].good)
+		turn_until(&accepts, 1);
+	else
+		while (atomic_load(&here.refused) == 0)
+			uv_run(&loop, UV_RUN_ONCE);
+	ck_assert_uint_eq(accepts, cases[_i].good ? 1 : 0);
+	/* Who has none has greeted, and is hung up on. */
+	ck_assert_int_eq(connect_status, cases[_i].good || cases[_i].there == NULL ? 0 : RAFT_NOCONNECTION);
+	close_both();
+	secret_free(here.peers.secret);
+	secret_free(there.peers.secret);
 }
 END_TEST
 
@@ -511,22 +561,24 @@ END_TEST
 int
 main(void)
 {
-	const TTest *tests[] = {
-		raft_transport__greeting_of_another_cluster_or_log_is_refused,
-		raft_transport__connects_to_a_name,
-		raft_transport__connects_to_a_number,
-		raft_transport__silent_peer_is_given_up_in_seconds,
-		raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends,
-		raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent,
-		raft_transport__message_that_no_member_sends_ends_the_connection,
-		raft_transport__member_has_few_connections,
-		raft_transport__name_that_is_not_known_is_no_connection,
-		raft_transport__what_is_no_address_is_refused,
-		raft_transport__close_tells_whoever_waits_for_a_name,
-		raft_transport__what_is_kept_for_who_has_left_is_let_go,
-		raft_transport__a_flood_waits_outside,
-		raft_transport__door_without_descriptors_is_looked_at_now_and_then,
-	};
+	TCase *tc = tcase_create("all");
 
-	return suite_run_fixture("raft transport", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, set_up, NULL);
+	tcase_add_test(tc, raft_transport__greeting_of_another_cluster_or_log_is_refused);
+	tcase_add_test(tc, raft_transport__connects_to_a_name);
+	tcase_add_test(tc, raft_transport__connects_to_a_number);
+	tcase_add_test(tc, raft_transport__silent_peer_is_given_up_in_seconds);
+	tcase_add_test(tc, raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends);
+	tcase_add_test(tc, raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent);
+	tcase_add_test(tc, raft_transport__message_that_no_member_sends_ends_the_connection);
+	tcase_add_test(tc, raft_transport__member_has_few_connections);
+	tcase_add_test(tc, raft_transport__name_that_is_not_known_is_no_connection);
+	tcase_add_test(tc, raft_transport__what_is_no_address_is_refused);
+	tcase_add_test(tc, raft_transport__close_tells_whoever_waits_for_a_name);
+	tcase_add_test(tc, raft_transport__what_is_kept_for_who_has_left_is_let_go);
+	tcase_add_test(tc, raft_transport__a_flood_waits_outside);
+	tcase_add_test(tc, raft_transport__door_without_descriptors_is_looked_at_now_and_then);
+	tcase_add_loop_test(tc, raft_transport__members_prove_their_secret_to_one_another, 0, 8);
+	return suite_run_case("raft transport", tc);
 }
