@@ -71,7 +71,7 @@ class Manifests(unittest.TestCase):
         names = sorted(p.name for p in (MANIFESTS / "components").iterdir())
         for name in names:
             self.overlay(*(["tls"] if name == "tls-require" else []), name)
-        for directory in [MANIFESTS / "base", MANIFESTS / "drop-in", *(MANIFESTS / "examples").iterdir()]:
+        for directory in [MANIFESTS / "base", MANIFESTS / "drop-in", MANIFESTS / "monitoring", *(MANIFESTS / "examples").iterdir()]:
             render(directory)
 
     def test_the_base_has_a_native_sidecar_after_init(self):
