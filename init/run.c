@@ -14,6 +14,8 @@
 #define ASK_BRIEFLY_MS 1000 /* where it is only good to know, or asked again soon */
 #define GRACE_PAUSE_MS 200  /* between two rounds of questions of an empty leader */
 #define RETRY_MOST_MS  30000
+#define OPENED_MS      3000 /* so long a volume may take to be opened to this pod's user */
+#define OPENED_PAUSE_MS 100
 
 /* One run. */
 struct run {
@@ -346,6 +348,21 @@ drop_overtaken(const struct run_options *o, const struct volume *v, struct sp_er
 	return rc == 0 ? file_rename_sync(v->ready, v->incoming, err) : rc;
 }
 
+/* Some provisioners open a new volume to the pod's user only a moment after it was mounted. */
+static int
+lock_volume(struct run *r, struct sp_error *err)
+{
+	struct sp_error refused = { 0 };
+	int rc;
+
+	while ((rc = volume_lock(&r->volume, &refused)) == SP_EPERM &&
+	       clock_mono_ms() - r->begun_ms < OPENED_MS && !stop_wait_ms(OPENED_PAUSE_MS))
+		;
+	if (rc < 0 && err != NULL)
+		*err = refused;
+	return rc;
+}
+
 int
 run_init(const struct run_options *o, struct seed_report *report, struct sp_error *err)
 {
@@ -355,7 +372,7 @@ run_init(const struct run_options *o, struct seed_report *report, struct sp_erro
 
 	memset(report, 0, sizeof(*report));
 	report->phase = "facts";
-	if ((rc = volume_init(&r.volume, o->conf->server_data_dir, err)) < 0 || (rc = volume_lock(&r.volume, err)) < 0)
+	if ((rc = volume_init(&r.volume, o->conf->server_data_dir, err)) < 0 || (rc = lock_volume(&r, err)) < 0)
 		return rc;
 	FAULT_POINT("init.locked");
 	if ((rc = drop_overtaken(o, &r.volume, err)) < 0 ||

@@ -2,9 +2,12 @@
 """init's table of facts and actions, with real processes: what each row leaves on the volume."""
 
 import json
+import pathlib
 import re
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 
 import support
@@ -453,6 +456,37 @@ class Volume(support.PodTest):
         self.assertIn(code, (73, 77), log)
         follower.server.start()
         self.assertEqual(follower.server.wait(), 73, follower.server.log)
+
+    def init_as_another_user(self, data_dir):
+        """seedpod-init of a leader without peers, as a user that may not use data_dir yet."""
+        program = data_dir.parent / "seedpod-init"
+        if not program.exists():
+            shutil.copy(support.BUILD / "seedpod-init", program)
+        return subprocess.Popen(
+            [program], user=65532, group=65532, extra_groups=[], stderr=subprocess.PIPE, text=True, cwd="/",
+            env={"SEEDPOD_CONFIG": "/dev/null", "POD_NAME": "store-0", "SEEDPOD_SERVER_DATA_DIR": str(data_dir),
+                 "SEEDPOD_POD_TERMINATION_LOG": "", "SEEDPOD_BOOTSTRAP_MAX_PEERS": "1",
+                 "SEEDPOD_BOOTSTRAP_PEER_GRACE": "0s"})
+
+    def test_a_volume_that_is_opened_to_its_pod_a_moment_late_is_waited_for(self):
+        support.need_root("starts init as another user")
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="sp-late-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, directory)
+        directory.chmod(0o755)
+        for name, opened in ("opened", True), ("shut", False):
+            data_dir = directory / name
+            data_dir.mkdir(mode=0o750)
+            init, asleep = self.init_as_another_user(data_dir), 0
+            while opened and asleep < 3:  # it starts without sleeping: what sleeps now has been refused
+                self.assertIsNone(init.poll(), "it did not wait")
+                state = pathlib.Path(f"/proc/{init.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                asleep = asleep + 1 if state == "S" else 0
+                time.sleep(0.02)
+            if opened:
+                data_dir.chmod(0o777)
+            log = init.communicate(timeout=30 * support.SLOW)[1]
+            self.assertEqual(init.returncode, 0 if opened else 77, log)
+            self.assertEqual("Permission denied" in log, not opened, log)
 
     def test_a_file_where_the_store_belongs_is_73_and_stays(self):
         pods = self.pod_set(0)
