@@ -29,6 +29,12 @@ read_files(struct doors *d, const struct conf *c, struct sp_error *err)
 	return 0;
 }
 
+void
+doors_name_leader(struct doors *d, unsigned ordinal)
+{
+	atomic_store(&d->leader_ordinal, ordinal);
+}
+
 int
 doors_open(struct doors *d, const struct conf *c, struct sp_error *err)
 {
@@ -37,7 +43,7 @@ doors_open(struct doors *d, const struct conf *c, struct sp_error *err)
 	snprintf(d->peer_url, sizeof(d->peer_url), "%s", c->pod_peer_url);
 	snprintf(d->peer_name, sizeof(d->peer_name), "%s", c->tls_peer_name);
 	d->peers = c->bootstrap_max_peers;
-	d->leader_ordinal = c->replication_leader_ordinal;
+	doors_name_leader(d, c->replication_leader_ordinal);
 	if (read_files(d, c, err) < 0) {
 		doors_close(d);
 		err->code = SP_ECONF;

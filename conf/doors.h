@@ -10,6 +10,8 @@
 #ifndef CONF_DOORS_H_
 #define CONF_DOORS_H_
 
+#include <stdatomic.h>
+
 #include "conf/conf.h"
 #include "lib/net/http_client.h"
 #include "lib/net/secret.h"
@@ -27,7 +29,7 @@ struct doors {
 	char peer_url[CONF_TEXT_MAX];
 	char peer_name[CONF_TEXT_MAX];
 	unsigned peers; /* ordinals below this, and the leader's, are peers */
-	unsigned leader_ordinal;
+	atomic_uint leader_ordinal;
 	struct http_door door;
 };
 
@@ -41,6 +43,9 @@ void doors_use(struct doors *d);
 /* The same for a program that asks its own pod alone, at an address that no certificate bears: the name to be verified
  * is the one that peers know this pod by. No token is shown. */
 void doors_use_at_home(struct doors *d);
+
+/* The configuration names this leader now. Any thread. */
+void doors_name_leader(struct doors *d, unsigned ordinal);
 
 /* Take files that have changed. One thread at a time. */
 void doors_look(struct doors *d);

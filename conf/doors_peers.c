@@ -21,8 +21,8 @@ is_pod(const struct doors *d, unsigned ordinal, const char *url)
 static bool
 find_peer(const struct doors *d, const char *url, unsigned *ordinal)
 {
-	*ordinal = d->leader_ordinal;
-	if (is_pod(d, d->leader_ordinal, url))
+	*ordinal = atomic_load(&d->leader_ordinal);
+	if (is_pod(d, *ordinal, url))
 		return true;
 	for (*ordinal = 0; *ordinal < d->peers; (*ordinal)++)
 		if (is_pod(d, *ordinal, url))

@@ -57,8 +57,10 @@ const struct schema_key schema_keys[] = {
 	  .default_text = "static",
 	  .help = "Who leads. With static it is the pod with leader_ordinal; with raft the pods elect a leader, and "
 		  "any majority of them goes on without the rest. chain is not available in this version." },
-	{ KEY("replication", "leader_ordinal"), FIELD(replication_leader_ordinal), U32(0, 9999), .default_text = "0",
-	  .help = "The ordinal of the leader, in mode static; in mode raft, of the pod that founds the cluster." },
+	{ KEY("replication", "leader_ordinal"), FIELD(replication_leader_ordinal), U32(0, 9999), .live = true,
+	  .default_text = "0",
+	  .help = "The ordinal of the pod that is to lead, in mode static: a change of it is a planned hand-over, in which "
+		  "no acknowledged write is lost. In mode raft, of the pod that founds the cluster." },
 
 	{ KEY("raft", "listen"), FIELD(raft_listen), TEXT(FORM_LISTEN), .default_text = "0.0.0.0:9875",
 	  .help = "Where the server takes the other members' raft messages, in mode raft." },

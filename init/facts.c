@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "init/stop.h"
+#include "lib/base/file.h"
 #include "lib/net/http_client.h"
 
 static int
@@ -63,6 +64,7 @@ facts_read_store(struct facts *f, const struct volume *v, struct driver *driver,
 
 	volume_look(v, &f->volume);
 	f->store = STORE_EMPTY;
+	f->unpacked = file_exists(v->origin);
 	volume_describe_empty(v, f->no_store, sizeof(f->no_store));
 	if (!f->volume.store && !f->volume.ready && !f->volume.old)
 		return 0;
@@ -88,8 +90,28 @@ facts_no_store(const struct facts *f)
 }
 
 struct peer_fact *
+facts_present_leader(const struct facts *f)
+{
+	struct peer_fact *leads = NULL;
+
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct position *p = &f->peers[i].answer.position;
+
+		if (f->peers[i].answer.has_store && p->role == ROLE_LEADER && p->raft.role == RAFT_ROLE_NONE &&
+		    (f->store != STORE_PRESENT || strcmp(p->cluster, f->own.cluster) == 0) &&
+		    (leads == NULL || p->epoch > leads->answer.position.epoch))
+			leads = &f->peers[i];
+	}
+	return leads;
+}
+
+struct peer_fact *
 facts_leader(const struct facts *f)
 {
+	struct peer_fact *present = f->mode == CONF_MODE_STATIC ? facts_present_leader(f) : NULL;
+
+	if (present != NULL)
+		return present;
 	for (size_t i = 0; i < f->peer_count; i++)
 		if (f->peers[i].ordinal == f->leader_ordinal)
 			return &f->peers[i];

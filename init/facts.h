@@ -45,11 +45,12 @@ struct facts {
 	unsigned ordinal;
 	unsigned leader_ordinal;
 	enum conf_mode mode;
-	bool leader; /* this pod leads by configuration; in mode raft: founds the cluster where there is none */
+	bool leader; /* this pod is to lead by configuration; in mode raft: founds the cluster where there is none */
 
 	enum facts_store store;
 	struct position own;
 	char damage[SP_ERROR_TEXT_MAX];
+	bool unpacked; /* mode static: from a snapshot, by an earlier run or an operator, and not led since */
 	struct volume_state volume; /* as it was found */
 	char recovered[256];        /* what volume_recover() did; "" for nothing */
 	char no_store[512];         /* STORE_EMPTY: where there is no store, as a sentence; see facts_no_store() */
@@ -86,7 +87,11 @@ int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct 
 /* Says that there is no store, where, and what is there instead. */
 const char *facts_no_store(const struct facts *f);
 
-/* The configured leader among the peers; NULL where this pod is it. */
+/* Mode static: the peer that says that it leads this store's cluster, or any where there is no store; of several the
+ * one in the latest epoch; NULL: none does. */
+struct peer_fact *facts_present_leader(const struct facts *f);
+
+/* That one; where none does, the configured leader; NULL where that is this pod. */
 struct peer_fact *facts_leader(const struct facts *f);
 
 #endif

@@ -76,14 +76,62 @@ plan_wait_for_data(const struct facts *f, struct plan *out, const char *pod, con
 	out->code = peer->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
 }
 
+/* Whether all peers that tell of data are of one cluster. */
+static bool
+is_one_cluster(const struct facts *f)
+{
+	const char *cluster = NULL;
+
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_answer *a = &f->peers[i].answer;
+
+		if (a->has_store && cluster != NULL && strcmp(cluster, a->position.cluster) != 0)
+			return false;
+		if (a->has_store)
+			cluster = a->position.cluster;
+	}
+	return true;
+}
+
+/* By the store's own record or, where that says nothing, the configuration. Beside a peer that leads only what this pod
+ * wrote itself in a later epoch counts, which that one's has been left behind by. */
+bool
+plan_leads(const struct facts *f)
+{
+	const struct peer_fact *rival = facts_present_leader(f);
+
+	if (f->store != STORE_PRESENT)
+		return f->leader && (rival == NULL || (f->store == STORE_EMPTY && !is_one_cluster(f)));
+	if (!lead_is_own(&f->own, f->ordinal, f->leader, f->unpacked))
+		return false;
+	return rival == NULL || (f->own.writer && !f->unpacked && rival->answer.position.epoch < f->own.epoch);
+}
+
+/* The configuration names this pod, another had the lead, and no pod that leads answers. */
+static void
+plan_waits_for_lead(const struct facts *f, struct plan *out)
+{
+	if (plan_majority_leads(f, f->own.cluster, out))
+		return;
+	plan_decide(out, PLAN_START,
+	    "this pod is to lead, but does not hold the lead: it follows until the pod that holds it hands it over");
+	for (size_t i = 0; i < f->peer_count; i++)
+		if (f->peers[i].answer.has_store && lead_awaits(&f->peers[i].answer.position, f->ordinal))
+			plan_decide(out, PLAN_START, "%s released the lead to this pod, which takes it when it runs",
+			    f->peers[i].name);
+}
+
 void
 plan_make(const struct facts *f, struct plan *out)
 {
 	memset(out, 0, sizeof(*out));
 	if (f->mode == CONF_MODE_RAFT)
 		plan_raft(f, out);
-	else if (f->leader)
+	else if (plan_leads(f))
 		plan_leader(f, out);
+	else if (f->leader && f->store == STORE_PRESENT && facts_present_leader(f) == NULL)
+		plan_waits_for_lead(f, out);
 	else
 		plan_follower(f, out);
+	out->follow = f->mode == CONF_MODE_STATIC && facts_present_leader(f) != NULL && !plan_leads(f);
 }

@@ -33,9 +33,10 @@ struct plan {
 	 * replaces, or what the donor told when a lost one is restored. NULL: there is none, or it is given up. Points
 	 * into the facts. */
 	const struct position *floor;
-	bool warn;              /* `why` is something to look into, although the action goes on */
-	bool grace;             /* wait: for peers of an empty leader, which is no failed attempt */
-	int code;               /* refuse and wait: the SP_E… code where it ends with that */
+	bool follow; /* mode static: another pod leads, so the server begins as a follower, whatever it has */
+	bool warn;   /* `why` is something to look into, although the action goes on */
+	bool grace;  /* wait: for peers of an empty leader, which is no failed attempt */
+	int code;    /* refuse and wait: the SP_E… code where it ends with that */
 	char why[PLAN_WHY_MAX]; /* a sentence with the numbers */
 };
 

@@ -11,36 +11,21 @@ is_of_majority(const struct position *p)
 	return p->raft.role == RAFT_ROLE_LEADER || (p->raft.role == RAFT_ROLE_FOLLOWER && p->raft.leader_known);
 }
 
-/*
- * A peer that takes writes of this pod's cluster where this one may not know of them: promoted by hand, in an epoch
- * later than `since`. Two that lead lose one's writes, so this one does not begin before it is told which: by that
- * one's demotion, or by replication.leader_ordinal.
- */
-static bool
-rival_leads(const struct facts *f, const char *cluster, uint64_t since, struct plan *out)
+bool
+plan_majority_leads(const struct facts *f, const char *cluster, struct plan *out)
 {
 	for (size_t i = 0; i < f->peer_count; i++) {
 		const struct peer_fact *peer = &f->peers[i];
 		const struct position *p = &peer->answer.position;
 
-		if (!peer->answer.has_store || (cluster != NULL && strcmp(p->cluster, cluster) != 0))
-			continue;
-		if (is_of_majority(p)) {
-			plan_decide(out, PLAN_WAIT,
-			    "this pod is to lead in mode static, but %s is a member of mode raft, whose majority takes "
-			    "the cluster's writes: two that lead would lose one's; set replication.mode = raft again, "
-			    "or stop all members before the mode is changed",
-			    peer->name);
-			out->code = SP_EDIVERGED;
-			return true;
-		}
-		if (p->role != ROLE_LEADER || p->epoch <= since)
+		if (!peer->answer.has_store || (cluster != NULL && strcmp(p->cluster, cluster) != 0) ||
+		    !is_of_majority(p))
 			continue;
 		plan_decide(out, PLAN_WAIT,
-		    "this pod is to lead, but %s was promoted and takes the cluster's writes (epoch %" PRIu64
-		    " seq %" PRIu64 "): two that lead would lose one's; make %s a follower, or set "
-		    "replication.leader_ordinal to it",
-		    peer->name, p->epoch, p->seq, peer->name);
+		    "this pod is to lead in mode static, but %s is a member of mode raft, whose majority takes "
+		    "the cluster's writes: two that lead would lose one's; set replication.mode = raft again, "
+		    "or stop all members before the mode is changed",
+		    peer->name);
 		out->code = SP_EDIVERGED;
 		return true;
 	}
@@ -52,7 +37,7 @@ leader_with_store(const struct facts *f, struct plan *out)
 {
 	const struct peer_fact *ahead = NULL;
 
-	if (rival_leads(f, f->own.cluster, f->own.epoch, out))
+	if (plan_majority_leads(f, f->own.cluster, out))
 		return;
 
 	for (size_t i = 0; i < f->peer_count; i++) {
@@ -89,7 +74,8 @@ clusters_differ(const struct facts *f, const struct peer_fact *most, struct plan
 		plan_decide(out, PLAN_REFUSE,
 		    "this pod leads, %s, and its peers hold different clusters: %s holds %s, %s holds %s; keep the one "
 		    "that is right and clear the other's volume",
-		    facts_no_store(f), most->name, most->answer.position.cluster, peer->name, peer->answer.position.cluster);
+		    facts_no_store(f), most->name, most->answer.position.cluster, peer->name,
+		    peer->answer.position.cluster);
 		out->code = SP_EDIVERGED;
 		return true;
 	}
@@ -157,9 +143,8 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 	}
 	silent = plan_silent_peer(f, most);
 	if (!f->grace_over && with_store < f->peer_count) {
-		plan_decide(out, PLAN_WAIT,
-		    "this pod leads, %s, and %zu of %zu peers have not told a position yet", facts_no_store(f),
-		    f->peer_count - with_store, f->peer_count);
+		plan_decide(out, PLAN_WAIT, "this pod leads, %s, and %zu of %zu peers have not told a position yet",
+		    facts_no_store(f), f->peer_count - with_store, f->peer_count);
 		out->grace = true;
 		out->code = SP_EAGAIN;
 	} else if (silent != NULL) {
@@ -168,7 +153,7 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 		plan_decide(out, PLAN_CREATE,
 		    "this pod leads, %s, and none of %zu peers tells of data (%zu cannot be reached)",
 		    facts_no_store(f), f->peer_count, plan_unreached(f));
-	} else if (!clusters_differ(f, most, out) && !rival_leads(f, NULL, 0, out)) {
+	} else if (!clusters_differ(f, most, out) && !plan_majority_leads(f, NULL, out)) {
 		leader_restores(f, most, out);
 	}
 }

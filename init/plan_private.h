@@ -23,6 +23,13 @@ size_t plan_unreached(const struct facts *f);
 /* Wait for such a peer. `pod` begins the sentence: what this pod is. */
 void plan_wait_for_data(const struct facts *f, struct plan *out, const char *pod, const struct peer_fact *peer);
 
+/* Mode static: whether this pod's server will lead. */
+bool plan_leads(const struct facts *f);
+
+/* Mode static: whether a peer takes writes of the cluster (NULL: any) in mode raft: two that lead lose one's writes, so
+ * that this pod does not begin, and `out` says so. A peer that leads in mode static is followed. */
+bool plan_majority_leads(const struct facts *f, const char *cluster, struct plan *out);
+
 /* The rows of mode static, and those of mode raft. */
 void plan_leader(const struct facts *f, struct plan *out);
 void plan_follower(const struct facts *f, struct plan *out);

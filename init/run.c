@@ -8,6 +8,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/protocol/follow_mark.h"
 #include "lib/protocol/store_mark.h"
 
 #define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
@@ -42,10 +43,15 @@ decide(struct facts *f, struct plan *plan, int64_t patience_ms, struct sp_error 
 {
 	int rc;
 
-	if (f->leader || f->mode == CONF_MODE_RAFT)
+	bool holds = f->store == STORE_PRESENT && f->own.lead.kind == LEAD_HELD && f->own.lead.pod == f->ordinal;
+
+	if (f->leader || holds || f->mode == CONF_MODE_RAFT)
 		rc = facts_ask(f, FACTS_ALL, smaller(patience_ms, ASK_BRIEFLY_MS), err);
 	else
 		rc = facts_ask(f, FACTS_LEADER, patience_ms, err);
+	/* The lead may have moved from the pod that is configured, or not yet to it. */
+	if (rc == 0 && !f->all_asked && facts_present_leader(f) == NULL)
+		rc = facts_ask(f, FACTS_ALL, smaller(patience_ms, ASK_BRIEFLY_MS), err);
 	if (rc < 0)
 		return rc;
 	plan_make(f, plan);
@@ -300,6 +306,22 @@ log_plan(const struct plan *plan)
 	    LOG_STR("donor", plan->donor != NULL ? plan->donor->name : ""), LOG_STR("why", plan->why), LOG_END);
 }
 
+/* Told to the server in a file, since it asks nobody. One that runs already (reseed) knows its role. */
+static int
+leave_follow_mark(const struct run *r, struct sp_error *err)
+{
+	char path[VOLUME_PATH_MAX];
+	int rc;
+
+	if (r->o->reseed)
+		return 0;
+	if ((rc = file_join(path, sizeof(path), r->volume.data_dir, FOLLOW_MARK_NAME, err)) < 0)
+		return rc;
+	if (r->plan.follow)
+		return file_write_atomic(path, "", 0, 0600, err);
+	return file_exists(path) ? file_remove_tree(path, err) : 0;
+}
+
 static int
 loop(struct run *r, struct seed_report *report, struct sp_error *err)
 {
@@ -322,7 +344,7 @@ loop(struct run *r, struct seed_report *report, struct sp_error *err)
 		FAULT_POINT("init.planned");
 		rc = act(r, report, err);
 	} while (rc == 0);
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : leave_follow_mark(r, err);
 }
 
 /*

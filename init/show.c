@@ -48,13 +48,13 @@ show_volume(const struct facts *f, struct buf *out)
 	return rc;
 }
 
-/* By configuration, or in mode raft as it says itself. */
+/* As it says itself; where none does, by configuration. */
 static bool
 is_leader(const struct facts *f, const struct peer_fact *peer)
 {
 	if (f->mode == CONF_MODE_RAFT)
 		return peer->answer.has_store && peer->answer.position.role == ROLE_LEADER;
-	return !f->leader && peer->ordinal == f->leader_ordinal;
+	return facts_leader(f) == peer;
 }
 
 static const char *

@@ -6,6 +6,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/protocol/follow_mark.h"
 #include "lib/protocol/store_mark.h"
 #include "server/replication/raft/repl_raft.h"
 #include "server/store/sigbus.h"
@@ -199,6 +200,30 @@ leave_raft(struct custody *c, struct sp_error *err)
 	return rc == 0 ? file_remove_tree(path, err) : rc;
 }
 
+/* Who leads is decided by the store's record, and by what init saw. */
+static int
+decide_role(struct custody *c, struct sp_error *err)
+{
+	struct repl *repl = c->api->repl;
+
+	if (repl->ops->opened == NULL)
+		return 0;
+	return repl->ops->opened(repl, data_exists(c, "seedpod.json"), data_exists(c, FOLLOW_MARK_NAME), err);
+}
+
+/* The store is a follower's by now. */
+static int
+take_follow_mark_away(struct custody *c, struct sp_error *err)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	if (c->api->repl->ops->opened == NULL || !data_exists(c, FOLLOW_MARK_NAME))
+		return 0;
+	rc = data_path(c, FOLLOW_MARK_NAME, path, err);
+	return rc == 0 ? file_remove_tree(path, err) : rc;
+}
+
 /* Bring an attached store into the pod's role and say where it stands. */
 static int
 enter_role(struct custody *c, struct sp_error *err)
@@ -210,12 +235,17 @@ enter_role(struct custody *c, struct sp_error *err)
 	/* First, so that a follower's image begins one epoch and not two. */
 	rc = leave_raft(c, err);
 	if (rc == 0)
+		rc = decide_role(c, err);
+	FAULT_POINT("open.decided");
+	if (rc == 0)
 		rc = leave_donors_history(c, err);
 	if (rc == 0 && !has_role(c))
 		rc = c->api->repl->ops->attached(c->api->repl, err);
 	if (rc == SP_ENOTFOUND)
 		return 0;
 	FAULT_POINT("open.in_role");
+	if (rc == 0)
+		rc = take_follow_mark_away(c, err);
 	if (rc == 0)
 		rc = put_description_away(c, err);
 	if (rc == 0)

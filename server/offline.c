@@ -68,7 +68,7 @@ offline_position(const char *dir)
 
 	if (s == NULL)
 		return complain(&err);
-	if (store_position(s, &p, &err) < 0) {
+	if (store_position(s, &p, &err) < 0 || store_lead(s, &p.lead, &err) < 0) {
 		store_free(s);
 		return complain(&err);
 	}

@@ -147,6 +147,26 @@ configure(const struct conf *conf, void *arg)
 	atomic_store(&s->api.min_seq_wait_ms, conf->server_min_seq_wait_ms);
 	atomic_store(&s->tombstone_keep_ms, conf->server_tombstone_keep_ms);
 	snapshots_configure(s->api.snapshots, conf->server_snapshot_hold_ms);
+	if (s->api.repl->ops->named != NULL)
+		s->api.repl->ops->named(s->api.repl, conf->replication_leader_ordinal);
+}
+
+static void
+url_of(void *arg, uint32_t ordinal, char *out, size_t size)
+{
+	const struct server *s = arg;
+
+	if (conf_peer_url(&s->conf, ordinal, out, size, NULL) < 0)
+		out[0] = '\0';
+}
+
+/* Whoever waits for the leader's next change asks another pod for it now. */
+static void
+role_changed(void *arg)
+{
+	struct server *s = arg;
+
+	waiters_wake(s->api.flush_waiters);
 }
 
 static int
@@ -154,9 +174,16 @@ make_static(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
 	char self[POSITION_URL_MAX], leader[POSITION_URL_MAX];
-	struct repl_static_options o = {
-		.committer = s->api.committer, .leads = conf_is_leader(c), .self_url = self, .leader_url = leader
-	};
+	struct repl_static_options o = { .committer = s->api.committer,
+		.store = s->api.store,
+		.leads = conf_is_leader(c),
+		.self_url = self,
+		.leader_url = leader,
+		.ordinal = c->pod.ordinal,
+		.named = c->replication_leader_ordinal,
+		.url_of = url_of,
+		.role_changed = role_changed,
+		.arg = s };
 	int rc;
 
 	rc = conf_peer_url(c, c->pod.ordinal, self, sizeof(self), err);

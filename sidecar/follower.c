@@ -213,12 +213,17 @@ follower_follow(struct follower *f, const char *url)
 	log_info("follows", LOG_STR("leader", url));
 }
 
+/* The one that led when it was last heard; else the server's, or the configuration's word. In mode static that is only
+ * where to begin: relate() finds out whether it leads. */
 static int64_t
 find_leader(struct follower *f)
 {
 	struct sp_error err = { 0 };
 	char url[POSITION_URL_MAX];
+	bool member = f->own.raft.role != RAFT_ROLE_NONE;
 
+	if (!member && f->leader_url[0] != '\0')
+		return STEP_ON;
 	snprintf(url, sizeof(url), "%s", f->own.leader);
 	if (url[0] == '\0' && conf_peer_url(&f->conf, f->conf.replication_leader_ordinal, url, sizeof(url), &err) < 0)
 		return follower_trouble(f, REASON_UNREACHABLE, &err);
@@ -231,17 +236,18 @@ int64_t
 follower_ask_leader(struct follower *f)
 {
 	struct sp_error err = { 0 };
+	int64_t wait_ms;
 	int rc;
 
 	if (!follower_begin_call(f, 2 * POSITION_TIMEOUT_MS))
 		return 0;
 	rc = peer_position(f->client, f->leader_url, POSITION_TIMEOUT_MS, &f->leader, &err);
 	follower_end_call(f, rc, &err);
-	if (rc < 0)
-		return follower_leader_failed(f, &err);
-	if (f->leader.role != ROLE_LEADER) {
-		sp_error_set(&err, SP_EUNAVAIL, "it does not lead");
-		return follower_leader_failed(f, &err);
+	if (rc == 0 && f->leader.role != ROLE_LEADER)
+		rc = sp_error_set(&err, SP_EUNAVAIL, "it does not lead");
+	if (rc < 0) {
+		wait_ms = rc == SP_ECANCELED ? STEP_ON : follower_search(f, &err);
+		return wait_ms != STEP_ON ? wait_ms : follower_leader_failed(f, &err);
 	}
 	state_leader_position(f->o.state, &f->leader, clock_mono_ms(), follower_planned_silence_ms(f));
 	return STEP_ON;
@@ -279,6 +285,7 @@ relate(struct follower *f)
 		break;
 	}
 	f->related = true;
+	follower_tell_leader(f, f->leader_url);
 	state_set_target(f->o.state, f->life, f->leader.seq);
 	if (relation == RELATION_SAME)
 		follower_prove(f);
@@ -299,6 +306,7 @@ follower_turn(struct follower *f)
 		return follower_raft(f);
 	if (f->own.role == ROLE_LEADER) {
 		f->related = false;
+		f->leader_url[0] = f->told_url[0] = '\0';
 		trouble_over(&f->trouble, f->o.state);
 		return LEADING_LOOK_MS;
 	}
@@ -309,6 +317,11 @@ follower_turn(struct follower *f)
 		return follower_recheck(f);
 	if (!f->related) {
 		wait_ms = relate(f);
+		if (wait_ms != STEP_ON)
+			return wait_ms;
+	}
+	if (follower_wants_lead(f)) {
+		wait_ms = follower_take_lead(f);
 		if (wait_ms != STEP_ON)
 			return wait_ms;
 	}

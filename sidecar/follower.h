@@ -23,6 +23,11 @@ struct follower_options {
 	struct driver *driver; /* of the local store; stays the caller's */
 	reseed_run reseed;
 	void *reseed_arg;
+	/* Mode static: the server is to lead from exactly there (driver_seedpod_lead_from()); it is told who leads
+	 * (driver_seedpod_follow()). NULL: this pod never takes over the lead. */
+	int (*lead_from)(struct driver *d, const struct position *at, unsigned from, bool by_hand, int64_t pause_ms,
+	    struct sp_error *err);
+	int (*tell_leader)(struct driver *d, const char *url, struct sp_error *err);
 	int64_t recheck_ms;      /* between two looks at a diverged leader; 0: 5 s */
 	int64_t reseed_first_ms; /* the longest first wait after a reseed; 0: 1 s */
 	int64_t reseed_most_ms;  /* and of all; 0: 60 s */

@@ -1,4 +1,4 @@
-/* The fields of struct follower, for its four parts: follower.c (the turn), follower_pull.c (feeds), follower_raft.c
+/* The fields of struct follower, for its parts: follower.c (the turn), follower_pull.c (feeds), follower_raft.c
  * (mode raft, where there are none), follower_halt.c (divergence and reseeding). */
 #ifndef SIDECAR_FOLLOWER_PRIVATE_H_
 #define SIDECAR_FOLLOWER_PRIVATE_H_
@@ -41,9 +41,15 @@ struct follower {
 	bool related;        /* the store of this life is in the leader's history: its feeds lead on from there */
 
 	char leader_url[POSITION_URL_MAX];
-	struct position leader; /* as it last told */
-	struct halt halt;       /* where the store has diverged */
-	bool draining;          /* poll: between its first feed and the cut */
+	struct position leader;          /* as it last told */
+	struct halt halt;                /* where the store has diverged */
+	bool frozen;                     /* leader_url gave the lead to this pod, and does not lead any more */
+	bool catching_up;                /* within a hand-over: feeds do not wait */
+	int64_t ask_lead_ms;             /* not before: the next try to take over the lead, as configured */
+	int64_t search_ms;               /* not before: the next question to all who leads */
+	char told_url[POSITION_URL_MAX]; /* what the server was told of who leads */
+	char refused[SP_ERROR_TEXT_MAX]; /* why the last hand-over was, for the log to tell once */
+	bool draining;                   /* poll: between its first feed and the cut */
 	int64_t drain_began_ms;
 
 	atomic_bool ending;
@@ -61,6 +67,14 @@ int64_t follower_planned_silence_ms(const struct follower *f);
 
 /* The leader is at this URL now. */
 void follower_follow(struct follower *f, const char *url);
+
+/* follower_lead.c, mode static: ask all who leads. STEP_ON: nobody was found, and
+ * *err says more of it. The server is told who leads, or that it is
+ * not the one that it thinks. Whether this pod is to lead by the configuration; the hand-over to it. */
+int64_t follower_search(struct follower *f, struct sp_error *err);
+void follower_tell_leader(struct follower *f, const char *url);
+bool follower_wants_lead(const struct follower *f);
+int64_t follower_take_lead(struct follower *f);
 
 /* follower_raft.c */
 int64_t follower_raft(struct follower *f);

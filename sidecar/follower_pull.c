@@ -13,6 +13,7 @@
 #define FEED_KEEP_BYTES     (256u << 10) /* a larger buffer is given back between two feeds */
 #define SLOWEST_BYTES_PER_S (64u << 10)  /* a leader slower than this is as good as none */
 #define APPLY_CALL_MS       35000        /* the local server's own timeout is 30 s */
+#define WANTING_WAIT_MS     500          /* a long poll, while this pod is to take over the lead */
 #define EMPTY_PAUSE_MS      50           /* after an empty answer that did not wait as it was asked to */
 
 static size_t
@@ -28,9 +29,12 @@ feed_limit(const struct conf *c)
 static int64_t
 wait_for_change_ms(const struct follower *f)
 {
-	if (f->conf.sync_mode == CONF_SYNC_POLL || f->trouble.on || !state_proven(f->o.state))
+	int64_t wait_ms = follower_planned_silence_ms(f);
+
+	if (f->conf.sync_mode == CONF_SYNC_POLL || f->trouble.on || f->catching_up || !state_proven(f->o.state))
 		return 0;
-	return follower_planned_silence_ms(f);
+	/* A leader that does not hand over yet is asked again soon. */
+	return follower_wants_lead(f) && wait_ms > WANTING_WAIT_MS ? WANTING_WAIT_MS : wait_ms;
 }
 
 static int
@@ -40,6 +44,7 @@ fetch(struct follower *f, struct sp_error *err)
 		.since = f->own.seq,
 		.cluster = f->own.cluster,
 		.epoch = f->own.epoch,
+		.anyone = f->frozen,
 		.wait_ms = wait_for_change_ms(f),
 		.batch_bytes = (size_t)f->conf.sync_batch_bytes,
 	};

@@ -20,6 +20,7 @@
 #include "sidecar/container.h"
 #include "sidecar/leave.h"
 #include "sidecar/pages.h"
+#include "sidecar/role.h"
 #include "sidecar/state.h"
 #include "sidecar/sync.h"
 #include "sidecar/watch.h"
@@ -29,7 +30,7 @@
 #define PATH_SIZE        1024
 #define SETTLED_MS       3000 /* after this the sidecar does what it will do all its life */
 
-enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_END };
+enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_ROLE, OPTION_FORCE, OPTION_END };
 
 static struct cli_option options[] = {
 	[OPTION_PROBE] = { .name = "probe",
@@ -47,21 +48,35 @@ static struct cli_option options[] = {
 	    .help =
 		"mode raft: take this pod out of the cluster, and exit: \"now\", or \"scaled\" (for preStop hooks): "
 		"only where its StatefulSet counts it no more; with --linger, waits after it" },
+	[OPTION_ROLE] = { .name = "role",
+	    .online = true,
+	    .argument = "ROLE",
+	    .help = "mode static: \"leader\" has this pod take over the lead, without the loss of a write, and exit; "
+		    "\"follower\" has it hand the lead to the follower that is furthest on. It holds until "
+		    "replication.leader_ordinal changes" },
+	[OPTION_FORCE] = { .name = "force",
+	    .online = true,
+	    .help = "with --role leader: lead although the pod that holds the lead cannot be asked; what only that pod "
+		    "has is "
+		    "lost" },
 	[OPTION_END] = { .name = NULL },
 };
 
-static const char after_help[] = "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
-				 "  /livez             200 while this program's own loops turn\n"
-				 "  /readyz[?verbose]  200 when the pod is ready, 503 and the reason when it is not\n"
-				 "  /metrics           Prometheus text format, the server's samples included\n"
-				 "  /status            JSON: position, leader, lag, checks, last error, configuration\n"
-				 "\n"
-				 "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 "
-				 "input/output error;\n"
-				 "77 permission; 78 configuration, or an address that is in use.\n"
-				 "--probe: 0 where the page said 200, else 1. --leave: 0 it left or is to stay; 69 no "
-				 "member could be reached;\n"
-				 "75 no leader made the change in time; 77 the StatefulSet may not be read.\n";
+static const char after_help[] =
+    "Pages on [sidecar] listen (default 0.0.0.0:9877):\n"
+    "  /livez             200 while this program's own loops turn\n"
+    "  /readyz[?verbose]  200 when the pod is ready, 503 and the reason when it is not\n"
+    "  /metrics           Prometheus text format, the server's samples included\n"
+    "  /status            JSON: position, leader, lag, checks, last error, configuration\n"
+    "\n"
+    "Exit codes: 0 stopped in order; 64 usage; 70 internal error; 71 out of memory; 74 "
+    "input/output error;\n"
+    "77 permission; 78 configuration, or an address that is in use.\n"
+    "--probe: 0 where the page said 200, else 1. --leave: 0 it left or is to stay; 69 no "
+    "member could be reached;\n"
+    "75 no leader made the change in time; 77 the StatefulSet may not be read.\n"
+    "--role: 0 the pod has that role; 69 no pod that holds the lead answers; 75 not in time, the old "
+    "leader leads\non.\n";
 
 /* Everything that runs, in the order in which it is made. */
 struct sidecar {
@@ -86,6 +101,7 @@ conf_changed(const struct conf *now, void *arg)
 {
 	struct sidecar *sc = arg;
 
+	doors_name_leader(&sc->doors, now->replication_leader_ordinal);
 	state_set_conf(sc->state, now);
 	sync_wake(sc->sync);
 }
@@ -124,6 +140,8 @@ start_sync(struct sidecar *sc, struct sp_error *err)
 	sc->reseed.driver = sc->sync_driver;
 	sc->reseed.config_path = sc->cli.config_path;
 	f.driver = sc->sync_driver;
+	f.lead_from = driver_seedpod_lead_from;
+	f.tell_leader = driver_seedpod_follow;
 	sc->sync = sync_new(&f, err);
 	return sc->sync != NULL ? 0 : err->code;
 }
@@ -286,6 +304,36 @@ leave_and_linger(const struct conf *conf)
 	return sp_code_exit(rc);
 }
 
+static int
+set_role(const struct conf *conf)
+{
+	const char *role = options[OPTION_ROLE].value;
+	struct role_options o = { .conf = conf,
+		.leader = strcmp(role, "leader") == 0,
+		.force = options[OPTION_FORCE].given,
+		.timeout_ms = ROLE_TIMEOUT_MS };
+	struct sp_error err = { 0 };
+	struct doors doors = { 0 };
+	char told[256] = "";
+	int rc;
+
+	if ((!o.leader && strcmp(role, "follower") != 0) || (o.force && !o.leader)) {
+		fprintf(stderr, "seedpod-sidecar: --role takes leader or follower, and --force goes with leader\n");
+		return sp_code_exit(SP_EUSAGE);
+	}
+	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, conf, &err)) == 0) {
+		doors_use(&doors);
+		rc = role_set(&o, told, sizeof(told), &err);
+	}
+	if (rc == 0)
+		printf("%s: %s\n", conf->pod.name, told);
+	else
+		fprintf(stderr, "seedpod-sidecar: %s: %s\n", conf->pod.name, err.text);
+	http_teardown();
+	doors_close(&doors);
+	return sp_code_exit(rc);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -305,6 +353,12 @@ main(int argc, char **argv)
 		return container_probe(options[OPTION_PROBE].value, sc.cli.config_path);
 	if (options[OPTION_LEAVE].given)
 		return leave_and_linger(&sc.cli.conf);
+	if (options[OPTION_ROLE].given)
+		return set_role(&sc.cli.conf);
+	if (options[OPTION_FORCE].given) {
+		fprintf(stderr, "seedpod-sidecar: --force goes with --role leader\n");
+		return sp_code_exit(SP_EUSAGE);
+	}
 	if (options[OPTION_LINGER].given)
 		return container_linger(options[OPTION_LINGER].value);
 	return run(&sc);

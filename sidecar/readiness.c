@@ -133,6 +133,10 @@ check_follower(const struct readiness_facts *f, struct readiness *r)
 	check_leader(f, r);
 	check_lag_seconds(f, r);
 	check_lag_changes(f, r);
+	/* A follower meanwhile, and as ready as one. */
+	if (f->wants_lead)
+		check(r, "handover", READINESS_GOOD, "handover: this pod is to lead, and waits for the lead: %s",
+		    f->handover_text[0] != '\0' ? f->handover_text : "it was not asked for yet");
 }
 
 static bool

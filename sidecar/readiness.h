@@ -17,7 +17,7 @@
 #include "conf/conf.h"
 #include "lib/protocol/position.h"
 
-#define READINESS_CHECKS_MAX  10
+#define READINESS_CHECKS_MAX  11
 #define READINESS_TEXT_MAX    640
 #define READINESS_PATIENCE_MS 1000 /* how long lag and leader loss may last before they turn a ready pod unready */
 
@@ -25,8 +25,10 @@ struct readiness_facts {
 	bool server_ok;          /* the local server answered lately, and has a store */
 	const char *server_text; /* where it is not: why */
 	enum role role;
-	bool writable; /* the server stores writes */
-	bool seeding;  /* its store is being replaced */
+	bool writable;             /* the server stores writes */
+	bool seeding;              /* its store is being replaced */
+	bool wants_lead;           /* mode static: the configuration gives this follower the lead */
+	const char *handover_text; /* why it was not handed over yet; "" for no reason */
 	bool diverged;
 	const char *diverged_text; /* expected and found */
 	bool proven;               /* content was shown to be the leader's at or above target */

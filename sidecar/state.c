@@ -306,6 +306,14 @@ state_set_leader_url(struct state *s, const char *url)
 	unlock(s);
 }
 
+void
+state_set_handover(struct state *s, const char *why)
+{
+	lock(s);
+	snprintf(s->handover_text, sizeof(s->handover_text), "%s", why);
+	unlock(s);
+}
+
 static void
 note_contact(struct state *s, int64_t now_ms, int64_t planned_silence_ms)
 {

@@ -78,6 +78,9 @@ void state_leader_feed(struct state *s, const struct feed_info *info, int64_t no
 void state_leader_spoke(struct state *s, int64_t now_ms, int64_t planned_silence_ms);
 void state_leader_lost(struct state *s);
 
+/* Why the lead, which the configuration gives to this pod, was not handed to it yet; "" for no reason. */
+void state_set_handover(struct state *s, const char *why);
+
 /* --- Troubles and their end. --- */
 
 /* Counts one failure and keeps it as the last error. */

@@ -18,6 +18,7 @@ struct state {
 	int64_t started_ms;
 
 	struct own own;                         /* the local store */
+	char handover_text[READINESS_TEXT_MAX]; /* why this pod does not lead yet, as configured */
 	char diverged_text[READINESS_TEXT_MAX]; /* expected and found, where it has */
 	bool seeding;
 	char *server_metrics; /* or NULL */

@@ -65,6 +65,33 @@ error_object(const struct view_error *e)
 }
 
 static json_t *
+pod_name(const struct view *v, uint32_t ordinal)
+{
+	char name[POD_NAME_MAX];
+
+	if (ordinal == LEAD_NOBODY || pod_expand("{name}", &v->conf.pod, ordinal, name, sizeof(name), NULL) < 0)
+		return json_null();
+	return json_string(name);
+}
+
+/* Mode static. `last` is the last one that this pod's server took part in since its start. */
+static json_t *
+handover_object(const struct view *v)
+{
+	const struct lead_report *r = &v->own.handover;
+	json_t *last = json_null();
+
+	if (v->own.raft.role != RAFT_ROLE_NONE)
+		return json_null();
+	if (v->own_known && r->state != HANDOVER_NONE)
+		last =
+		    json_pack("{s:s, s:o, s:o, s:I, s:o}", "state", lead_report_name(r), "from", pod_name(v, r->from),
+			"to", pod_name(v, r->to), "pause_ms", (json_int_t)r->pause_ms, "at", time_string(r->wall_ms));
+	return json_pack("{s:o, s:b, s:o, s:o}", "named", pod_name(v, v->conf.replication_leader_ordinal), "waiting",
+	    (int)v->wants_lead, "why", text_string(v->handover_text), "last", last);
+}
+
+static json_t *
 config_object(const struct reload_status *c)
 {
 	return json_pack("{s:s, s:b, s:o, s:o, s:o}", "hash", c->hash, "success", c->success, "applied_at",
@@ -117,6 +144,7 @@ status_object(const struct view *v, const struct reload_status *conf, const char
 	set(o, "leader_contact_age_seconds", json_real((double)v->contact_age_ms / 1000));
 	set(o, "lag",
 	    json_pack("{s:I, s:f}", "changes", (json_int_t)v->lag.changes, "seconds", (double)v->lag.ms / 1000));
+	set(o, "handover", handover_object(v));
 	set(o, "checks", checks_array(&v->readiness));
 	set(o, "last_error", error_object(&v->last_error));
 	set(o, "config", config_object(conf));

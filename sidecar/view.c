@@ -17,6 +17,12 @@ role_of(const struct state *s)
 }
 
 static bool
+wants_lead(const struct state *s)
+{
+	return s->own.known && s->own.at.role == ROLE_FOLLOWER && conf_is_leader(&s->conf);
+}
+
+static bool
 server_is_ok(const struct state *s, int64_t now_ms)
 {
 	return s->own.ok && s->own.known && now_ms - s->own.seen_ms <= VIEW_SERVER_FRESH_MS;
@@ -74,6 +80,8 @@ settle(struct state *s, int64_t now_ms, struct readiness *out)
 		.role = role_of(s),
 		.writable = s->own.at.writable,
 		.seeding = s->seeding,
+		.wants_lead = wants_lead(s),
+		.handover_text = s->handover_text,
 		.diverged = s->own.diverged_life != 0,
 		.diverged_text = s->diverged_text,
 		.proven = s->own.proven,
@@ -176,6 +184,8 @@ view_take(struct state *s, int64_t now_ms, struct view *out)
 	out->contact_age_ms = contact_age_ms(s, now_ms);
 	out->stale = leader_is_lost(s, now_ms);
 	out->proven = s->own.proven || (out->role == ROLE_LEADER && out->server_ok);
+	out->wants_lead = wants_lead(s);
+	snprintf(out->handover_text, sizeof(out->handover_text), "%s", out->wants_lead ? s->handover_text : "");
 	out->counters = s->counters;
 	out->last_error = s->last_error;
 	settle(s, now_ms, &out->readiness);

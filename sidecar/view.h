@@ -48,6 +48,8 @@ struct view {
 	int64_t contact_age_ms; /* since the leader's last answer, or since the start */
 	bool stale;             /* a follower that does not hear its leader */
 	bool proven;
+	bool wants_lead; /* mode static: the configuration gives this pod the lead, and it does not lead yet */
+	char handover_text[READINESS_TEXT_MAX]; /* why not */
 	struct readiness readiness;
 	struct view_counters counters;
 	struct view_error last_error;

@@ -238,6 +238,58 @@ driver_seedpod_open(struct driver *d, struct sp_error *err)
 	return order(d, "http://localhost/open", err);
 }
 
+/* POST with a body that is the caller's, and is freed. NULL: out of memory. */
+static int
+order_with(struct driver *base, const char *url, json_t *root, struct sp_error *err)
+{
+	char *body = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+	struct http_reply reply;
+	int rc;
+
+	json_decref(root);
+	if (body == NULL)
+		return sp_error_set(err, SP_ENOMEM, "ask the server: out of memory");
+	http_reply_init(&reply, ANSWER_BYTES_MAX);
+	rc = ask((struct driver_seedpod *)base,
+	    &(struct http_request_out){ .method = "POST",
+		.url = url,
+		.body = body,
+		.body_len = strlen(body),
+		.patience_ms = RELEASE_PATIENCE_MS },
+	    &reply, err);
+	http_reply_release(&reply);
+	free(body);
+	return rc;
+}
+
+int
+driver_seedpod_lead_from(
+    struct driver *d, const struct position *at, unsigned from, bool by_hand, int64_t pause_ms, struct sp_error *err)
+{
+	char *text = position_to_json(at);
+	json_t *position = text != NULL ? json_loads(text, 0, NULL) : NULL;
+
+	free(text);
+	if (position == NULL)
+		return sp_error_set(err, SP_ENOMEM, "ask the server: out of memory");
+	return order_with(d, "http://localhost/role",
+	    json_pack("{ss so sI sb sI}", "role", "leader", "at", position, "from", (json_int_t)from, "by_hand",
+		(int)by_hand, "pause_ms", (json_int_t)pause_ms),
+	    err);
+}
+
+int
+driver_seedpod_follow(struct driver *d, const char *url, struct sp_error *err)
+{
+	return order_with(d, "http://localhost/leader", json_pack("{ss}", "url", url), err);
+}
+
+int
+driver_seedpod_role(struct driver *d, const char *role, struct sp_error *err)
+{
+	return order_with(d, "http://localhost/role", json_pack("{ss}", "role", role), err);
+}
+
 int
 driver_seedpod_metrics(struct driver *base, struct buf *out, struct sp_error *err)
 {

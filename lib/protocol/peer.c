@@ -185,8 +185,8 @@ out_urls:
 static int
 changes_url(char out[URL_MAX], const char *base_url, const struct peer_changes_options *o, struct sp_error *err)
 {
-	int n = snprintf(out, URL_MAX, "%s/v1/changes?from=leader&since=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms",
-	    base_url, o->since, o->batch_bytes, o->wait_ms);
+	int n = snprintf(out, URL_MAX, "%s/v1/changes?%ssince=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms", base_url,
+	    o->anyone ? "" : "from=leader&", o->since, o->batch_bytes, o->wait_ms);
 
 	if (n < URL_MAX && o->cluster != NULL)
 		n += snprintf(out + n, URL_MAX - (size_t)n, "&cluster=%s&epoch=%" PRIu64, o->cluster, o->epoch);

@@ -38,6 +38,7 @@ struct peer_changes_options {
 	uint64_t since;
 	const char *cluster; /* sent along, so that the leader can refuse a stranger; NULL: not */
 	uint64_t epoch;      /* of the change `since`, likewise */
+	bool anyone;         /* also from a pod that does not lead (any more) */
 	int64_t wait_ms;     /* how long the leader may hold its answer when there is nothing new */
 	size_t batch_bytes;  /* about how much to send at once (one value may be larger) */
 };

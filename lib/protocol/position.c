@@ -164,6 +164,11 @@ position_to_json(const struct position *p)
 		json_decref(root);
 		return NULL;
 	}
+	if ((p->writer || p->lead.kind != LEAD_NONE || p->handover.state != HANDOVER_NONE) &&
+	    json_object_set_new(root, "lead", lead_to_json(p)) < 0) {
+		json_decref(root);
+		return NULL;
+	}
 	text = json_text(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
@@ -291,6 +296,9 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 		r.code = sp_error_set(err, SP_EBADDATA, "position: «digest» must be 32 hexadecimal digits");
 	if (r.code == 0)
 		r.code = position_raft_from_json(json_object_get(r.root, "raft"), &p.raft, err);
+	if (r.code == 0 && json_object_get(r.root, "lead") != NULL &&
+	    !lead_from_json(json_object_get(r.root, "lead"), &p))
+		r.code = sp_error_set(err, SP_EBADDATA, "position: \"lead\" is not as this version writes it");
 	p.role = strcmp(role, "leader") == 0 ? ROLE_LEADER : ROLE_FOLLOWER;
 	json_decref(r.root);
 	if (r.code == 0)

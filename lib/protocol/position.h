@@ -15,6 +15,7 @@
 
 #include "lib/base/error.h"
 #include "lib/protocol/digest.h"
+#include "lib/protocol/lead.h"
 #include "lib/protocol/position_raft.h"
 
 #define POSITION_CLUSTER_SIZE 37 /* a UUID as text, and NUL */
@@ -42,6 +43,9 @@ struct position {
 	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
 	char mode[8];                  /* static, raft or chain */
 	struct position_raft raft;     /* of mode raft; its role is RAFT_ROLE_NONE elsewhere */
+	bool writer;                   /* mode static: the node that had this store open last wrote its present epoch */
+	struct lead lead;              /* mode static: who holds the lead, by this store's own record */
+	struct lead_report handover;   /* mode static: the last one that this server took part in */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX]; /* oldest first; the last is the present epoch */
 };

@@ -73,6 +73,7 @@ struct call {
 		struct repl_feed feed;
 		struct repl_read read;
 		struct repl_change change;
+		struct repl_handover *handover; /* malloc'ed: its position is large */
 	};
 	struct store_walk *walk; /* of /digest, or NULL */
 	struct repl_op op;       /* the one op of a single write */
@@ -93,7 +94,10 @@ void api_error(struct call *c, const struct sp_error *err);
 void api_challenge(struct call *c, unsigned status, const char *detail);
 void api_method(struct call *c, const char *allow); /* 405 */
 
-/* Whether this pod does not lead: then the call has been answered (307 to the leader, 403 or 503). */
+/* Whether writes are taken here: a pod that has just given the lead away holds them until the next leader has begun. */
+bool api_takes_writes(struct api *api);
+
+/* Whether writes are not taken here: then the call has been answered (307 to the leader, 403 or 503). */
 bool api_sent_to_leader(struct call *c);
 void api_redirect(struct call *c); /* 307 to the leader's same path; 503 where there is none to go to */
 
@@ -128,6 +132,9 @@ bool api_query_duration(struct call *c, const char *name, int64_t most, int64_t 
 /* The position with role, leader, mode and writable filled in. */
 int api_position_of(struct api *api, struct position *out, struct sp_error *err);
 
+/* A write was not made: send it to the pod that leads by now, or say why. */
+void api_not_written(struct call *c);
+
 /* --- Handlers --- */
 
 void api_set(struct call *c);          /* PUT /set/{key} */
@@ -151,9 +158,12 @@ void api_position(struct call *c);
 void api_changes(struct call *c);
 void api_snapshot(struct call *c);
 
+void api_handover(struct call *c); /* POST /v1/handover, and on the control socket /handover */
+
 void api_control_position(struct call *c);
 void api_control_apply(struct call *c);
 void api_control_role(struct call *c);
+void api_control_leader(struct call *c);
 void api_control_release(struct call *c);
 void api_control_open(struct call *c);
 void api_control_metrics(struct call *c);

@@ -19,7 +19,7 @@ reply_written(struct call *c)
 		c->batch.seq = p.seq;
 	}
 	if (c->batch.code < 0) {
-		api_error(c, &c->batch.err);
+		api_not_written(c);
 		return;
 	}
 	atomic_fetch_add(&c->api->counters.writes, 1);

@@ -1,5 +1,6 @@
 /* The control socket: what only this pod's own containers may ask. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -60,6 +61,31 @@ api_control_apply(struct call *c)
 
 /* --- POST /role, /release, /open: rare and blocking, on the control socket's own threads --- */
 
+/* The lead was released to this pod at a position: begin to lead from exactly there. */
+static void
+lead_from(struct call *c, json_t *root)
+{
+	char *at = json_dumps(json_object_get(root, "at"), JSON_COMPACT);
+	json_t *from = json_object_get(root, "from");
+	struct repl_handover h = { .by_hand = json_is_true(json_object_get(root, "by_hand")) };
+	struct sp_error err;
+	int rc = SP_EUSAGE;
+
+	sp_error_set(&err, SP_EUSAGE, "\"at\" must be a position, \"from\" an ordinal");
+	if (at != NULL && json_is_integer(from) && c->api->repl->ops->lead_from != NULL)
+		rc = position_from_json(at, strlen(at), &h.at, &err);
+	free(at);
+	if (rc == 0) {
+		h.to = (uint32_t)json_integer_value(from);
+		rc = c->api->repl->ops->lead_from(
+		    c->api->repl, &h, json_integer_value(json_object_get(root, "pause_ms")), &err);
+	}
+	if (rc < 0)
+		api_error(c, &err);
+	else
+		api_position(c);
+}
+
 void
 api_control_role(struct call *c)
 {
@@ -71,6 +97,11 @@ api_control_role(struct call *c)
 	bool follower = word != NULL && strcmp(word, "follower") == 0;
 	struct sp_error err;
 
+	if (leader && json_object_get(root, "at") != NULL) {
+		lead_from(c, root);
+		json_decref(root);
+		return;
+	}
 	json_decref(root);
 	if (!leader && !follower) {
 		api_problem(c, 400, "body", "the body must be {\"role\":\"leader\"} or {\"role\":\"follower\"}");
@@ -215,6 +246,21 @@ write_store_figures(struct call *c, struct buf *out)
 	    "Connections cut off for being too slow.", (double)listener_cut(network));
 }
 
+/* Counted where the lead was given away, so that a hand-over counts once. */
+static void
+write_handovers(struct call *c, struct buf *out)
+{
+	struct repl_handover_stats n;
+
+	c->api->repl->ops->handover_stats(c->api->repl, &n);
+	metrics_head(
+	    out, "seedpod_handovers_total", "counter", "Hand-overs of the lead that this pod gave away, by result.");
+	metrics_value(out, "seedpod_handovers_total", "result=\"done\"", (double)n.done);
+	metrics_value(out, "seedpod_handovers_total", "result=\"failed\"", (double)n.failed);
+	metrics_single(out, "seedpod_handover_pause_seconds", "gauge", "How long writes waited in the last of them.",
+	    (double)n.pause_ms / 1000);
+}
+
 void
 api_control_metrics(struct call *c)
 {
@@ -223,6 +269,8 @@ api_control_metrics(struct call *c)
 	buf_init(&body, 64u << 10);
 	write_counters(c, &body);
 	write_store_figures(c, &body);
+	if (c->api->repl->ops->handover_stats != NULL)
+		write_handovers(c, &body);
 	if (c->api->repl->ops->metrics != NULL)
 		c->api->repl->ops->metrics(c->api->repl, &body);
 	if (c->api->doors != NULL)

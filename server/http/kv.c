@@ -109,7 +109,7 @@ static void
 reply_written(struct call *c)
 {
 	if (c->batch.code < 0) {
-		api_error(c, &c->batch.err);
+		api_not_written(c);
 		return;
 	}
 	atomic_fetch_add(&c->api->counters.writes, 1);

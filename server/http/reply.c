@@ -152,9 +152,17 @@ api_redirect(struct call *c)
 }
 
 bool
+api_takes_writes(struct api *api)
+{
+	if (api->repl->ops->takes_writes != NULL)
+		return api->repl->ops->takes_writes(api->repl);
+	return api->repl->ops->role(api->repl) == ROLE_LEADER;
+}
+
+bool
 api_sent_to_leader(struct call *c)
 {
-	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
+	if (api_takes_writes(c->api))
 		return false;
 	if (atomic_load(&c->api->reject_writes))
 		api_problem(c, 403, "follower", "this pod follows; writes go to the leader");
@@ -194,6 +202,13 @@ api_seq_headers(struct call *c, uint64_t seq)
 	request_add_header(c->rq, "Seedpod-Seq", number);
 	snprintf(number, sizeof(number), "\"%" PRIu64 "\"", seq);
 	request_add_header(c->rq, "ETag", number);
+}
+
+void
+api_not_written(struct call *c)
+{
+	if (!c->batch.moved || !api_sent_to_leader(c))
+		api_error(c, &c->batch.err);
 }
 
 static void

@@ -38,6 +38,7 @@ static const struct route network_routes[] = {
 	{ "DELETE", "/v1/members/", KEY_ANY, api_members_remove, TOKEN_PEER },
 	{ "GET", "/v1/changes", KEY_NONE, api_changes, TOKEN_PEER },
 	{ "GET", "/v1/snapshot", KEY_NONE, api_snapshot, TOKEN_PEER },
+	{ "POST", "/v1/handover", KEY_NONE, api_handover, TOKEN_PEER },
 	{ 0 },
 };
 
@@ -54,6 +55,8 @@ static const struct route control_routes[] = {
 	{ "GET", "/position", KEY_NONE, api_control_position, ANYONE },
 	{ "POST", "/apply", KEY_NONE, api_control_apply, ANYONE },
 	{ "POST", "/role", KEY_NONE, api_control_role, ANYONE },
+	{ "POST", "/leader", KEY_NONE, api_control_leader, ANYONE },
+	{ "POST", "/handover", KEY_NONE, api_handover, ANYONE },
 	{ "POST", "/release", KEY_NONE, api_control_release, ANYONE },
 	{ "POST", "/open", KEY_NONE, api_control_open, ANYONE },
 	{ "GET", "/metrics", KEY_NONE, api_control_metrics, ANYONE },
@@ -268,7 +271,7 @@ admit(struct request *rq, const char **detail, void *arg)
 	if (face->routes != network_routes || !(guarded || waits) || (r = route_of(face, rq, allow)) == NULL)
 		return 0;
 	status = guarded ? check_token(api, rq, r, detail) : 0;
-	if (status == 0 && waits && r->roles == TOKEN_WRITE && api->repl->ops->role(api->repl) != ROLE_LEADER) {
+	if (status == 0 && waits && r->roles == TOKEN_WRITE && !api_takes_writes(api)) {
 		status = 307;
 		*detail = "writes go to the leader";
 	}

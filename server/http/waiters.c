@@ -178,6 +178,19 @@ waiters_notify(struct waiters *w, uint64_t seq)
 	resume_all(due);
 }
 
+void
+waiters_wake(struct waiters *w)
+{
+	struct waiter *all;
+
+	pthread_mutex_lock(&w->lock);
+	all = w->first;
+	w->first = NULL;
+	w->count = 0;
+	pthread_mutex_unlock(&w->lock);
+	resume_all(all);
+}
+
 unsigned
 waiters_count(struct waiters *w)
 {

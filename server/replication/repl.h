@@ -57,6 +57,7 @@ struct repl_batch {
 	int code;
 	struct sp_error err;
 	uint64_t seq;
+	bool moved; /* SP_EAGAIN, because the lead was handed over while it waited: ask the leader */
 };
 
 /* A feed from the leader, checked, to be applied whole or not at all (lib/driver/driver.h says the errors). */
@@ -99,6 +100,34 @@ struct repl_change {
 	struct sp_error err;
 };
 
+/* A step of a planned hand-over, asked for by the pod that is to lead (docs/architecture.md, "Moving the leader"). */
+struct repl_handover {
+	enum repl_step {
+		REPL_PREPARE, /* hold new writes; `at` becomes the last position of this lead */
+		REPL_COMMIT,  /* release the lead at `at`, on disk; done already is fine */
+		REPL_CANCEL,  /* take writes again */
+		REPL_LED,     /* the pod `to` leads now: send the held writes there */
+	} step;
+	uint32_t to;  /* the ordinal of the pod that is to lead */
+	bool by_hand; /* on an operator's order, whatever the configuration says */
+	struct position at;
+
+	/* It is done (code 0), or it is not: SP_EPRECOND (not the one that the configuration names; its time is over),
+	 * SP_EDIVERGED (`at` is not where this store stands), SP_EAGAIN (does not lead; too far behind; another is
+	 * under way). As for a batch. */
+	void (*done)(struct repl_handover *h);
+	void *arg;
+
+	int code;
+	struct sp_error err;
+};
+
+/* Figures of hand-overs that this server gave the lead away in, or would have. */
+struct repl_handover_stats {
+	uint64_t done, failed;
+	int64_t pause_ms; /* of the last one */
+};
+
 struct repl_ops {
 	const char *mode;
 
@@ -128,6 +157,25 @@ struct repl_ops {
 	/* Take over or hand over writing on an operator's word; returns when it is on disk. Blocks: not on a listener's
 	 * thread that others wait for. */
 	int (*set_role)(struct repl *r, enum role role, struct sp_error *err);
+
+	/*
+	 * Planned hand-overs, all NULL in a mode that elects its leader. handover(): as submit(). lead_from(): begin to
+	 * lead, in a new epoch, from exactly this position (SP_EDIVERGED: the store is not there); `from` gave the lead
+	 * away, pause_ms ago. Blocks. named(): the configuration names this leader now. May block. follow(): the
+	 * sidecar found the leader there; "": nobody leads. opened(): the store was attached and is not in its role
+	 * yet: decides the role at the first call. `unpacked`: from a snapshot, by init or an operator. `superseded`:
+	 * init saw that another pod leads.
+	 */
+	int (*handover)(struct repl *r, struct repl_handover *h, struct sp_error *err);
+	int (*lead_from)(struct repl *r, const struct repl_handover *h, int64_t pause_ms, struct sp_error *err);
+	void (*handover_stats)(struct repl *r, struct repl_handover_stats *out);
+	void (*named)(struct repl *r, uint32_t ordinal);
+	void (*follow)(struct repl *r, const char *url);
+	int (*opened)(struct repl *r, bool unpacked, bool superseded, struct sp_error *err);
+
+	/* Whether writes are taken here: this pod leads, or holds them until the next leader has begun. NULL: a
+	 * leader's are. */
+	bool (*takes_writes)(struct repl *r);
 
 	/* The store was attached again: bring it into the role. */
 	int (*attached)(struct repl *r, struct sp_error *err);

@@ -255,6 +255,11 @@ int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, s
 int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);
 int store_note(struct store *s, const char *name, struct buf *out, struct sp_error *err);
 
+/* The record of who holds the lead. Not in a transaction of store_txn_begin_group(). Reading: LEAD_NONE where there is
+ * none; SP_EBADDATA, and as store_note(). */
+int store_txn_set_lead(struct store_txn *t, const struct lead *lead, struct sp_error *err);
+int store_lead(struct store *s, struct lead *out, struct sp_error *err);
+
 /* The position as the transaction would publish it. */
 void store_txn_position(const struct store_txn *t, struct position *out);
 

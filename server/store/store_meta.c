@@ -165,6 +165,7 @@ meta_position(const struct meta *m, struct position *out)
 	out->keys = m->keys;
 	out->horizon = m->horizon;
 	out->consistent = m->consistent;
+	out->writer = m->writer;
 	out->raft.applied = m->applied_index;
 	out->raft.term = m->applied_term;
 	out->raft.log = m->applied_log;

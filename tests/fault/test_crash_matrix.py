@@ -63,8 +63,8 @@ MATRIX = {
         ("init.piece_taken:2", OLD), ("init.checked", OLD), ("file.written", OLD), ("file.renamed", OLD),
         ("init.origin_left", OLD), ("file.renamed:2", NEW), ("volume.swapped", NEW), ("init.cleaned", NEW)),
     "begin the restored leader's epoch": (
-        ("open.locked", NEW), ("open.attached", NEW), ("open.settled", NEW), ("commit.ready", NEW), ("commit.done", NEW),
-        ("open.left_history", NEW), ("open.in_role", NEW), ("file.renamed", NEW), ("open.done", NEW)),
+        ("open.locked", NEW), ("open.attached", NEW), ("open.settled", NEW), ("open.decided", NEW), ("commit.ready", NEW),
+        ("commit.done", NEW), ("open.left_history", NEW), ("open.in_role", NEW), ("file.renamed", NEW), ("open.done", NEW)),
     "create a leader's first store": (
         ("open.locked", OLD), ("create.directories", OLD), ("create.filled", OLD), ("create.written", OLD),
         ("create.renamed", NEW), ("file.removed", NEW), ("open.attached", NEW), ("open.settled", NEW),
@@ -110,6 +110,12 @@ MATRIX = {
     "apply a part of a feed": (
         ("apply.record", OLD), ("apply.record:40", OLD), ("commit.ready", OLD), ("commit.done", NEW), ("apply.told", NEW)),
     "promote a follower": (("commit.ready", OLD), ("commit.done", NEW)),
+    # In tests/integration/test_handover.py, under load. What is old: the old leader leads on, and hands over later.
+    "hand the lead over, in the old leader's server": (
+        ("handover.holding", OLD), ("handover.releasing", OLD), ("handover.released", NEW)),
+    "hand the lead over, in the new leader's sidecar": (
+        ("handover.prepared", OLD), ("handover.caught_up", OLD), ("handover.committed", NEW)),
+    "hand the lead over, in the new leader's server": (("handover.beginning", NEW), ("handover.leading", NEW)),
     "drop a tombstone": (("expire.one", OLD), ("commit.ready", OLD), ("commit.done", NEW)),
     "reload, in the server": (("reload.parsed", NEW), ("reload.applied", NEW)),
     "reload, in the sidecar": (("reload.parsed", NEW), ("reload.applied", NEW)),

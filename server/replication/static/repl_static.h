@@ -1,4 +1,5 @@
-/* Mode static: one pod leads by its ordinal, the others follow; a write is committed when the leader has it on disk. */
+/* Mode static: one pod leads, the others follow; a write is committed when the leader has it on disk. The lead moves by
+ * a planned hand-over, or on an operator's order (lib/protocol/lead.h). */
 #ifndef SERVER_REPLICATION_STATIC_REPL_STATIC_H_
 #define SERVER_REPLICATION_STATIC_REPL_STATIC_H_
 
@@ -9,9 +10,18 @@
 
 struct repl_static_options {
 	struct committer *committer; /* shared; outlives the repl */
-	bool leads;                  /* at the start, by configuration */
+	struct store *store;         /* the committer's, for its record of who leads; NULL: it has none */
+	bool leads;                  /* at the start, by configuration; opened() decides by the store's record */
 	const char *self_url;        /* this pod's base URL; copied */
 	const char *leader_url;      /* the configured leader's; copied */
+	uint32_t ordinal;            /* this pod's, */
+	uint32_t named;              /* and the configured leader's */
+
+	/* The base URL of the pod with that ordinal, "" where there is none. Any thread. May be NULL. */
+	void (*url_of)(void *arg, uint32_t ordinal, char *out, size_t size);
+	/* The role changed: whoever waits for a leader's change looks again. Any thread. May be NULL. */
+	void (*role_changed)(void *arg);
+	void *arg;
 };
 
 struct repl *repl_static_new(const struct repl_static_options *o, struct sp_error *err);

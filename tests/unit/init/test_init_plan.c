@@ -26,6 +26,7 @@ has(struct position p)
 {
 	facts.store = STORE_PRESENT;
 	facts.own = p;
+	facts.own.writer = facts.leader; /* it led here before, by an older version's store */
 }
 
 static void
@@ -161,7 +162,7 @@ START_TEST(plan_leader__empty_restores_from_the_most_advanced)
 END_TEST
 
 /* Two that lead lose one's writes: whoever is to lead by the configuration waits for whoever was promoted by hand. */
-START_TEST(plan_leader__waits_while_a_promoted_pod_leads)
+START_TEST(plan_leader__follows_while_another_pod_leads)
 {
 	struct position promoted = at(CLUSTER, 2, 60), other = at(OTHER, 9, 900);
 
@@ -171,21 +172,70 @@ START_TEST(plan_leader__waits_while_a_promoted_pod_leads)
 	facts.grace_over = true;
 	/* With a store of before. */
 	has(at(CLUSTER, 1, 50));
+	promoted.history_count = 2;
+	promoted.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
+	promoted.history[1] = (struct epoch_start){ .epoch = 2, .since = 55 };
 	answers(1, promoted);
 	answers(2, other);
-	expect_end(PLAN_WAIT, 65);
-	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 was promoted"));
-	ck_assert(!plan.grace);
+	expect(PLAN_START);
+	ck_assert(plan.follow);
+	ck_assert_ptr_nonnull(strstr(plan.why, "in the leader's history, 10 changes behind"));
+	/* What the other one does not have is not led on from either. */
+	has(at(CLUSTER, 1, 56));
+	expect_end(PLAN_REFUSE, 65);
 	/* One that this pod's own epoch has left behind takes nothing away from it, nor does another cluster's. */
 	has(at(CLUSTER, 3, 70));
 	expect(PLAN_START);
-	/* With none: the data is there, but so is who writes it. */
+	ck_assert(!plan.follow);
+	/* With none: two clusters are for a person; in one, who writes it has the data. */
 	facts.store = STORE_EMPTY;
+	expect_end(PLAN_REFUSE, 65);
 	answers(2, at(CLUSTER, 1, 50));
-	expect_end(PLAN_WAIT, 65);
+	expect_donor(PLAN_SEED, 1);
+	ck_assert(plan.follow);
 	promoted.role = ROLE_FOLLOWER;
 	answers(1, promoted);
 	expect_donor(PLAN_RESTORE, 1);
+	ck_assert(!plan.follow);
+}
+END_TEST
+
+START_TEST(plan_leader__leads_on_by_its_own_record_and_not_by_the_name)
+{
+	struct position p = at(CLUSTER, 2, 160), theirs = at(CLUSTER, 2, 160);
+
+	/* Another pod is named, and does not lead: this one has not handed over yet. */
+	pods(1);
+	facts.grace_over = true;
+	p.writer = true;
+	p.lead = (struct lead){ .kind = LEAD_HELD, .pod = 1, .to = LEAD_NOBODY, .despite = LEAD_NOBODY };
+	has(p);
+	facts.own.writer = true;
+	answers(0, theirs);
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "this pod leads and has its store"));
+	/* The record is another pod's: an image. */
+	facts.own.lead.pod = 0;
+	expect(PLAN_START);
+	ck_assert_ptr_null(strstr(plan.why, "this pod leads"));
+	/* Named, but the lead is another pod's, or was given away: it waits, and follows. */
+	pods(0);
+	has(at(CLUSTER, 2, 160));
+	facts.own.writer = false;
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "until the pod that holds it hands it over"));
+	has(p);
+	facts.own.lead =
+	    (struct lead){ .kind = LEAD_RELEASED, .pod = 0, .to = 1, .epoch = 2, .seq = 160, .digest = p.digest };
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "until the pod that holds it hands it over"));
+	/* It is this one that was given it. */
+	theirs.lead = facts.own.lead;
+	theirs.lead.pod = 1;
+	theirs.lead.to = 0;
+	answers(1, theirs);
+	expect(PLAN_START);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 released the lead to this pod"));
 }
 END_TEST
 
@@ -553,7 +603,8 @@ main(void)
 		plan_leader__empty_takes_no_less_than_what_a_peer_that_fell_silent_had,
 		plan_follower__empty_and_not_let_in_waits_for_permission,
 		plan_leader__empty_restores_from_the_most_advanced,
-		plan_leader__waits_while_a_promoted_pod_leads,
+		plan_leader__follows_while_another_pod_leads,
+		plan_leader__leads_on_by_its_own_record_and_not_by_the_name,
 		plan_leader__waits_while_a_majority_in_mode_raft_goes_on,
 		plan_leader__empty_prefers_a_clean_cut_at_the_same_place,
 		plan_leader__empty_with_data_at_a_peer_waits_for_the_others_or_the_grace,

@@ -293,6 +293,10 @@ START_TEST(repl_static__taking_over_begins_an_epoch)
 	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_FOLLOWER, &err), 0);
 	ck_assert_int_eq(put("a", "1", REPL_ALWAYS, 0), SP_EAGAIN);
 	ck_assert_uint_eq(test_store_position(store).epoch, 2);
+	/* Who leads now it has to be told: the one that it followed before may be sending its clients here. */
+	repl->ops->leader(repl, url, sizeof(url));
+	ck_assert_str_eq(url, "");
+	repl->ops->follow(repl, LEADER);
 	repl->ops->leader(repl, url, sizeof(url));
 	ck_assert_str_eq(url, LEADER);
 	buf_release(&feed);
