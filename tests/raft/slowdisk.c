@@ -17,7 +17,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -195,11 +197,25 @@ msync(void *at, size_t len, int flags)
 	return (int)ask_kernel(SYS_msync, (long)at, (long)len, flags, 0, 0, 0);
 }
 
+/* libraft's first question of what the disk can do, which it takes EAGAIN for a failure of; a kernel answers it later.
+ */
+static bool
+is_probe(int fd)
+{
+	char link[64], path[4096];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	return strstr(path, "/.probe") != NULL;
+}
+
 static bool
 must_not_wait(long count, struct iocb *const *requests)
 {
 	for (long i = 0; i < count; i++)
-		if ((requests[i]->aio_rw_flags & RWF_NOWAIT) != 0)
+		if ((requests[i]->aio_rw_flags & RWF_NOWAIT) != 0 && !is_probe((int)requests[i]->aio_fildes))
 			return true;
 	return false;
 }

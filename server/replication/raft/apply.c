@@ -201,22 +201,60 @@ take_proposal(struct repl_raft *r, uint64_t index, uint64_t term)
 	return NULL;
 }
 
+/* An entry that came by the log as a job; takes the bytes. NULL: it is a whole of parts that no member can read, so
+ * that all of them pass it over: no leader of ours has written it. */
 static struct raft_job *
-copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
+job_of(struct repl_raft *r, void *bytes, size_t len, bool in_parts)
 {
 	struct raft_job *j = raft_job_new(r);
 	struct sp_error err;
 
-	if (j != NULL)
-		j->bytes = malloc(buf->len);
-	if (j == NULL || j->bytes == NULL) {
+	if (j == NULL) {
+		sp_error_set(&err, SP_ENOMEM, "apply a log entry of %zu bytes", len);
+		raft_fail_stop(&err);
+	}
+	j->bytes = bytes;
+	if (entry_decode(bytes, len, &j->entry, &err) == 0)
+		return j;
+	if (!in_parts || err.code != SP_EBADDATA)
+		raft_fail_stop(&err);
+	log_error("an entry of the log is passed over", LOG_STR("error", err.text), LOG_U64("bytes", len));
+	raft_job_free(j);
+	return NULL;
+}
+
+static struct raft_job *
+copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
+{
+	void *copy = malloc(buf->len);
+	struct sp_error err;
+
+	if (copy == NULL) {
 		sp_error_set(&err, SP_ENOMEM, "apply a log entry of %zu bytes", buf->len);
 		raft_fail_stop(&err);
 	}
-	memcpy(j->bytes, buf->base, buf->len);
-	if (entry_decode(j->bytes, buf->len, &j->entry, &err) < 0)
+	memcpy(copy, buf->base, buf->len);
+	return job_of(r, copy, buf->len, false);
+}
+
+/* The next part of a large entry. True: it is the last one, and *whole is the entry, malloc'ed. */
+static bool
+take_part(struct repl_raft *r, const struct raft_buffer *buf, struct raft_buffer *whole)
+{
+	struct part part;
+	struct sp_error err;
+	int rc = part_decode(buf->base, buf->len, &part, &err);
+
+	if (rc == 0)
+		rc = parts_take(&r->parts, &part, &err);
+	if (rc < 0)
 		raft_fail_stop(&err);
-	return j;
+	if (rc == 0)
+		return false;
+	*whole = (struct raft_buffer){ .base = r->parts.whole, .len = r->parts.len };
+	r->parts.whole = NULL;
+	parts_drop(&r->parts);
+	return true;
 }
 
 /*
@@ -252,26 +290,16 @@ unbound_log(struct repl_raft *r)
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 }
 
-static int
-fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
+/* Hand the entry to the committer. Where the writer falls behind, the log waits for it. */
+static void
+deliver(struct repl_raft *r, struct raft_job *j, uint64_t index, size_t bytes)
 {
-	struct repl_raft *r = fsm->data;
-	uint64_t index = raft_last_applied(&r->raft) + 1;
-	struct raft_job *j;
-
-	*result = NULL;
-	bound_log(r, index, buf->len);
-	j = take_proposal(r, index, entry_term(buf->base, buf->len));
-	if (index <= r->delivered && j == NULL)
-		return 0;
-	if (j == NULL)
-		j = copy_entry(r, buf);
 	j->index = index;
 	j->after = r->delivered;
 	j->job.run = run_job;
 	j->job.done = job_done;
 	j->job.must = true;
-	j->job.bytes = buf->len;
+	j->job.bytes = bytes;
 	/* What is more than puts and deletes, such as a new epoch, goes straight to LMDB. */
 	j->job.alone = j->entry.kind != ENTRY_BATCH || j->entry.term > r->epoch;
 	if (j->entry.kind == ENTRY_BATCH && j->entry.term > r->epoch)
@@ -281,7 +309,6 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	pthread_mutex_lock(&r->lock);
 	r->outstanding++;
 	pthread_mutex_unlock(&r->lock);
-	/* Where the writer falls behind, the log waits for it. */
 	while (committer_submit(r->committer, &j->job, NULL) < 0) {
 		if (atomic_load(&r->halted)) {
 			raft_job_fail(j, SP_EUNKNOWN, "the server stops");
@@ -290,6 +317,39 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 		}
 		clock_sleep_ms(1);
 	}
+}
+
+static int
+fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
+{
+	struct repl_raft *r = fsm->data;
+	uint64_t index = raft_last_applied(&r->raft) + 1;
+	struct raft_buffer whole = { 0 };
+	struct raft_job *j;
+
+	*result = NULL;
+	bound_log(r, index, buf->len);
+	j = take_proposal(r, index, entry_term(buf->base, buf->len));
+	if (index <= r->delivered && j == NULL)
+		return 0;
+	if (!part_is(buf->base, buf->len)) {
+		parts_drop(&r->parts);
+		if (j == NULL)
+			j = copy_entry(r, buf);
+		deliver(r, j, index, buf->len);
+	} else if (take_part(r, buf, &whole)) {
+		if (j == NULL)
+			j = job_of(r, whole.base, whole.len, true);
+		else
+			free(whole.base);
+		if (j != NULL)
+			deliver(r, j, index, whole.len);
+	} else if (j != NULL) {
+		raft_job_fail(j, SP_EUNKNOWN, "the log lacks a part of the write");
+	}
+	/* A pointer between two parts would leave the later ones without the earlier. */
+	if (r->parts.whole != NULL)
+		raft_set_snapshot_threshold(&r->raft, NEVER);
 	return 0;
 }
 

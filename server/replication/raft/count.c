@@ -57,8 +57,10 @@ send_message(struct raft_io *io, struct raft_io_send *request, const struct raft
 	struct raft_message bounded = *m;
 	struct raft_append_entries_result *result = &bounded.append_entries_result;
 
+	if (m->type == RAFT_IO_APPEND_ENTRIES)
+		raft_flow_bound(r, &bounded);
 	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
-		return r->send(io, request, m, cb);
+		return r->send(io, request, &bounded, cb);
 	if (is_late(r, m))
 		return RAFT_NOCONNECTION;
 	/* Within received(): this is the answer to what is being looked at. */
@@ -79,6 +81,7 @@ received(struct raft_io *io, struct raft_message *m)
 	struct repl_raft *r = raft_of_io(io);
 	bool appends = m->type == RAFT_IO_APPEND_ENTRIES;
 
+	raft_flow_settle(r);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		bound_claim(r, &m->append_entries_result);
 	if (appends && m->append_entries.term >= r->raft.current_term)

@@ -12,6 +12,7 @@
 #include "lib/net/http_client.h"
 #include "server/replication/raft/directory.h"
 #include "server/replication/raft/entry.h"
+#include "server/replication/raft/parts.h"
 #include "server/replication/raft/plan.h"
 #include "server/replication/raft/repl_raft.h"
 #include "server/replication/raft/transport.h"
@@ -32,6 +33,14 @@ struct raft_job {
 	struct sp_error err;
 	uint64_t seq;
 	struct raft_job *next;
+};
+
+#define FLOW_ENTRIES 4096 /* on their way to a member at once, at most; a power of two */
+
+/* Less was sent than libraft thinks: its next index for that member is to be `next`. 0: nothing to put right. */
+struct flow_cut {
+	raft_id id;
+	uint64_t next;
 };
 
 /* A list with its end. */
@@ -79,7 +88,21 @@ struct repl_raft {
 	struct raft_transport transport;
 	struct job_list proposed; /* in the log, and not committed; by index */
 	unsigned rounds;          /* calls of raft_apply() under way */
-	int seen_state;           /* libraft's, after the last turn */
+	size_t round_bytes;       /* in each of them; constant while the loop runs */
+	struct job_list taken;    /* out of the queue, and not proposed */
+	struct job_list own;      /* the member's own entries, which wait until a large one is in the log */
+
+	/* The large entry that is being passed in parts (propose.c); job NULL: none. */
+	struct {
+		struct raft_job *job;
+		unsigned char *whole; /* malloc'ed: the entry, `len` bytes, of which `done` are in the log */
+		size_t len, done;
+	} split;
+
+	/* What the committed parts amount to so far (apply.c). */
+	struct parts parts;
+
+	int seen_state; /* libraft's, after the last turn */
 	uint64_t seen_term;
 
 	/* The log's disk (repl_raft_log.c): libraft's own append(), and whether one has failed in this run. */
@@ -100,6 +123,11 @@ struct repl_raft {
 	uint64_t written_term;
 	int (*snapshot_put)(struct raft_io *, unsigned, struct raft_io_snapshot_put *, const struct raft_snapshot *,
 	    raft_io_snapshot_put_cb);
+
+	/* What is on its way to each member (flow.c): the sizes of the entries that were sent last, by index, and to
+	 * whom less was sent than libraft thinks. */
+	uint32_t sent_bytes[FLOW_ENTRIES];
+	struct flow_cut cuts_short[PLAN_MEMBERS_MAX];
 
 	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
 	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
@@ -233,6 +261,9 @@ void raft_propose_queued(struct repl_raft *r);
 /* Propose an entry of the member's own, in front of the clients'. On the leader. */
 void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text);
 
+/* The large entry that is being passed in parts is not completed: it was not made. */
+void raft_split_fail(struct repl_raft *r, const char *text);
+
 /* Fail what was proposed under the indexes first to last and has not come back. */
 void raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
 
@@ -261,6 +292,18 @@ bool raft_log_has_room(const struct repl_raft *r);
 
 /* Have each message pass through here: after raft_uv_init(). */
 void raft_count_watch(struct repl_raft *r);
+
+/* --- What is on its way to each member (flow.c). On the loop's thread. --- */
+
+/* Bytes of entries that may be on their way to a member at once: what a heartbeat waits behind. So many that a network
+ * that carries WINDOW_RATE bytes in a millisecond passes them on in half of the election timeout. */
+size_t raft_window_bytes(const struct repl_raft *r);
+
+/* Shorten *m, entries of the log for a member, to what may be on its way to it at once; it may become a heartbeat. */
+void raft_flow_bound(struct repl_raft *r, struct raft_message *m);
+
+/* Have libraft know what was sent: after each of its calls that may send. */
+void raft_flow_settle(struct repl_raft *r);
 
 /* --- What is kept of the log for a member that is being seeded (repl_raft_hold.c). On the loop's thread. --- */
 

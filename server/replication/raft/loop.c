@@ -129,6 +129,8 @@ raft_observe(struct repl_raft *r)
 {
 	int state = raft_state(&r->raft);
 
+	if (r->seen_state == RAFT_LEADER && (state != RAFT_LEADER || r->seen_term != r->raft.current_term))
+		raft_split_fail(r, "this pod lost the lead before the write was in the log: it was not made");
 	if (state == RAFT_LEADER && (r->seen_state != RAFT_LEADER || r->seen_term != r->raft.current_term))
 		begin_term(r);
 	if (state != RAFT_LEADER && r->seen_state == RAFT_LEADER) {
@@ -207,7 +209,9 @@ raft_begin_end(struct repl_raft *r)
 	waiting = r->queue;
 	r->queue = (struct job_list){ 0 };
 	pthread_mutex_unlock(&r->lock);
-	while ((j = job_list_pop(&waiting)) != NULL)
+	raft_split_fail(r, "this pod takes no writes at present");
+	while ((j = job_list_pop(&r->own)) != NULL || (j = job_list_pop(&r->taken)) != NULL ||
+	       (j = job_list_pop(&waiting)) != NULL)
 		raft_job_fail(j, SP_EAGAIN, "this pod takes no writes at present");
 	raft_read_end(r);
 	handed_over(r);
@@ -247,6 +251,7 @@ turned(uv_check_t *check)
 	raft_members_take(r);
 	transfer_if_wanted(r);
 	if (!r->closing) {
+		raft_flow_settle(r);
 		raft_observe(r);
 		raft_propose_queued(r);
 		raft_read_turn(r);

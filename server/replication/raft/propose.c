@@ -1,9 +1,16 @@
-/* The leader's way of a write into the log: what waits is proposed, a round at a time. On the loop's thread. */
+/*
+ * The leader's way of a write into the log: what waits is proposed, a round at a time. On the loop's thread.
+ *
+ * A round is small, and two are under way at most. So what a heartbeat may have to wait behind at a member that keeps
+ * up is bounded by time, not by what clients write: an entry that is larger than a part goes in parts, round by round
+ * (parts.h). Its write is answered when the last one is committed, and the next write waits until then.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/fault.h"
 #include "server/replication/raft/internal.h"
+#include "server/replication/raft/parts.h"
 
 #define ROUND_MOST  1024 /* entries in one raft_apply() */
 #define ROUNDS_MOST 2    /* of them under way: the next one gathers what comes meanwhile */
@@ -50,56 +57,174 @@ round_over(struct raft_apply *request, int status, void *result)
 	free(round);
 }
 
+/* A round as it is gathered: entries, and the job that each of them completes (NULL: it is a part that is not the
+ * last). */
+struct gathered {
+	struct raft_buffer bufs[ROUND_MOST];
+	struct raft_job *jobs[ROUND_MOST];
+	unsigned n;
+	size_t bytes;
+};
+
 static int
-encode(struct repl_raft *r, struct raft_job *j, struct raft_buffer *out)
+add_entry(struct gathered *g, size_t len)
 {
-	j->entry.term = r->raft.current_term;
-	out->len = entry_size(&j->entry);
-	out->base = raft_malloc(out->len);
-	if (out->base == NULL)
+	void *base = raft_malloc(len);
+
+	if (base == NULL)
 		return SP_ENOMEM;
-	entry_encode(&j->entry, out->base);
+	g->bufs[g->n] = (struct raft_buffer){ .base = base, .len = len };
+	g->jobs[g->n++] = NULL;
+	g->bytes += len;
 	return 0;
 }
 
-/* Propose these jobs as entries that follow one another. All are taken, or failed. */
-static void
-propose(struct repl_raft *r, struct job_list *jobs)
+void
+raft_split_fail(struct repl_raft *r, const char *text)
 {
-	struct raft_buffer bufs[ROUND_MOST];
-	struct round *round = calloc(1, sizeof(*round));
-	struct raft_job *j;
-	unsigned n = 0;
-	int rc = round != NULL ? 0 : RAFT_NOMEM;
+	struct raft_job *j = r->split.job;
 
-	for (j = jobs->first; rc == 0 && j != NULL; j = j->next)
-		if (encode(r, j, &bufs[n]) == 0)
-			n++;
+	free(r->split.whole);
+	memset(&r->split, 0, sizeof(r->split));
+	if (j != NULL)
+		raft_job_fail(j, SP_EAGAIN, text);
+}
+
+/* Begin to pass a large entry in parts. */
+static void
+split(struct repl_raft *r, struct raft_job *j, size_t size)
+{
+	unsigned char *whole = malloc(size);
+
+	if (whole == NULL) {
+		raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
+		return;
+	}
+	entry_encode(&j->entry, whole);
+	r->split.job = j;
+	r->split.whole = whole;
+	r->split.len = size;
+	r->split.done = 0;
+}
+
+/* The next part of the large entry. After the last one there is none under way any more. */
+static void
+add_part(struct repl_raft *r, struct gathered *g)
+{
+	size_t left = r->split.len - r->split.done;
+	struct part p = { .term = r->split.job->entry.term,
+		.offset = (uint32_t)r->split.done,
+		.total = (uint32_t)r->split.len,
+		.len = (uint32_t)(left < PART_BYTES ? left : PART_BYTES),
+		.data = r->split.whole + r->split.done };
+
+	if (add_entry(g, part_size(p.len)) < 0) {
+		raft_split_fail(r, raft_strerror(RAFT_NOMEM));
+		return;
+	}
+	part_encode(&p, g->bufs[g->n - 1].base);
+	r->split.done += p.len;
+	if (r->split.done < r->split.len)
+		return;
+	g->jobs[g->n - 1] = r->split.job;
+	r->split.job = NULL;
+	raft_split_fail(r, "");
+}
+
+static void
+add_job(struct repl_raft *r, struct gathered *g, struct raft_job *j)
+{
+	size_t size;
+
+	j->entry.term = r->raft.current_term;
+	size = entry_size(&j->entry);
+	if (size > PART_BYTES) {
+		split(r, j, size);
+	} else if (add_entry(g, size) < 0) {
+		raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
+	} else {
+		entry_encode(&j->entry, g->bufs[g->n - 1].base);
+		g->jobs[g->n - 1] = j;
+	}
+}
+
+/* Whether there is a job to propose. */
+static bool
+has_job(struct repl_raft *r)
+{
+	struct raft_job *j;
+
+	if (r->taken.first == NULL) {
+		pthread_mutex_lock(&r->lock);
+		while (r->taken.count < ROUND_MOST && (j = job_list_pop(&r->queue)) != NULL)
+			job_list_push(&r->taken, j);
+		pthread_mutex_unlock(&r->lock);
+	}
+	return r->own.first != NULL || r->taken.first != NULL;
+}
+
+/* The member's own entries go first, but not between two parts. */
+static struct raft_job *
+next_job(struct repl_raft *r)
+{
+	struct raft_job *j;
+
+	if (!has_job(r))
+		return NULL;
+	j = job_list_pop(&r->own);
+	return j != NULL ? j : job_list_pop(&r->taken);
+}
+
+static void
+gather(struct repl_raft *r, struct gathered *g)
+{
+	struct raft_job *j;
+
+	g->n = 0;
+	g->bytes = 0;
+	while (g->n < ROUND_MOST && g->bytes < r->round_bytes) {
+		if (r->split.job != NULL)
+			add_part(r, g);
+		else if ((j = next_job(r)) != NULL)
+			add_job(r, g, j);
 		else
-			rc = RAFT_NOMEM;
-	if (rc == 0) {
+			return;
+	}
+}
+
+/* Propose these entries, which follow one another. All are taken, or their jobs have failed. */
+static void
+propose(struct repl_raft *r, struct gathered *g)
+{
+	struct round *round = calloc(1, sizeof(*round));
+	uint64_t first = raft_last_index(&r->raft) + 1;
+	int rc = RAFT_NOMEM;
+
+	/* Before the call: a single member may see its entries committed within it. */
+	for (unsigned i = 0; i < g->n; i++) {
+		if (g->jobs[i] == NULL)
+			continue;
+		g->jobs[i]->index = first + i;
+		job_list_push(&r->proposed, g->jobs[i]);
+	}
+	if (round != NULL) {
 		round->owner = r;
-		round->first = raft_last_index(&r->raft) + 1;
-		round->last = round->first + n - 1;
-		/* Before the call: a single member may see its entries committed within it. */
-		for (uint64_t index = round->first; (j = job_list_pop(jobs)) != NULL; index++) {
-			j->index = index;
-			job_list_push(&r->proposed, j);
-		}
+		round->first = first;
+		round->last = first + g->n - 1;
 		r->rounds++;
 		FAULT_POINT("raft.proposed");
-		rc = raft_apply(&r->raft, &round->request, bufs, n, round_over);
-		if (rc == 0)
-			return;
-		r->rounds--;
-		raft_proposed_fail(
-		    r, round->first, round->last, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
+		rc = raft_apply(&r->raft, &round->request, g->bufs, g->n, round_over);
+		raft_flow_settle(r);
 	}
-	for (unsigned i = 0; i < n; i++)
-		raft_free(bufs[i].base);
+	if (rc == 0)
+		return;
+	r->rounds -= round != NULL;
 	free(round);
-	while ((j = job_list_pop(jobs)) != NULL)
-		raft_job_fail(j, SP_EAGAIN, raft_strerror(rc));
+	for (unsigned i = 0; i < g->n; i++)
+		raft_free(g->bufs[i].base);
+	raft_proposed_fail(r, first, first + g->n - 1, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
+	/* The log lacks a part: the others lead to nothing. */
+	raft_split_fail(r, raft_strerror(rc));
 }
 
 /* Whether this member had better not commit to more. What is in the log must be applied, so the log stops first. */
@@ -112,36 +237,44 @@ is_full(struct repl_raft *r)
 	return stats.full || !raft_log_has_room(r);
 }
 
+/* Nobody of those who wait can be served. */
+static void
+fail_waiting(struct repl_raft *r, int code, const char *text)
+{
+	struct raft_job *j;
+
+	raft_split_fail(r, text);
+	while ((j = next_job(r)) != NULL)
+		raft_job_fail(j, code, text);
+}
+
 void
 raft_propose_queued(struct repl_raft *r)
 {
-	struct job_list jobs = { 0 };
-	struct raft_job *j;
-	const char *full;
+	struct gathered g;
 
+	if (raft_state(&r->raft) != RAFT_LEADER) {
+		fail_waiting(r, SP_EAGAIN, "this pod does not lead");
+		return;
+	}
 	while (r->rounds < ROUNDS_MOST) {
-		pthread_mutex_lock(&r->lock);
-		while (jobs.count < ROUND_MOST && (j = job_list_pop(&r->queue)) != NULL)
-			job_list_push(&jobs, j);
-		pthread_mutex_unlock(&r->lock);
-		if (jobs.first == NULL)
+		/* A large entry that has been begun is not the one to stop at. */
+		if (r->split.job == NULL && has_job(r) && is_full(r)) {
+			fail_waiting(r, SP_ENOSPACE, "the volume is full");
 			return;
-		full = raft_state(&r->raft) == RAFT_LEADER && is_full(r) ? "the volume is full" : NULL;
-		if (raft_state(&r->raft) == RAFT_LEADER && full == NULL) {
-			propose(r, &jobs);
-			continue;
 		}
-		while ((j = job_list_pop(&jobs)) != NULL)
-			raft_job_fail(
-			    j, full != NULL ? SP_ENOSPACE : SP_EAGAIN, full != NULL ? full : "this pod does not lead");
+		gather(r, &g);
+		if (g.n == 0)
+			return;
+		propose(r, &g);
 	}
 }
 
 void
 raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
 {
-	struct job_list one = { 0 };
 	struct raft_job *j = raft_job_new(r);
+	struct gathered g = { 0 };
 
 	if (j == NULL)
 		return;
@@ -151,6 +284,11 @@ raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
 		return;
 	}
 	j->entry = (struct entry){ .kind = kind, .text = j->bytes, .text_len = strlen(text) };
-	job_list_push(&one, j);
-	propose(r, &one);
+	if (r->split.job != NULL) {
+		job_list_push(&r->own, j);
+		return;
+	}
+	add_job(r, &g, j);
+	if (g.n > 0)
+		propose(r, &g);
 }

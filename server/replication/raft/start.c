@@ -319,6 +319,8 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	r->kept = r->trailing;
 	r->kept_from = 0;
 	r->rounds = 0;
+	r->round_bytes = raft_window_bytes(r) / 2;
+	parts_drop(&r->parts);
 	r->change = NULL;
 	r->change_busy = false;
 	pthread_mutex_lock(&r->lock);

@@ -22,6 +22,7 @@ enum stream_unit {
 	UNIT_CHANGE,        /* an entry that is a configuration */
 	UNIT_COMMAND,       /* the head of an entry of ours */
 	UNIT_OP,            /* the head of an op in it */
+	UNIT_WHOLE,         /* the head of an entry that comes in parts, in the first of them */
 	UNIT_TEXT,          /* of an entry that is no batch */
 };
 

@@ -13,6 +13,7 @@
 #include "lib/protocol/feed.h"
 #include "server/replication/raft/directory.h"
 #include "server/replication/raft/entry.h"
+#include "server/replication/raft/parts.h"
 
 #define OP_BYTES     8
 #define CONF_HEAD    9  /* version and count */
@@ -88,19 +89,74 @@ check_text(const struct raft_stream *s, struct sp_error *err)
 	return rc;
 }
 
+static int
+skip_rest(struct raft_stream *s, struct sp_error *err)
+{
+	s->skip = s->entry_left;
+	s->want = s->have = 0;
+	s->after = NEXT_ENTRY;
+	return s->skip > 0 ? 0 : stream_go_on(s, err);
+}
+
+static int
+check_term(uint64_t term, const struct raft_stream_entry *is, struct sp_error *err)
+{
+	if (term == is->term)
+		return 0;
+	return stream_refuse(
+	    err, "an entry that was proposed in term %" PRIu64 ", in the log in term %" PRIu64, term, is->term);
+}
+
+/* A part of a large entry. What its whole amounts to is known with the last one (apply.c); its kind with the first. */
+static int
+part(struct raft_stream *s, const struct raft_stream_entry *is, struct sp_error *err)
+{
+	struct part p;
+	int rc = part_decode(s->unit, is->size, &p, err);
+
+	if (rc == 0)
+		rc = check_term(p.term, is, err);
+	if (rc == 0 && part_size(p.len) != is->size)
+		rc = stream_refuse(err, "a part of %" PRIu32 " bytes in an entry of %" PRIu32, p.len, is->size);
+	if (rc == 0 && p.offset == 0 && p.len < ENTRY_HEAD_BYTES)
+		rc = stream_refuse(err, "a first part of %" PRIu32 " bytes", p.len);
+	if (rc != 0)
+		return rc;
+	s->entry_left = is->size - ENTRY_HEAD_BYTES;
+	return p.offset == 0 ? stream_expect(s, UNIT_WHOLE, ENTRY_HEAD_BYTES, err) : skip_rest(s, err);
+}
+
+static int
+whole(struct raft_stream *s, struct sp_error *err)
+{
+	struct entry_head h;
+	int rc = entry_head_read(s->unit, &h, err);
+
+	if (rc == 0)
+		rc = check_term(h.term, &s->entries[s->entry], err);
+	if (rc == 0 && h.kind != ENTRY_BATCH)
+		rc = stream_refuse(err, "parts of an entry of kind %u", h.kind);
+	if (rc != 0)
+		return rc;
+	s->entry_left -= ENTRY_HEAD_BYTES;
+	return skip_rest(s, err);
+}
+
 /* Its head: kind, term and count. */
 static int
 command(struct raft_stream *s, struct sp_error *err)
 {
 	const struct raft_stream_entry *is = &s->entries[s->entry];
 	struct entry_head h;
-	int rc = entry_head_read(s->unit, &h, err);
+	int rc;
 
+	if (part_is(s->unit, ENTRY_HEAD_BYTES))
+		return part(s, is, err);
+	rc = entry_head_read(s->unit, &h, err);
+	if (rc == 0)
+		rc = check_term(h.term, is, err);
 	if (rc != 0)
 		return rc;
-	if (h.term != is->term)
-		return stream_refuse(err, "an entry that was proposed in term %" PRIu64 ", in the log in term %" PRIu64,
-		    h.term, is->term);
 	s->entry_left = is->size - ENTRY_HEAD_BYTES;
 	if (h.kind == ENTRY_BATCH) {
 		s->ops_left = h.count;
@@ -119,11 +175,8 @@ command(struct raft_stream *s, struct sp_error *err)
 static int
 next_op(struct raft_stream *s, struct sp_error *err)
 {
-	if (s->ops_left == 0) {
-		s->skip = s->entry_left;
-		s->after = NEXT_ENTRY;
-		return s->skip > 0 ? 0 : stream_go_on(s, err);
-	}
+	if (s->ops_left == 0)
+		return skip_rest(s, err);
 	if (s->entry_left < OP_BYTES)
 		return stream_refuse(err, "an entry that ends before its last %" PRIu32 " ops", s->ops_left);
 	return stream_expect(s, UNIT_OP, OP_BYTES, err);
@@ -226,6 +279,8 @@ stream_payload_unit(struct raft_stream *s, struct sp_error *err)
 		return command(s, err);
 	case UNIT_OP:
 		return op(s, err);
+	case UNIT_WHOLE:
+		return whole(s, err);
 	case UNIT_POINTER:
 		rc = check_pointer(s, err);
 		break;

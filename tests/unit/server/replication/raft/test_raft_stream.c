@@ -9,6 +9,7 @@
 
 #include "lib/base/le.h"
 #include "server/replication/raft/entry.h"
+#include "server/replication/raft/parts.h"
 #include "tests/lib/suite.h"
 
 #define SENDER 0x123450002ull
@@ -110,6 +111,35 @@ add_append(uint64_t term)
 	add_bytes(batch, batch_len);
 }
 
+#define FIRST_PART 32 /* bytes of the batch in the first of two parts */
+
+/* An append of the batch in two parts. */
+static void
+add_parts(void)
+{
+	unsigned char batch[1024], part[1024];
+	size_t len = write_batch(batch, TERM);
+	struct part p = { .term = TERM, .total = (uint32_t)len, .len = FIRST_PART, .data = batch };
+
+	add(RAFT_IO_APPEND_ENTRIES);
+	add(40 + 2 * 16 + 8);
+	add(TERM);
+	add(200); /* previous entry */
+	add(TERM - 1);
+	add(150); /* commit */
+	add(2);
+	add_entry_head(TERM, RAFT_COMMAND, part_size(FIRST_PART));
+	add_entry_head(TERM, RAFT_COMMAND, part_size(len - FIRST_PART));
+	add(0x5555);
+	part_encode(&p, part);
+	add_bytes(part, part_size(p.len));
+	p.offset = FIRST_PART;
+	p.len = (uint32_t)len - FIRST_PART;
+	p.data = batch + FIRST_PART;
+	part_encode(&p, part);
+	add_bytes(part, part_size(p.len));
+}
+
 static void
 add_snapshot(void)
 {
@@ -172,6 +202,7 @@ add_all_kinds(void)
 	add_vote(TERM + 1);
 	add_three(RAFT_IO_REQUEST_VOTE_RESULT, TERM, 1, 1);
 	add_append(TERM);
+	add_parts();
 	add_three(RAFT_IO_APPEND_ENTRIES_RESULT, TERM, 0, 203);
 	add_snapshot();
 	add_three(RAFT_IO_TIMEOUT_NOW, TERM, 203, TERM);
@@ -239,6 +270,9 @@ timeout_now(void)
 #define CONF_AT  112 /* in the append: after preamble, numbers, heads and unused bytes */
 #define BATCH_AT (CONF_AT + 40 + 8)
 
+#define PART_AT  96 /* in the append of parts */
+#define PART2_AT (PART_AT + 24 + FIRST_PART)
+
 /* Each is one number of a message that is good otherwise: offset from the message's beginning, size, new value. */
 static const struct {
 	const char *what;
@@ -305,6 +339,17 @@ static const struct {
 	{ "a key too long", append, BATCH_AT + 26, 2, 481 },
 	{ "a value beyond its entry", append, BATCH_AT + 28, 4, 64 },
 	{ "a value of 4 GiB", append, BATCH_AT + 28, 4, UINT32_MAX },
+	{ "a part of nothing", add_parts, PART2_AT + 4, 4, 0 },
+	{ "a part shorter than its entry", add_parts, PART2_AT + 4, 4, 4 },
+	{ "a part beyond its entry", add_parts, PART2_AT + 4, 4, 1024 },
+	{ "a part beyond its whole", add_parts, PART2_AT + 20, 4, 16 },
+	{ "a part behind its whole", add_parts, PART2_AT + 16, 4, UINT32_MAX },
+	{ "a whole without end", add_parts, PART2_AT + 20, 4, UINT32_MAX },
+	{ "a part proposed in another term", add_parts, PART2_AT + 8, 8, TERM - 1 },
+	{ "parts of a later version", add_parts, PART_AT + 24, 1, 2 },
+	{ "parts of parts", add_parts, PART_AT + 25, 1, 4 },
+	{ "parts of a text", add_parts, PART_AT + 25, 1, ENTRY_MEMBER },
+	{ "parts of an entry proposed in another term", add_parts, PART_AT + 32, 8, TERM - 1 },
 	{ "a refusal beyond all", append_result, 24, 8, UINT64_MAX },
 	{ "a last index beyond all", append_result, 32, 8, UINT64_MAX },
 	{ "a hand-over of a later term", timeout_now, 32, 8, TERM + 1 },

@@ -30,14 +30,24 @@ fake_send(struct raft_io *io, struct raft_io_send *request, const struct raft_me
 	return 0;
 }
 
-static void
-say(raft_index rejected, raft_index last)
+static const char address[] = "leader:9875";
+
+static int
+answer_to(raft_id id, const char *where, raft_index rejected, raft_index last)
 {
 	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES_RESULT,
+		.server_id = id,
+		.server_address = where,
 		.append_entries_result = {
 		    .term = r.raft.current_term, .rejected = rejected, .last_log_index = last } };
 
-	ck_assert_int_eq(r.io.send(&r.io, NULL, &m, NULL), 0);
+	return r.io.send(&r.io, NULL, &m, NULL);
+}
+
+static void
+say(raft_index rejected, raft_index last)
+{
+	ck_assert_int_eq(answer_to(1, address, rejected, last), 0);
 }
 
 static void
@@ -50,12 +60,39 @@ fake_recv(struct raft_io *io, struct raft_message *m)
 		say(answer.rejected, answer.last_log_index);
 }
 
+/* What libraft says when an append or a pointer has been written, which was asked for in term 5. */
+static int put_answered;
+
+static void
+put_cb(struct raft_io_snapshot_put *request, int status)
+{
+	(void)request;
+	(void)status;
+	put_answered = answer_to(1, address, 0, 10);
+}
+
+static struct raft_io_snapshot_put *put_request;
+static raft_io_snapshot_put_cb put_over;
+
+static int
+fake_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
+    const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+	(void)io;
+	(void)trailing;
+	(void)snapshot;
+	put_request = request;
+	put_over = cb;
+	return 0;
+}
+
 static void
 set_up(void)
 {
 	r = (struct repl_raft){ 0 };
 	r.io.start = fake_start;
 	r.io.send = fake_send;
+	r.io.snapshot_put = fake_put;
 	raft_count_watch(&r);
 	ck_assert_int_eq(r.io.start(&r.io, 0, NULL, fake_recv), 0);
 	r.raft.current_term = 5;
@@ -139,6 +176,38 @@ START_TEST(raft_count__leader_counts_nobody_before_its_term_is_on_disk)
 }
 END_TEST
 
+START_TEST(raft_count__what_is_written_after_its_term_is_answered_to_nobody)
+{
+	const struct {
+		raft_term term;
+		unsigned short state;
+		int told;
+	} rows[] = { { 5, RAFT_FOLLOWER, 0 }, { 6, RAFT_FOLLOWER, RAFT_NOCONNECTION },
+		{ 5, RAFT_CANDIDATE, RAFT_NOCONNECTION }, { 6, RAFT_LEADER, RAFT_NOCONNECTION } };
+	struct raft_snapshot pointer = { 0 };
+	struct raft_io_snapshot_put request;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		r.raft.current_term = 5;
+		r.raft.state = RAFT_FOLLOWER;
+		ck_assert_int_eq(r.io.snapshot_put(&r.io, 1, &request, &pointer, put_cb), 0);
+		r.raft.current_term = rows[i].term;
+		r.raft.state = rows[i].state;
+		put_over(put_request, 0);
+		ck_assert_msg(put_answered == rows[i].told, "row %zu: %d", i, put_answered);
+		/* What is asked now is answered, whoever is asked. */
+		ck_assert_int_eq(answer_to(1, address, 10, 10), 0);
+	}
+}
+END_TEST
+
+START_TEST(raft_count__nobody_is_not_answered)
+{
+	ck_assert_int_eq(answer_to(0, NULL, 0, 10), RAFT_NOCONNECTION);
+	ck_assert_int_eq(answer_to(1, NULL, 0, 10), RAFT_NOCONNECTION);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -147,6 +216,8 @@ main(void)
 		raft_count__another_leader_another_log,
 		raft_count__follower_that_has_all_of_a_pointer_says_so,
 		raft_count__leader_counts_nobody_before_its_term_is_on_disk,
+		raft_count__what_is_written_after_its_term_is_answered_to_nobody,
+		raft_count__nobody_is_not_answered,
 	};
 
 	return suite_run_fixture("raft count", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
