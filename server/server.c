@@ -192,7 +192,10 @@ make_static(struct server *s, struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	s->api.repl = repl_static_new(&o, err);
-	return s->api.repl != NULL ? 0 : err->code;
+	if (s->api.repl == NULL)
+		return err->code;
+	s->api.pull = pull_new(s->api.repl, s->api.store, err);
+	return s->api.pull != NULL ? 0 : err->code;
 }
 
 /* The URLs of the pods that may be members: malloc'ed, each too, ended by NULL; or NULL. */
@@ -440,6 +443,8 @@ server_stop(struct server *s)
 		listener_stop(s->peers);
 	if (s->control != NULL)
 		listener_stop(s->control);
+	if (s->api.pull != NULL)
+		pull_stop(s->api.pull);
 	if (s->api.waiters != NULL)
 		waiters_stop(s->api.waiters);
 	if (s->api.flush_waiters != NULL)
@@ -458,6 +463,7 @@ server_stop(struct server *s)
 	listener_free(s->peers, 1000);
 	listener_free(s->control, 1000);
 	FAULT_POINT("stop.unlistened");
+	pull_free(s->api.pull);
 	committer_free(s->api.committer);
 	snapshots_free(s->api.snapshots);
 	waiters_free(s->api.waiters);

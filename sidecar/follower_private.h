@@ -50,6 +50,7 @@ struct follower {
 	char told_url[POSITION_URL_MAX]; /* what the server was told of who leads */
 	char refused[SP_ERROR_TEXT_MAX]; /* why the last hand-over was, for the log to tell once */
 	bool draining;                   /* poll: between its first feed and the cut */
+	bool busy;                       /* stream: changes come, so the server may pull by itself */
 	int64_t drain_began_ms;
 
 	atomic_bool ending;

@@ -14,6 +14,7 @@
 #define SLOWEST_BYTES_PER_S (64u << 10)  /* a leader slower than this is as good as none */
 #define APPLY_CALL_MS       35000        /* the local server's own timeout is 30 s */
 #define WANTING_WAIT_MS     500          /* a long poll, while this pod is to take over the lead */
+#define PULL_MS             300          /* that the server pulls by itself before it says what came of it */
 #define EMPTY_PAUSE_MS      50           /* after an empty answer that did not wait as it was asked to */
 
 static size_t
@@ -154,6 +155,7 @@ apply(struct follower *f, const struct feed_info *info)
 	/* The server compared the digest at the cut before it committed. */
 	if (info->cut)
 		follower_prove(f);
+	f->busy = info->cut;
 	return STEP_ON;
 }
 
@@ -187,6 +189,66 @@ next_wait_ms(struct follower *f, const struct feed_info *info, int64_t took_ms)
 	return wait_ms > 0 ? wait_ms : 0;
 }
 
+/* --- By the server itself, while changes keep coming --- */
+
+static bool
+may_leave_it_to_server(const struct follower *f)
+{
+	return f->busy && f->o.driver->ops->pull != NULL && !f->frozen && !follower_wants_lead(f) &&
+	       wait_for_change_ms(f) > 0;
+}
+
+/* The leader's position, as the last cut that was reached tells it. */
+static struct feed_info
+cut_of(const struct driver_pulled *pulled)
+{
+	const struct position *p = &pulled->after;
+	struct feed_info info = { .cut = true,
+		.epoch = p->epoch,
+		.since = p->seq,
+		.horizon = pulled->horizon,
+		.history_count = p->history_count,
+		.seq = p->seq,
+		.last_seq = p->seq,
+		.digest = p->digest,
+		.keys = p->keys };
+
+	memcpy(info.cluster, p->cluster, sizeof(info.cluster));
+	memcpy(info.history, p->history, p->history_count * sizeof(p->history[0]));
+	return info;
+}
+
+static int64_t
+leave_it_to_server(struct follower *f)
+{
+	struct driver_pulled pulled;
+	struct sp_error err = { 0 };
+	struct feed_info info;
+
+	state_beat(f->o.state, HEART_SYNC, clock_mono_ms() + APPLY_CALL_MS);
+	state_set_applying(f->o.state, true);
+	f->busy = false;
+	if (f->o.driver->ops->pull(f->o.driver, f->leader_url, PULL_MS, &pulled, &err) < 0) {
+		/* Whatever it is, the steps that follow come upon it, too, and say so. */
+		state_set_applying(f->o.state, false);
+		log_debug("the server did not pull", LOG_STR("error", err.text));
+		f->related = false;
+		return 0;
+	}
+	if (pulled.feeds == 0) {
+		state_set_applying(f->o.state, false);
+		return 0;
+	}
+	info = cut_of(&pulled);
+	f->own = pulled.after;
+	state_applied(f->o.state, &pulled.after, (uint32_t)pulled.records, (size_t)pulled.bytes, clock_mono_ms());
+	state_leader_feed(f->o.state, &info, clock_mono_ms(), follower_planned_silence_ms(f));
+	state_set_target(f->o.state, f->life, info.seq);
+	follower_prove(f);
+	f->busy = pulled.clean && pulled.records > 0;
+	return 0;
+}
+
 int64_t
 follower_pull(struct follower *f)
 {
@@ -195,6 +257,8 @@ follower_pull(struct follower *f)
 	int64_t began_ms = clock_mono_ms();
 	int64_t wait_ms;
 
+	if (may_leave_it_to_server(f))
+		return leave_it_to_server(f);
 	if (!f->draining) {
 		f->draining = true;
 		f->drain_began_ms = began_ms;

@@ -7,6 +7,7 @@
 #ifndef LIB_DRIVER_DRIVER_H_
 #define LIB_DRIVER_DRIVER_H_
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,16 @@ struct driver;
 
 /* Where a snapshot's bytes go; 0, or negative to stop with that code. */
 typedef int (*driver_sink)(void *arg, const void *data, size_t len, struct sp_error *err);
+
+/* What a pull did. */
+struct driver_pulled {
+	bool clean;       /* it ended for the time alone */
+	uint64_t feeds;   /* that led to a cut each; with one at least, the store stands at the last one's */
+	uint64_t records; /* applied */
+	uint64_t bytes;   /* of feeds */
+	uint64_t horizon; /* the leader's, with feeds > 0 */
+	struct position after;
+};
 
 struct driver_ops {
 	const char *name;
@@ -33,6 +44,11 @@ struct driver_ops {
 	 * the store stands. SP_EDIGEST: the content after it is not the leader's; nothing was applied. SP_EDIVERGED:
 	 * another cluster or history. SP_ENOSPACE, SP_EAGAIN, SP_EUNAVAIL. */
 	int (*apply)(struct driver *d, const void *feed, size_t len, struct position *after, struct sp_error *err);
+
+	/* Have the store itself take feeds from the leader at `url` for about for_ms, and tell what came of it. 0 also
+	 * where it ended early (not clean): the next feed is then to be had by apply(). NULL: it cannot. SP_EUNAVAIL.
+	 */
+	int (*pull)(struct driver *d, const char *url, int64_t for_ms, struct driver_pulled *out, struct sp_error *err);
 
 	/* Recompute the digest from the content itself, at the cost of reading all of it. */
 	int (*digest)(struct driver *d, struct digest *out, struct sp_error *err);

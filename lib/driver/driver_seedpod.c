@@ -136,6 +136,61 @@ seedpod_apply(struct driver *base, const void *feed, size_t len, struct position
 	return rc;
 }
 
+/* Numbers that are missing, or below zero, are an answer that cannot be used. */
+static int
+read_pulled(const struct buf *body, struct driver_pulled *out, struct sp_error *err)
+{
+	json_int_t feeds = -1, records = -1, bytes = -1, horizon = -1;
+	json_t *json = json_loadb(body->data, body->len, 0, NULL), *position = NULL;
+	int clean = 0, rc = SP_EBADDATA;
+	char *text = NULL;
+
+	if (json_unpack(json, "{s:b s:I s:I s:I s:I s:o}", "clean", &clean, "feeds", &feeds, "records", &records,
+		"bytes", &bytes, "horizon", &horizon, "position", &position) == 0 &&
+	    feeds >= 0 && records >= 0 && bytes >= 0 && horizon >= 0 &&
+	    (text = json_dumps(position, JSON_COMPACT)) != NULL)
+		rc = position_from_json(text, strlen(text), &out->after, err);
+	else
+		sp_error_set(err, rc, "POST /pull: the answer cannot be understood");
+	out->clean = clean != 0;
+	out->feeds = (uint64_t)feeds;
+	out->records = (uint64_t)records;
+	out->bytes = (uint64_t)bytes;
+	out->horizon = (uint64_t)horizon;
+	free(text);
+	json_decref(json);
+	return rc;
+}
+
+static int
+seedpod_pull(struct driver *base, const char *url, int64_t for_ms, struct driver_pulled *out, struct sp_error *err)
+{
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	struct http_reply reply;
+	char *body = NULL;
+	json_t *json = json_pack("{ss sI}", "url", url, "for_ms", (json_int_t)for_ms);
+	int rc;
+
+	body = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_decref(json);
+	if (body == NULL)
+		return sp_error_set(err, SP_ENOMEM, "POST /pull: out of memory");
+	http_reply_init(&reply, ANSWER_BYTES_MAX);
+	rc = ask((struct driver_seedpod *)base,
+	    &(struct http_request_out){ .method = "POST",
+		.url = "http://localhost/pull",
+		.headers = headers,
+		.body = body,
+		.body_len = strlen(body),
+		.patience_ms = 2 * for_ms },
+	    &reply, err);
+	if (rc == 0)
+		rc = read_pulled(&reply.body, out, err);
+	http_reply_release(&reply);
+	free(body);
+	return rc;
+}
+
 static int
 seedpod_digest(struct driver *base, struct digest *out, struct sp_error *err)
 {
@@ -177,6 +232,7 @@ static const struct driver_ops seedpod_ops = {
 	.position = seedpod_position,
 	.snapshot = seedpod_snapshot,
 	.apply = seedpod_apply,
+	.pull = seedpod_pull,
 	.digest = seedpod_digest,
 	.free = seedpod_free,
 };

@@ -9,12 +9,11 @@
 #include "lib/protocol/problem.h"
 
 #define POSITION_BYTES_MAX (64u << 10)
-#define URL_MAX            1024
 
 static int
-make_url(char out[URL_MAX], const char *base_url, const char *path, struct sp_error *err)
+make_url(char out[PEER_URL_MAX], const char *base_url, const char *path, struct sp_error *err)
 {
-	if (snprintf(out, URL_MAX, "%s%s", base_url, path) >= URL_MAX)
+	if (snprintf(out, PEER_URL_MAX, "%s%s", base_url, path) >= PEER_URL_MAX)
 		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", base_url);
 	return 0;
 }
@@ -61,7 +60,8 @@ read_position(const char *url, const struct http_reply *reply, struct position *
 	}
 	problem_text(&reply->body, text);
 	sp_error_set(err, refusal_code(reply->status), "GET %s: status %ld: %s", url, reply->status, text);
-	/* A seedpod names a code with each refusal. A proxy in front of one may not, but answers with 401, 403, 429 or 5xx. */
+	/* A seedpod names a code with each refusal. A proxy in front of one may not, but answers with 401, 403, 429 or
+	 * 5xx. */
 	if (err->code == SP_EBADDATA && reply->status < 500 && problem_code(&reply->body, 0) == 0)
 		return not_a_seedpod(url, err);
 	return err->code;
@@ -72,7 +72,7 @@ peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err)
 {
 	struct http_reply reply;
-	char url[URL_MAX];
+	char url[PEER_URL_MAX];
 	struct sp_error local = { 0 };
 	int rc;
 
@@ -89,7 +89,7 @@ peer_position(
 
 /* Everything that one round of questions needs, in arrays that belong together. */
 struct round {
-	char (*urls)[URL_MAX];
+	char (*urls)[PEER_URL_MAX];
 	struct http_request_out *rqs;
 	struct http_reply *replies;
 	int *results;
@@ -183,14 +183,14 @@ out_urls:
 }
 
 static int
-changes_url(char out[URL_MAX], const char *base_url, const struct peer_changes_options *o, struct sp_error *err)
+changes_url(char out[PEER_URL_MAX], const char *base_url, const struct peer_changes_options *o, struct sp_error *err)
 {
-	int n = snprintf(out, URL_MAX, "%s/v1/changes?%ssince=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms", base_url,
+	int n = snprintf(out, PEER_URL_MAX, "%s/v1/changes?%ssince=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms", base_url,
 	    o->anyone ? "" : "from=leader&", o->since, o->batch_bytes, o->wait_ms);
 
-	if (n < URL_MAX && o->cluster != NULL)
-		n += snprintf(out + n, URL_MAX - (size_t)n, "&cluster=%s&epoch=%" PRIu64, o->cluster, o->epoch);
-	if (n >= URL_MAX)
+	if (n < PEER_URL_MAX && o->cluster != NULL)
+		n += snprintf(out + n, PEER_URL_MAX - (size_t)n, "&cluster=%s&epoch=%" PRIu64, o->cluster, o->epoch);
+	if (n >= PEER_URL_MAX)
 		return sp_error_set(err, SP_ETOOBIG, "%s: the URL is too long", base_url);
 	return 0;
 }
@@ -218,26 +218,65 @@ changes_status(const char *url, const struct http_reply *reply, struct sp_error 
 }
 
 int
+peer_changes_begin(struct peer_changes_call *x, struct http_client *c, const char *base_url,
+    const struct peer_changes_options *o, struct buf *feed, struct sp_error *err)
+{
+	static const char *const headers[] = { "Accept: " FEED_CONTENT_TYPE, NULL };
+	int rc;
+
+	x->client = NULL;
+	if ((rc = changes_url(x->url, base_url, o, err)) < 0)
+		return rc;
+	http_reply_init(&x->reply, 0);
+	x->reply.body = *feed; /* the caller's memory serves as the reply's body */
+	x->feed = feed;
+	x->client = c;
+	rc = http_call_begin(c,
+	    &(struct http_request_out){ .url = x->url, .headers = headers, .patience_ms = o->wait_ms }, &x->reply, err);
+	if (rc < 0)
+		peer_changes_drop(x);
+	return rc;
+}
+
+/* Give the caller its memory back, with what came. */
+static void
+give_back(struct peer_changes_call *x)
+{
+	*x->feed = x->reply.body;
+	buf_init(&x->reply.body, 0);
+	http_reply_release(&x->reply);
+	x->client = NULL;
+}
+
+void
+peer_changes_drop(struct peer_changes_call *x)
+{
+	if (x->client == NULL)
+		return;
+	http_call_drop(x->client);
+	give_back(x);
+	buf_reset(x->feed);
+}
+
+int
+peer_changes_end(struct peer_changes_call *x, struct sp_error *err)
+{
+	int rc = http_call_end(x->client, err);
+
+	if (rc == 0)
+		rc = changes_status(x->url, &x->reply, err);
+	give_back(x);
+	if (rc < 0)
+		buf_reset(x->feed);
+	return rc;
+}
+
+int
 peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
     struct sp_error *err)
 {
-	static const char *const headers[] = { "Accept: " FEED_CONTENT_TYPE, NULL };
-	struct http_reply reply;
-	char url[URL_MAX];
-	int rc;
+	struct peer_changes_call x;
+	int rc = peer_changes_begin(&x, c, base_url, o, feed, err);
 
-	if ((rc = changes_url(url, base_url, o, err)) < 0)
-		return rc;
-	http_reply_init(&reply, 0);
-	reply.body = *feed; /* the caller's memory serves as the reply's body */
-	rc = http_call(
-	    c, &(struct http_request_out){ .url = url, .headers = headers, .patience_ms = o->wait_ms }, &reply, err);
-	if (rc == 0)
-		rc = changes_status(url, &reply, err);
-	*feed = reply.body;
-	buf_init(&reply.body, 0);
-	if (rc < 0)
-		buf_reset(feed);
-	http_reply_release(&reply);
-	return rc;
+	return rc == 0 ? peer_changes_end(&x, err) : rc;
 }

@@ -14,9 +14,11 @@
 #include "lib/net/http_client.h"
 #include "lib/protocol/position.h"
 
+#define PEER_URL_MAX 1024 /* bytes of a request's URL */
+
 /* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
- * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position; the text says
- * "HOST:PORT does not speak seedpod's protocol" if another program answers there. */
+ * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position; the
+ * text says "HOST:PORT does not speak seedpod's protocol" if another program answers there. */
 int peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 
@@ -50,5 +52,18 @@ struct peer_changes_options {
  */
 int peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
     struct sp_error *err);
+
+/* The same in two steps, as http_call_begin() and http_call_end(); `x` and `feed` must last until the second, or
+ * peer_changes_drop(). Without a call under way, to drop it does nothing. */
+struct peer_changes_call {
+	struct http_client *client; /* NULL: none is under way */
+	struct buf *feed;
+	struct http_reply reply;
+	char url[PEER_URL_MAX];
+};
+int peer_changes_begin(struct peer_changes_call *x, struct http_client *c, const char *base_url,
+    const struct peer_changes_options *o, struct buf *feed, struct sp_error *err);
+int peer_changes_end(struct peer_changes_call *x, struct sp_error *err);
+void peer_changes_drop(struct peer_changes_call *x);
 
 #endif

@@ -17,6 +17,7 @@
 #include "lib/base/error.h"
 #include "lib/net/listener.h"
 #include "server/http/waiters.h"
+#include "server/replication/pull.h"
 #include "server/replication/repl.h"
 #include "server/snapshot/snapshot.h"
 #include "server/store/counters.h"
@@ -36,6 +37,7 @@ struct api {
 	struct store *store;
 	struct repl *repl;
 	struct committer *committer;   /* for its figures alone */
+	struct pull *pull;             /* NULL in a mode whose followers do not pull */
 	struct waiters *waiters;       /* for a commit */
 	struct waiters *flush_waiters; /* for a commit to be seen by views, cursors and pins */
 	struct snapshots *snapshots;
@@ -76,6 +78,7 @@ struct call {
 		struct repl_handover *handover; /* malloc'ed: its position is large */
 	};
 	struct store_walk *walk; /* of /digest, or NULL */
+	struct pull_call *pull;  /* of /pull, malloc'ed, or NULL */
 	struct repl_op op;       /* the one op of a single write */
 	struct repl_op *ops;     /* a batch's, malloc'ed */
 	struct buf arena;        /* what they point to */
@@ -162,6 +165,7 @@ void api_handover(struct call *c); /* POST /v1/handover, and on the control sock
 
 void api_control_position(struct call *c);
 void api_control_apply(struct call *c);
+void api_control_pull(struct call *c);
 void api_control_role(struct call *c);
 void api_control_leader(struct call *c);
 void api_control_release(struct call *c);

@@ -1,4 +1,5 @@
 /* The control socket: what only this pod's own containers may ask. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,93 @@ api_control_apply(struct call *c)
 		return;
 	}
 	submit_feed(c);
+}
+
+/* --- POST /pull --- */
+
+static void
+pull_done(struct pull_call *pull)
+{
+	struct call *c = pull->arg;
+
+	c->stage = CALL_WRITTEN;
+	request_resume(c->rq);
+}
+
+static void
+reply_pulled(struct call *c)
+{
+	const struct pull_call *pull = c->pull;
+	struct position p;
+	struct sp_error err;
+	struct buf body;
+	char *text;
+
+	atomic_fetch_add(&c->api->counters.applied_records, pull->records);
+	atomic_fetch_add(&c->api->counters.pulled_feeds, pull->feeds);
+	if (!pull->clean)
+		log_debug("the pull ended early", LOG_STR("why", pull->err.text));
+	if (api_position_of(c->api, &p, &err) < 0) {
+		api_error(c, &err);
+		return;
+	}
+	text = position_to_json(&p);
+	buf_init(&body, 64u << 10);
+	if (text == NULL ||
+	    buf_printf(&body,
+		"{\"clean\":%s,\"feeds\":%" PRIu64 ",\"records\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"horizon\":%" PRIu64
+		",\"position\":%s}",
+		pull->clean ? "true" : "false", pull->feeds, pull->records, pull->bytes, pull->horizon, text) < 0)
+		api_problem(c, 503, "no_memory", "out of memory");
+	else
+		request_reply_buf(c->rq, 200, API_JSON, &body);
+	buf_release(&body);
+	free(text);
+}
+
+/* {"url":…,"for_ms":…} */
+static bool
+read_pull(struct call *c, struct pull_call *out)
+{
+	size_t len;
+	const char *body = request_body(c->rq, &len);
+	json_t *root = json_loadb(body, len, 0, NULL);
+	const char *url = json_string_value(json_object_get(root, "url"));
+	bool ok;
+
+	out->for_ms = json_integer_value(json_object_get(root, "for_ms"));
+	ok = url != NULL && strlen(url) < sizeof(out->url) && out->for_ms >= 1 && out->for_ms <= PULL_MS_MAX;
+	if (ok)
+		memcpy(out->url, url, strlen(url) + 1);
+	json_decref(root);
+	return ok;
+}
+
+void
+api_control_pull(struct call *c)
+{
+	if (c->stage == CALL_WRITTEN) {
+		reply_pulled(c);
+		return;
+	}
+	if (c->api->pull == NULL) {
+		api_problem(c, 404, "path", "there is nothing at this path");
+		return;
+	}
+	c->pull = calloc(1, sizeof(*c->pull));
+	if (c->pull == NULL) {
+		api_problem(c, 503, "no_memory", "out of memory");
+		return;
+	}
+	if (!read_pull(c, c->pull)) {
+		api_problem(c, 400, "body", "the body must be {\"url\":…,\"for_ms\":…}, of at most 1000 ms");
+		return;
+	}
+	c->pull->done = pull_done;
+	c->pull->arg = c;
+	request_suspend(c->rq);
+	if (pull_start(c->api->pull, c->pull, &c->pull->err) < 0)
+		pull_done(c->pull);
 }
 
 /* --- POST /role, /release, /open: rare and blocking, on the control socket's own threads --- */
@@ -191,6 +279,8 @@ write_counters(struct call *c, struct buf *out)
 		    atomic_load(&n->changes_bytes_sent) },
 		{ "seedpod_server_applied_records_total", "Records applied from the leader's feed.",
 		    atomic_load(&n->applied_records) },
+		{ "seedpod_server_pulled_feeds_total", "Feeds that the server itself took from the leader.",
+		    atomic_load(&n->pulled_feeds) },
 		{ "seedpod_server_snapshots_started_total", "Snapshot streams begun.",
 		    atomic_load(&n->snapshots_started) },
 		{ "seedpod_server_snapshot_bytes_sent_total", "Bytes of snapshot tar sent, before compression.",

@@ -54,6 +54,7 @@ static const struct route root_routes[] = {
 static const struct route control_routes[] = {
 	{ "GET", "/position", KEY_NONE, api_control_position, ANYONE },
 	{ "POST", "/apply", KEY_NONE, api_control_apply, ANYONE },
+	{ "POST", "/pull", KEY_NONE, api_control_pull, ANYONE },
 	{ "POST", "/role", KEY_NONE, api_control_role, ANYONE },
 	{ "POST", "/leader", KEY_NONE, api_control_leader, ANYONE },
 	{ "POST", "/handover", KEY_NONE, api_handover, ANYONE },
@@ -230,6 +231,7 @@ done(struct request *rq, void *arg)
 	if (c == NULL)
 		return;
 	store_walk_free(c->walk);
+	free(c->pull);
 	buf_release(&c->arena);
 	free(c->ops);
 	free(c);

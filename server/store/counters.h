@@ -13,6 +13,7 @@ struct counters {
 	atomic_uint_fast64_t changes_records_read; /* records read from the store to answer them */
 	atomic_uint_fast64_t changes_bytes_sent;
 	atomic_uint_fast64_t applied_records;     /* of feeds from the leader */
+	atomic_uint_fast64_t pulled_feeds;        /* of these feeds: those that the server asked for itself */
 	atomic_uint_fast64_t snapshots_started;   /* streams */
 	atomic_uint_fast64_t snapshot_bytes_sent; /* of tar, before compression */
 	atomic_uint_fast64_t damaged_records;     /* reads that found a record not matching its hash */

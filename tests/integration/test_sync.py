@@ -51,6 +51,29 @@ class Sync(support.PodTest):
                         self.assertEqual(reply.status, 404, (pod.name, key))
             self.assertEqual(pod.ask_control("GET", "/digest").json()["digest"], position["digest"], pod.name)
 
+    def test_while_changes_come_the_server_pulls_by_itself(self):
+        pods = self.pod_set(2)
+        pods.wait_ready()
+        pulled = "seedpod_server_pulled_feeds_total"
+        self.assertEqual(pods[1].server_metrics()[pulled], 0)
+        number = [0]
+
+        def come():
+            for _ in range(50):
+                number[0] += 1
+                self.assertEqual(pods.leader.put("number", b"%d" % number[0]).status, 204)
+            return pods[1].server_metrics()[pulled] >= 50
+        support.wait_until(come, 30, "the server has pulled", pods)
+        self.assertEqual(pods[1].readyz(), 200)
+        pods.wait_equal()
+        self.assertEqual(pods[1].get("/v1/kv/number").body, b"%d" % number[0])
+        # A leader that goes and comes back is followed as ever.
+        pods.leader.kill("server")
+        pods.leader.restart("server")
+        pods.wait_ready()
+        support.wait_until(lambda: pods.leader.put("after", b"x").status == 204, 20, "the leader takes writes", pods)
+        pods.wait_equal()
+
     def test_poll_mode_syncs_every_interval(self):
         pods = self.pod_set(2, {"sync.mode": "poll", "sync.interval": "300ms"})
         pods.wait_ready()

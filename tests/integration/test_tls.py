@@ -74,6 +74,13 @@ class Peers(TlsTest):
         self.assertIn("seeded", pods[1].init.log)
         pods.leader.put("later", b"x")
         pods.wait_equal()
+
+        # While changes come, the server asks the leader by itself, as a peer that the leader knows.
+        def pulls():
+            pods.leader.put("number", b"x")
+            return pods[1].server_metrics()["seedpod_server_pulled_feeds_total"] > 0
+        support.wait_until(pulls, 20, "the server has pulled", pods)
+        pods.wait_equal()
         # A write on the follower is sent to the leader's https URL.
         reply = pods[1].put("k", b"v")
         self.assertEqual((reply.status, reply.headers["Location"]), (307, f"https://{pods[0].ip}:9876/v1/kv/k"))

@@ -260,6 +260,51 @@ toy_driver_init(struct toy_driver *d, struct toy_store *s)
 	pthread_mutex_init(&d->mutex, NULL);
 }
 
+static int
+driver_pull(struct driver *driver, const char *url, int64_t for_ms, struct driver_pulled *out, struct sp_error *err)
+{
+	struct toy_driver *d = (struct toy_driver *)driver;
+	struct position before = toy_position(d->store);
+	struct feed_info info;
+	struct buf feed;
+	bool unclean;
+	int rc;
+
+	(void)url;
+	(void)for_ms;
+	pthread_mutex_lock(&d->mutex);
+	d->pulls++;
+	rc = d->pull_error;
+	unclean = d->pull_unclean;
+	pthread_mutex_unlock(&d->mutex);
+	if (rc < 0)
+		return sp_error_set(err, rc, "the toy server does not pull");
+	*out = (struct driver_pulled){ .clean = !unclean, .after = before };
+	if (unclean)
+		return 0;
+	buf_init(&feed, FEED_BYTES_MAX);
+	toy_feed(d->pull_from, before.seq, TOY_RECORDS_MAX, &feed);
+	rc = feed_check(feed.data, feed.len, &info, err);
+	if (rc == 0)
+		rc = toy_apply(d->store, feed.data, feed.len, &out->after, err);
+	out->feeds = 1;
+	out->records = info.records;
+	out->bytes = feed.len;
+	buf_release(&feed);
+	return rc;
+}
+
+void
+toy_driver_let_pull(struct toy_driver *d, struct toy_store *from)
+{
+	static const struct driver_ops ops = {
+		.name = "toy", .position = driver_position, .apply = driver_apply, .pull = driver_pull
+	};
+
+	d->pull_from = from;
+	d->driver.ops = &ops;
+}
+
 void
 toy_driver_fail(struct toy_driver *d, int position_error, int apply_error)
 {

@@ -50,9 +50,17 @@ struct toy_driver {
 	int apply_error;
 	unsigned positions; /* calls */
 	unsigned applies;
+
+	/* pull() takes one feed from here, or ends early, or fails. */
+	struct toy_store *pull_from;
+	bool pull_unclean;
+	int pull_error;
+	unsigned pulls; /* calls */
 };
 
 void toy_driver_init(struct toy_driver *d, struct toy_store *s);
+/* From now on the driver can pull, too. */
+void toy_driver_let_pull(struct toy_driver *d, struct toy_store *from);
 void toy_driver_fail(struct toy_driver *d, int position_error, int apply_error);
 
 #endif

@@ -622,6 +622,108 @@ START_TEST(sync_epoch__a_new_one_without_changes_is_taken_over)
 }
 END_TEST
 
+/* Ten changes are applied as ever, and one more has come since. */
+static void
+begin_busy(const char *more)
+{
+	fill_leader(10);
+	toy_driver_let_pull(&driver, &leader.store);
+	begin(more);
+	turns(1);
+	ck_assert(same_content());
+	ck_assert_uint_eq(driver.applies, 1);
+	ck_assert_uint_eq(driver.pulls, 0);
+	toy_put(&leader.store, "one", "more");
+}
+
+START_TEST(sync_pull__is_left_to_the_server_while_changes_come)
+{
+	unsigned asked;
+
+	begin_busy("");
+	asked = atomic_load(&leader.changes);
+	turns(1);
+	ck_assert_uint_eq(driver.pulls, 1);
+	ck_assert_uint_eq(driver.applies, 1);
+	ck_assert_uint_eq(atomic_load(&leader.changes), asked);
+	ck_assert(same_content());
+	look();
+	ck_assert(view.proven);
+	ck_assert_uint_eq(view.counters.applied_changes, 11);
+	ck_assert_uint_eq(view.leader.seq, 11);
+	ck_assert_uint_eq(view.own.seq, 11);
+	ck_assert_uint_eq(view.lag.changes, 0);
+	/* Nothing comes any more: one that finds that out, then the sidecar waits by itself. */
+	turns(1);
+	ck_assert_uint_eq(driver.pulls, 2);
+	ck_assert(look()->proven);
+	turns(1);
+	ck_assert_uint_eq(driver.pulls, 2);
+	ck_assert_uint_eq(atomic_load(&leader.changes), asked + 1);
+	ck_assert_int_gt(atomic_load(&leader.last_wait_ms), 0);
+	/* A change, and it is left to the server again. */
+	toy_put(&leader.store, "yet one", "more");
+	turns(2);
+	ck_assert_uint_eq(driver.applies, 2);
+	ck_assert_uint_eq(driver.pulls, 3);
+	ck_assert(same_content());
+}
+END_TEST
+
+START_TEST(sync_pull__one_that_ended_early_is_gone_on_with_here)
+{
+	begin_busy("");
+	driver.pull_unclean = true;
+	turns(1);
+	ck_assert_uint_eq(driver.pulls, 1);
+	ck_assert(look()->proven);
+	turns(1);
+	ck_assert_uint_eq(driver.pulls, 1);
+	ck_assert_uint_eq(driver.applies, 2);
+	ck_assert(same_content());
+	ck_assert(look()->proven);
+}
+END_TEST
+
+START_TEST(sync_pull__one_that_fails_has_the_store_looked_at_again)
+{
+	unsigned positions;
+
+	begin_busy("");
+	driver.pull_error = SP_EUNAVAIL;
+	positions = driver.positions;
+	turns(2);
+	ck_assert_uint_eq(driver.pulls, 1);
+	ck_assert_uint_gt(driver.positions, positions);
+	ck_assert_uint_eq(driver.applies, 2);
+	ck_assert(same_content());
+}
+END_TEST
+
+START_TEST(sync_pull__what_is_not_the_leaders_content_is_found_out_here)
+{
+	begin_busy("");
+	driver.pull_unclean = true;
+	pthread_mutex_lock(&leader.store.mutex);
+	leader.store.p.digest.low ^= 1;
+	pthread_mutex_unlock(&leader.store.mutex);
+	turns(2);
+	ck_assert_uint_eq(driver.pulls, 1);
+	ck_assert(!look()->proven);
+	ck_assert_uint_eq(toy_position(&store).seq, 10);
+}
+END_TEST
+
+START_TEST(sync_pull__never_in_mode_poll)
+{
+	begin_busy("[sync]\nmode = poll\n");
+	turns(2);
+	ck_assert_uint_eq(driver.pulls, 0);
+	ck_assert_uint_eq(driver.applies, 2);
+	ck_assert(same_content());
+}
+END_TEST
+
 int
 main(void)
 {
@@ -655,6 +757,11 @@ main(void)
 		sync_peer__that_does_not_lead_is_not_followed,
 		sync_leading__asks_nobody,
 		sync_epoch__a_new_one_without_changes_is_taken_over,
+		sync_pull__is_left_to_the_server_while_changes_come,
+		sync_pull__one_that_ended_early_is_gone_on_with_here,
+		sync_pull__one_that_fails_has_the_store_looked_at_again,
+		sync_pull__what_is_not_the_leaders_content_is_found_out_here,
+		sync_pull__never_in_mode_poll,
 	};
 
 	return suite_run_fixture("sync follower", tests, sizeof(tests) / sizeof(tests[0]), 60, setup, teardown);
