@@ -247,6 +247,8 @@ fixed_part(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_e
 	rc = check_term(f, s->term, err);
 	if (rc == 0 && s->type == RAFT_IO_REQUEST_VOTE)
 		rc = request_vote(s, err);
+	else if (rc == 0 && s->type == RAFT_IO_REQUEST_VOTE_RESULT && number(s, 1) > 1)
+		rc = stream_refuse(err, "a vote that is neither given nor refused");
 	else if (rc == 0 && s->type == RAFT_IO_APPEND_ENTRIES)
 		rc = append_entries(s, f, err);
 	else if (rc == 0 && s->type == RAFT_IO_APPEND_ENTRIES_RESULT)

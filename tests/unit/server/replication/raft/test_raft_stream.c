@@ -294,6 +294,7 @@ static const struct {
 	{ "a vote with a log of a later term", vote, 40, 8, TERM + 1 },
 	{ "a result too short", vote_result, 8, 8, 16 },
 	{ "a result in a term that is not possible", vote_result, 16, 8, UINT64_MAX },
+	{ "a result that is neither yes nor no", vote_result, 24, 8, 2 },
 	{ "an append without room", append, 8, 8, 39 },
 	{ "an append of 40 bytes and three entries", append, 8, 8, 40 },
 	{ "an append a bit too long", append, 8, 8, 40 + 3 * 16 + 16 },
