@@ -100,6 +100,8 @@ define unit_test
 $(BUILD)/tests/$(notdir $(1:.c=)): $(BUILD)/obj/$(1:.c=.o)
 endef
 $(foreach t,$(UNIT_SOURCES),$(eval $(call unit_test,$(t))))
+# In no archive: it would be taken into every test that writes a file.
+$(BUILD)/tests/test_power_cut: $(BUILD)/obj/tests/fault/power_cut.o
 $(UNIT_TESTS): $(BUILD)/libtests.a $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(call quiet,LINK)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(BUILD)/libtests.a $(ARCHIVES) -Wl,--end-group $(LIBS) $(CHECK_LIBS)

@@ -32,35 +32,6 @@ plan_majority_leads(const struct facts *f, const char *cluster, struct plan *out
 	return false;
 }
 
-static void
-leader_with_store(const struct facts *f, struct plan *out)
-{
-	const struct peer_fact *ahead = NULL;
-
-	if (plan_majority_leads(f, f->own.cluster, out))
-		return;
-
-	for (size_t i = 0; i < f->peer_count; i++) {
-		const struct peer_fact *peer = &f->peers[i];
-
-		if (!peer->answer.has_store || strcmp(peer->answer.position.cluster, f->own.cluster) != 0)
-			continue;
-		if ((peer->answer.position.epoch > f->own.epoch ||
-			(peer->answer.position.epoch == f->own.epoch && peer->answer.position.seq > f->own.seq)) &&
-		    (ahead == NULL || plan_more_advanced(&peer->answer.position, &ahead->answer.position)))
-			ahead = peer;
-	}
-	if (ahead == NULL) {
-		plan_decide(out, PLAN_START, "this pod leads and has its store");
-		return;
-	}
-	plan_decide(out, PLAN_START,
-	    "this pod leads and has its store, but %s is ahead: epoch %" PRIu64 " seq %" PRIu64 " there, epoch %" PRIu64
-	    " seq %" PRIu64 " here; what is only there will be refused as diverged",
-	    ahead->name, ahead->answer.position.epoch, ahead->answer.position.seq, f->own.epoch, f->own.seq);
-	out->warn = true;
-}
-
 /* Two peers with data of different clusters: which of them was this pod's is not for a program to guess. */
 static bool
 clusters_differ(const struct facts *f, const struct peer_fact *most, struct plan *out)
@@ -105,8 +76,9 @@ restore_donor(const struct facts *f, const struct peer_fact *most)
 	return NULL;
 }
 
+/* `lacks`: what is the matter with this pod's volume. */
 static void
-leader_restores(const struct facts *f, const struct peer_fact *most, struct plan *out)
+leader_restores(const struct facts *f, const struct peer_fact *most, const char *lacks, struct plan *out)
 {
 	const struct position *p = &most->answer.position;
 
@@ -115,17 +87,83 @@ leader_restores(const struct facts *f, const struct peer_fact *most, struct plan
 		plan_decide(out, PLAN_REFUSE,
 		    "this pod leads, %s, and the snapshot of %s, which knows most (epoch %" PRIu64 " seq %" PRIu64
 		    "), was bad; no other peer stands at the same place",
-		    facts_no_store(f), most->name, p->epoch, p->seq);
+		    lacks, most->name, p->epoch, p->seq);
 		out->code = SP_EBADDATA;
 		return;
 	}
 	plan_decide(out, PLAN_RESTORE,
 	    "this pod leads, %s, and %s knows most: epoch %" PRIu64 " seq %" PRIu64 ", %" PRIu64
 	    " keys%s; it goes on in a new epoch",
-	    facts_no_store(f), out->donor->name, p->epoch, p->seq, p->keys,
+	    lacks, out->donor->name, p->epoch, p->seq, p->keys,
 	    p->consistent ? "" : " (caught between two cuts of its former leader)");
 	out->floor = &out->donor->answer.position;
 	out->warn = !p->consistent;
+}
+
+/*
+ * Its machine went down before the last changes were on disk (durability = async). A follower that had pulled them by
+ * then has what this pod has answered, and more of it: that is gone on with. Who has not told by the end of the grace
+ * may turn out to have diverged, as after any write that nobody had pulled.
+ */
+static bool
+leader_lost_its_tail(const struct facts *f, struct plan *out)
+{
+	const struct peer_fact *most = NULL;
+	size_t with_store = 0;
+
+	/* A store that is restored is led on by the pod that the configuration names. */
+	if (!f->own.tail_lost || !f->leader)
+		return false;
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct position *p = &f->peers[i].answer.position;
+
+		if (!f->peers[i].answer.has_store)
+			continue;
+		with_store++;
+		if (plan_more_advanced(p, most != NULL ? &most->answer.position : &f->own) &&
+		    position_course(&f->own, p) == COURSE_ONWARD)
+			most = &f->peers[i];
+	}
+	if (!f->grace_over && with_store < f->peer_count) {
+		plan_decide(out, PLAN_WAIT,
+		    "this pod leads, its last changes may be lost, and %zu of %zu peers have not told a position yet",
+		    f->peer_count - with_store, f->peer_count);
+		out->grace = true;
+		out->code = SP_EAGAIN;
+		return true;
+	}
+	if (most == NULL)
+		return false;
+	leader_restores(f, most, "its machine went down before its last changes were on disk", out);
+	return true;
+}
+
+static void
+leader_with_store(const struct facts *f, struct plan *out)
+{
+	const struct peer_fact *ahead = NULL;
+
+	if (plan_majority_leads(f, f->own.cluster, out) || leader_lost_its_tail(f, out))
+		return;
+	for (size_t i = 0; i < f->peer_count; i++) {
+		const struct peer_fact *peer = &f->peers[i];
+
+		if (!peer->answer.has_store || strcmp(peer->answer.position.cluster, f->own.cluster) != 0)
+			continue;
+		if ((peer->answer.position.epoch > f->own.epoch ||
+			(peer->answer.position.epoch == f->own.epoch && peer->answer.position.seq > f->own.seq)) &&
+		    (ahead == NULL || plan_more_advanced(&peer->answer.position, &ahead->answer.position)))
+			ahead = peer;
+	}
+	if (ahead == NULL) {
+		plan_decide(out, PLAN_START, "this pod leads and has its store");
+		return;
+	}
+	plan_decide(out, PLAN_START,
+	    "this pod leads and has its store, but %s is ahead: epoch %" PRIu64 " seq %" PRIu64 " there, epoch %" PRIu64
+	    " seq %" PRIu64 " here; what is only there will be refused as diverged",
+	    ahead->name, ahead->answer.position.epoch, ahead->answer.position.seq, f->own.epoch, f->own.seq);
+	out->warn = true;
 }
 
 static void
@@ -154,7 +192,7 @@ leader_with_empty_volume(const struct facts *f, struct plan *out)
 		    "this pod leads, %s, and none of %zu peers tells of data (%zu cannot be reached)",
 		    facts_no_store(f), f->peer_count, plan_unreached(f));
 	} else if (!clusters_differ(f, most, out) && !plan_majority_leads(f, NULL, out)) {
-		leader_restores(f, most, out);
+		leader_restores(f, most, facts_no_store(f), out);
 	}
 }
 

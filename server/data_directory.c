@@ -1,5 +1,6 @@
 #include "server/data_directory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -10,7 +11,6 @@
 #include "lib/protocol/store_mark.h"
 #include "server/replication/raft/repl_raft.h"
 #include "server/store/sigbus.h"
-#include "server/store/unsynced.h"
 
 #define PATH_BYTES 4096
 
@@ -51,7 +51,7 @@ take_data_lock(struct custody *c, struct sp_error *err)
 	if (rc < 0)
 		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
 	c->data_lock = rc;
-	if (data_path(c, UNSYNCED_MARK, path, err) == 0)
+	if (data_path(c, STUMBLE_MARK, path, err) == 0)
 		stumble_watch(path);
 	FAULT_POINT("open.locked");
 	return 0;
@@ -104,31 +104,28 @@ attach_store(struct custody *c, struct sp_error *err)
 	return rc;
 }
 
-/* Before anything relies on a store that was open with durability = async when the machine went down, all of it is
- * read. */
+/* Before anything relies on a store that ended its last server while it was read, all of it is read. */
 static int
-settle_unsynced(struct custody *c, struct sp_error *err)
+settle_doubt(struct custody *c, struct sp_error *err)
 {
-	const char *dir = c->conf->server_data_dir;
-	char store[PATH_BYTES];
+	char path[PATH_BYTES];
 	struct digest found;
 	int rc;
 
-	if (unsynced_in_doubt(dir)) {
-		log_warn("what the last server left on the disk is in doubt: verifying the store");
-		rc = data_path(c, "store", store, err);
-		if (rc == 0)
-			rc = store_check_structure(store, true, err);
-		if (rc == 0)
-			rc = store_verify(c->api->store, &found, err);
-		if (rc < 0 && rc != SP_ENOTFOUND)
-			return sp_error_wrap(err, "what the last server left on the disk is in doubt");
-	}
-	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
-		return unsynced_mark(dir, err);
-	/* A process that was killed since has left its last commits to the kernel. */
-	rc = store_sync(c->api->store, err);
-	return rc == 0 || rc == SP_EAGAIN ? unsynced_clear(dir, err) : rc;
+	if (!data_exists(c, STUMBLE_MARK))
+		return 0;
+	log_warn("reading the store ended the last server: verifying it");
+	rc = data_path(c, "store", path, err);
+	if (rc == 0)
+		rc = store_check_structure(path, true, err);
+	if (rc == 0)
+		rc = store_verify(c->api->store, &found, err);
+	if (rc < 0 && rc != SP_ENOTFOUND)
+		return sp_error_wrap(err, "reading the store ended the last server");
+	rc = data_path(c, STUMBLE_MARK, path, err);
+	if (rc == 0 && unlink(path) < 0)
+		rc = sp_error_errno(err, errno, "remove %s", path);
+	return rc == 0 ? file_sync_dir(c->conf->server_data_dir, err) : rc;
 }
 
 /*
@@ -262,29 +259,15 @@ enter_role(struct custody *c, struct sp_error *err)
 	return 0;
 }
 
-/* With async, the commits before the failed sync may have left the store in any state. */
-void
-custody_failing(struct custody *c)
-{
-	if (c->conf->server_durability == CONF_DURABILITY_ASYNC)
-		unsynced_mark_failed(c->conf->server_data_dir);
-}
-
 /* Close the store, all of it on disk, and give the data directory away. */
 static void
 close_store(struct custody *c)
 {
-	struct sp_error err;
-
 	FAULT_POINT("close.begun");
 	if (c->api->repl != NULL)
 		c->api->repl->ops->detach(c->api->repl);
-	if (store_detach(c->api->store) < 0) {
+	if (store_detach(c->api->store) < 0)
 		log_error("the last writes could not be put on disk", LOG_STR("data_dir", c->conf->server_data_dir));
-		custody_failing(c);
-	} else if (unsynced_clear(c->conf->server_data_dir, &err) < 0) {
-		log_warn("the next start will verify the store", LOG_STR("error", err.text));
-	}
 	FAULT_POINT("close.closed");
 	close(c->data_lock);
 	c->data_lock = -1;
@@ -323,7 +306,7 @@ custody_open(void *arg, struct sp_error *err)
 			rc = attach_store(c, err);
 		FAULT_POINT("open.attached");
 		if (rc == 0)
-			rc = settle_unsynced(c, err);
+			rc = settle_doubt(c, err);
 		FAULT_POINT("open.settled");
 		if (rc == 0)
 			rc = enter_role(c, err);

@@ -34,7 +34,4 @@ int custody_open(void *arg, struct sp_error *err);
 /* Close the store and give the data directory to whoever takes it next. SP_EDIVERGED on a leader. Blocks. */
 int custody_release(void *arg, struct sp_error *err);
 
-/* The disk failed under the writer: have the next start look at everything where that is needed. */
-void custody_failing(struct custody *c);
-
 #endif

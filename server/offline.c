@@ -72,6 +72,7 @@ offline_position(const char *dir)
 		store_free(s);
 		return complain(&err);
 	}
+	p.tail_lost |= p.writer && store_tail_lost(s);
 	store_free(s);
 	text = position_to_json(&p);
 	if (text == NULL) {

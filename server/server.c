@@ -129,14 +129,6 @@ flush_failed(const struct sp_error *err, void *arg)
 	_exit(sp_code_exit(err->code));
 }
 
-static void
-failing(void *arg)
-{
-	struct server *s = arg;
-
-	custody_failing(&s->custody);
-}
-
 /* The live keys, at the start and whenever they change. */
 static void
 configure(const struct conf *conf, void *arg)
@@ -302,17 +294,17 @@ make_parts(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
 	char dir[PATH_BYTES];
-	bool async = c->server_durability == CONF_DURABILITY_ASYNC;
+	/* What a member of mode raft answers stands in the logs of a majority, on disk, whatever the durability. */
+	bool raft = c->replication_mode == CONF_MODE_RAFT;
+	bool async = c->server_durability == CONF_DURABILITY_ASYNC && !raft;
 	struct store_options store = { .dir = dir,
 		.map_size = c->server_map_size,
 		.sync_later = async,
-		.log = async                                   ? STORE_LOG_NONE
-		       : c->replication_mode == CONF_MODE_RAFT ? STORE_LOG_CALLERS
-							       : STORE_LOG_JOURNAL,
+		.log = raft ? STORE_LOG_CALLERS : STORE_LOG_JOURNAL,
 		.flushed = flushed,
 		.failed = flush_failed,
 		.arg = s };
-	struct committer_options writer = { .async = async, .committed = committed, .failing = failing, .arg = s };
+	struct committer_options writer = { .async = async, .committed = committed, .arg = s };
 	int rc;
 
 	rc = conf_store_dir(c, dir, sizeof(dir), err);
@@ -333,7 +325,7 @@ make_parts(struct server *s, struct sp_error *err)
 	s->api.committer = committer_new(&writer, err);
 	if (s->api.committer == NULL)
 		return err->code;
-	return c->replication_mode == CONF_MODE_RAFT ? make_raft(s, err) : make_static(s, err);
+	return raft ? make_raft(s, err) : make_static(s, err);
 }
 
 static int

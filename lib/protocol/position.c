@@ -160,6 +160,10 @@ position_to_json(const struct position *p)
 	    "writable", (int)p->writable, "history", history);
 	if (root == NULL)
 		return NULL;
+	if (p->tail_lost && json_object_set_new(root, "tail_lost", json_true()) < 0) {
+		json_decref(root);
+		return NULL;
+	}
 	if (p->raft.role != RAFT_ROLE_NONE && json_object_set_new(root, "raft", position_raft_to_json(&p->raft)) < 0) {
 		json_decref(root);
 		return NULL;
@@ -291,6 +295,7 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 	read_text(&r, "mode", false, p.mode, sizeof(p.mode));
 	p.consistent = read_flag(&r, "consistent", true);
 	p.writable = read_flag(&r, "writable", false);
+	p.tail_lost = read_flag(&r, "tail_lost", false);
 	read_history(&r, &p);
 	if (r.code == 0 && digest_from_hex(digest, &p.digest) < 0)
 		r.code = sp_error_set(err, SP_EBADDATA, "position: «digest» must be 32 hexadecimal digits");

@@ -39,6 +39,9 @@ struct position {
 	uint64_t horizon; /* changes since a number below this one cannot be told any more */
 	bool consistent;  /* the content is a cut of the leader's history, not a catch-up half applied */
 	bool writable;    /* writes are stored at present (volume not full, store open) */
+	/* It was written with durability = async when its machine went down, so it may lack changes that were answered;
+	 * false once a server leads on from it, in an epoch of its own. */
+	bool tail_lost;
 	enum role role;
 	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
 	char mode[8];                  /* static, raft or chain */

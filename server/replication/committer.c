@@ -32,12 +32,10 @@ struct committer {
 /* A fsync that failed may be reported as a success when it is tried again (the kernel forgets the pages), so the only
  * honest thing is to stop: what is on disk is found out at the next start. */
 static _Noreturn void
-fail_stop(struct committer *c, const struct sp_error *err)
+fail_stop(const struct sp_error *err)
 {
 	log_error(
 	    "the store cannot be written; stopping, because what is on disk is not known", LOG_STR("error", err->text));
-	if (c->o.failing != NULL)
-		c->o.failing(c->o.arg);
 	_exit(sp_code_exit(SP_EIO)); /* whatever errno said: it is the commit that failed */
 }
 
@@ -249,7 +247,7 @@ sync_now(struct committer *c)
 
 	c->sync_at_ms = 0;
 	if (store_sync(c->o.store, &err) == SP_EIO)
-		fail_stop(c, &err);
+		fail_stop(&err);
 }
 
 static void
@@ -263,11 +261,9 @@ handle_group(struct committer *c, struct commit_job *jobs)
 	rc = commit_group(c, jobs, &position, &err);
 	/* A volume that became read-only will not heal under us either. */
 	if (rc == SP_EIO || rc == SP_EPERM || rc == SP_EVOLUME)
-		fail_stop(c, &err);
+		fail_stop(&err);
 	if (rc == 0) {
 		count_commit(c, &position);
-		if (jobs->durable && c->sync_at_ms != 0)
-			sync_now(c);
 		finish_all(c, jobs, 0, NULL);
 		return;
 	}

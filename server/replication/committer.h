@@ -34,9 +34,9 @@ struct commit_job {
 
 	bool must;    /* where there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
-	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, unless it is a feed's */
+	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, and so on disk when done() is called
+		       * also where the committer is async, unless it is a feed's */
 	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only */
-	bool durable;                 /* on disk when done() is called, also where the committer is async. Alone only */
 	int code;                     /* out */
 	struct sp_error err;
 	struct commit_job *next;
@@ -48,9 +48,6 @@ struct committer_options {
 
 	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
 	void (*committed)(const struct position *now, void *arg);
-
-	/* The process ends after this, because what is on disk is not known. On the writer thread. May be NULL. */
-	void (*failing)(void *arg);
 	void *arg;
 };
 

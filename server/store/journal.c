@@ -18,6 +18,7 @@
 
 struct journal {
 	int fd;
+	bool sync_later;
 	unsigned char salt[DIGEST_BYTES];
 	unsigned area;                  /* 0 or 1 */
 	uint64_t generation;            /* of the area that is written */
@@ -75,6 +76,27 @@ journal_add_op(struct buf *ops, const struct journal_op *op)
 
 /* --- Writing --- */
 
+/* What a sync that failed has put on disk is not known, and the next one may not say so: who reads it is to know. */
+static int
+sync_file(struct journal *j, struct sp_error *err)
+{
+	static const char failed[BOOT_ID_SIZE] = "a sync failed";
+	int code;
+
+	if (fdatasync(j->fd) == 0)
+		return 0;
+	code = errno;
+	if (j->sync_later)
+		write_at(j->fd, failed, sizeof(failed), JOURNAL_BOOT_AT, NULL);
+	return sp_error_set(err, SP_EIO, "sync the journal: %s", strerror(code));
+}
+
+int
+journal_sync(struct journal *j, struct sp_error *err)
+{
+	return sync_file(j, err);
+}
+
 static int
 write_file_head(struct journal *j, struct sp_error *err)
 {
@@ -85,13 +107,15 @@ write_file_head(struct journal *j, struct sp_error *err)
 	memcpy(page, journal_file_magic, sizeof(journal_file_magic));
 	le_put(page + 8, JOURNAL_FORMAT, 4);
 	memcpy(page + JOURNAL_SALT_AT, j->salt, sizeof(j->salt));
+	if (j->sync_later)
+		boot_id_get((char *)page + JOURNAL_BOOT_AT);
 	if (write_at(j->fd, page, sizeof(page), 0, err) < 0)
 		return err->code;
-	return fdatasync(j->fd) == 0 ? 0 : sp_error_set(err, SP_EIO, "sync the journal: %s", strerror(errno));
+	return sync_file(j, err);
 }
 
 int
-journal_create(const char *dir, struct journal **out, struct sp_error *err)
+journal_create(const char *dir, bool sync_later, struct journal **out, struct sp_error *err)
 {
 	struct journal *j = calloc(1, sizeof(*j));
 	char path[PATH_BYTES];
@@ -99,6 +123,7 @@ journal_create(const char *dir, struct journal **out, struct sp_error *err)
 
 	if (j == NULL)
 		return sp_error_set(err, SP_ENOMEM, "journal");
+	j->sync_later = sync_later;
 	rc = file_join(path, sizeof(path), dir, JOURNAL_NAME, err);
 	if (rc < 0)
 		goto fail;
@@ -169,16 +194,17 @@ prepare(struct journal *j, size_t end, struct sp_error *err)
 	size_t *prepared = &j->prepared[j->area];
 	size_t target = (end + PREPARE_BYTES - 1) / PREPARE_BYTES * PREPARE_BYTES;
 	size_t at = *prepared;
+	int rc;
 
 	if (end <= *prepared)
 		return 0;
 	for (; at < target; at += sizeof(zeros))
 		if (write_at(j->fd, zeros, sizeof(zeros), journal_area_offset(j->area) + (off_t)at, err) < 0)
 			return err->code;
-	if (fdatasync(j->fd) < 0)
-		return sp_error_set(err, SP_EIO, "sync the journal: %s", strerror(errno));
-	*prepared = target;
-	return 0;
+	rc = sync_file(j, err);
+	if (rc == 0)
+		*prepared = target;
+	return rc;
 }
 
 static void
@@ -240,8 +266,8 @@ journal_append(struct journal *j, const struct journal_group *group, const void 
 		return rc;
 	FAULT_POINT("journal.written");
 	/* What a failed one left behind cannot be told; see fail-stop in committer.c. */
-	if (fdatasync(j->fd) < 0)
-		return sp_error_set(err, SP_EIO, "sync the journal: %s", strerror(errno));
+	if (!j->sync_later && (rc = sync_file(j, err)) < 0)
+		return rc;
 	j->at += size;
 	j->index++;
 	return 0;

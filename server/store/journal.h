@@ -3,7 +3,7 @@
  * commit of LMDB takes a page for each key, and two. What stands in it is on disk; LMDB is brought up to it later, many
  * groups at once (store_flush.c), and whoever opens the store after a crash reads the rest from here.
  *
- *	journal_create(dir, &j, &err);
+ *	journal_create(dir, false, &j, &err);
  *	journal_append(j, &group, ops, len, &err);	// on disk when it returns
  *	journal_switch(j);				// the other area; what it held must be in LMDB by now
  *	journal_close(j);
@@ -12,6 +12,12 @@
  * page of its own, so that no write touches one that holds an earlier group. It says what state of the store it follows
  * and what state it leads to, and carries a checksum; so a journal fits one state of one store, and its end is the last
  * group that is whole. docs/architecture.md has the format.
+ *
+ * With sync_later the groups are on disk only after journal_sync(). A process that dies leaves them to the kernel; a
+ * machine that goes down may leave any of those that were not synced, in any order. So the file says in which life of
+ * the machine it was written, and whoever reads it in another finds it *in doubt*: its end is then the first group that
+ * is missing, whatever follows. LMDB is always synced, so what comes of that is a state that the store had, with all
+ * that was synced in it.
  *
  * One thread at a time.
  */
@@ -55,7 +61,7 @@ struct journal_op {
 };
 
 /* Make an empty one, on disk with its name when this returns. SP_ENOSPACE, SP_EPERM, SP_EIO; nothing is left then. */
-int journal_create(const char *dir, struct journal **out, struct sp_error *err);
+int journal_create(const char *dir, bool sync_later, struct journal **out, struct sp_error *err);
 
 /* NULL does nothing. The file stays. */
 void journal_close(struct journal *j);
@@ -74,24 +80,34 @@ size_t journal_room(const struct journal *j);
 size_t journal_group_size(size_t len);
 
 /*
- * Write a group; it is on disk when this returns 0. SP_ENOSPACE, SP_ETOOBIG (no room in the area): it is not there, and
- * the next takes its place. SP_EIO: not known, the process must end.
+ * Write a group; it is on disk when this returns 0, but with sync_later. SP_ENOSPACE, SP_ETOOBIG (no room in the area):
+ * it is not there, and the next takes its place. SP_EIO: not known, the process must end.
  */
 int journal_append(
     struct journal *j, const struct journal_group *group, const void *ops, size_t len, struct sp_error *err);
 
+/* All groups are on disk when this returns 0. SP_EIO: not known, the process must end. Such a journal is in doubt for
+ * the next that reads it, whatever became of the machine. */
+int journal_sync(struct journal *j, struct sp_error *err);
+
 /* Go over to the other area, from its begin: what it holds is forgotten with the first group. */
 void journal_switch(struct journal *j);
 
-/* For each group, oldest first. A visitor that fails ends the reading with its code. */
+/* For each group, oldest first. A visitor that fails ends the reading with its code, one that returns JOURNAL_END
+ * without a failure. */
+#define JOURNAL_END 1
 typedef int (*journal_visit)(
     const struct journal_group *group, const void *ops, size_t len, void *arg, struct sp_error *err);
 
 /*
  * Read a directory's journal, changing nothing. SP_ENOTFOUND where there is none. SP_EBADDATA where it is none of ours,
  * of a newer format, or where a group is damaged that others follow; a damaged last one was not finished when the
- * machine went down, and nobody was told that it was.
+ * machine went down, and nobody was told that it was. One that is in doubt ends there without an error.
  */
 int journal_read(const char *dir, journal_visit visit, void *arg, struct sp_error *err);
+
+/* Whether a directory has a journal that was written with sync_later and may lack groups: in another life of the
+ * machine, or by a process whose sync failed. */
+bool journal_in_doubt(const char *dir);
 
 #endif

@@ -97,7 +97,7 @@ check_rest(const struct area *a, size_t at, uint64_t index, struct sp_error *err
  * its begin may have been overwritten already by the generation after, because the store has all of it.
  */
 static int
-read_area(const struct area *a, bool newest, journal_visit visit, void *arg, struct sp_error *err)
+read_area(const struct area *a, bool check, journal_visit visit, void *arg, struct sp_error *err)
 {
 	uint64_t generation, index, expected = 0;
 	size_t at = 0;
@@ -112,7 +112,7 @@ read_area(const struct area *a, bool newest, journal_visit visit, void *arg, str
 		at += journal_group_size((size_t)len);
 		expected++;
 	}
-	return rc == 0 && newest ? check_rest(a, at, expected, err) : rc;
+	return rc == 0 && check ? check_rest(a, at, expected, err) : rc;
 }
 
 /* The area's generation is that of the newest whole group in it: the first may be damaged. */
@@ -147,6 +147,17 @@ load_area(int fd, unsigned number, struct area *a, struct sp_error *err)
 	}
 	find_generation(a);
 	return 0;
+}
+
+/* Written with sync_later, and not in this life of the machine. */
+static bool
+is_in_doubt(const unsigned char head[JOURNAL_FILE_HEAD_BYTES])
+{
+	char boot[BOOT_ID_SIZE];
+
+	memcpy(boot, head + JOURNAL_BOOT_AT, sizeof(boot));
+	boot[sizeof(boot) - 1] = '\0';
+	return boot[0] != '\0' && !boot_id_is_present(boot);
 }
 
 /* 1: ours; 0: one that was being made when the machine went down, before anything came into it. */
@@ -186,11 +197,23 @@ read_file(int fd, journal_visit visit, void *arg, struct sp_error *err)
 
 		rc = read_area(&areas[older], false, visit, arg, err);
 		if (rc == 0)
-			rc = read_area(&areas[1 - older], true, visit, arg, err);
+			rc = read_area(&areas[1 - older], !is_in_doubt(head), visit, arg, err);
 	}
 	free(areas[0].data);
 	free(areas[1].data);
 	return rc;
+}
+
+static int
+open_journal(const char *dir, char path[PATH_BYTES], struct sp_error *err)
+{
+	int fd, rc;
+
+	rc = file_join(path, PATH_BYTES, dir, JOURNAL_NAME, err);
+	if (rc < 0)
+		return rc;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 ? fd : sp_error_errno(err, errno, "%s", path);
 }
 
 int
@@ -199,13 +222,26 @@ journal_read(const char *dir, journal_visit visit, void *arg, struct sp_error *e
 	char path[PATH_BYTES];
 	int fd, rc;
 
-	rc = file_join(path, sizeof(path), dir, JOURNAL_NAME, err);
-	if (rc < 0)
-		return rc;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = open_journal(dir, path, err);
 	if (fd < 0)
-		return sp_error_errno(err, errno, "%s", path);
+		return fd;
 	rc = read_file(fd, visit, arg, err);
 	close(fd);
 	return rc < 0 ? sp_error_wrap(err, "%s", path) : 0;
+}
+
+bool
+journal_in_doubt(const char *dir)
+{
+	unsigned char head[JOURNAL_FILE_HEAD_BYTES];
+	char path[PATH_BYTES];
+	bool doubt;
+	int fd;
+
+	fd = open_journal(dir, path, NULL);
+	if (fd < 0)
+		return false;
+	doubt = read_file_head(fd, head, NULL) == 1 && is_in_doubt(head);
+	close(fd);
+	return doubt;
 }

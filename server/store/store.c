@@ -66,6 +66,29 @@ store_free(struct store *s)
 	free(s);
 }
 
+/*
+ * The machine went down with changes on their way to the disk, and followers may have some that are not here any more.
+ * What this node writes from here on is another history, so it is to begin an epoch before it leads on. With write_lock
+ * held.
+ */
+static int
+note_lost_tail(struct store *s, struct sp_error *err)
+{
+	struct store_txn t = { .store = s };
+	int rc;
+
+	rc = mdb_txn_begin(s->env, NULL, 0, &t.txn);
+	if (rc != 0)
+		return store_error(err, rc, "write to the store");
+	rc = meta_get(s, t.txn, &t.meta, err);
+	if (rc < 0 || !t.meta.writer || t.meta.tail_lost) {
+		mdb_txn_abort(t.txn);
+		return rc;
+	}
+	t.meta.tail_lost = true;
+	return store_commit_lmdb(&t, err);
+}
+
 /* Put what an earlier process left in the journal into LMDB, so that the journal can begin anew. With write_lock held.
  */
 static int
@@ -77,11 +100,17 @@ settle_journal(struct store *s, struct sp_error *err)
 		log_info("the journal holds changes that LMDB does not have yet", LOG_U64("from", s->flushed_seq + 1),
 		    LOG_U64("to", s->latest.seq));
 		rc = store_flush_frozen(s, err);
-		if (rc == 0 && s->sync_later)
-			rc = store_sync(s, err);
+	}
+	if (rc == 0 && s->tail_lost) {
+		log_warn(
+		    "the journal is in doubt, because the machine went down or a sync failed: the last changes may be "
+		    "lost",
+		    LOG_U64("seq", s->flushed_seq));
+		while ((rc = note_lost_tail(s, err)) == SP_EMAPFULL && (rc = store_grow(s, err)) == 0)
+			;
 	}
 	/* It can be read all the same, from memory. */
-	if (rc == SP_ENOSPACE) {
+	if (rc == SP_ENOSPACE && !s->tail_lost) {
 		log_error("the journal cannot be flushed; trying again", LOG_STR("error", err->text));
 		s->flush_at_ms = clock_mono_ms();
 		return store_flusher_start(s, err);
@@ -142,7 +171,7 @@ store_detach(struct store *s)
 	pthread_mutex_lock(&s->write_lock);
 	if (s->env != NULL) {
 		flush = s->readonly ? SP_EPERM : store_flush_locked(s, &err);
-		if (s->sync_later && mdb_env_sync(s->env, 1) != 0)
+		if (flush < 0 && s->journal != NULL && journal_sync(s->journal, &err) < 0)
 			rc = SP_EIO;
 		close_env(s);
 		if (store_recent_end(s, flush < 0 || rc < 0, &err) < 0 || flush == SP_EIO)
@@ -157,6 +186,12 @@ store_sync(struct store *s, struct sp_error *err)
 {
 	int rc = 0;
 
+	pthread_mutex_lock(&s->write_lock);
+	if (s->journal != NULL)
+		rc = journal_sync(s->journal, err);
+	pthread_mutex_unlock(&s->write_lock);
+	if (rc < 0)
+		return rc;
 	pthread_rwlock_rdlock(&s->env_lock);
 	if (s->env == NULL)
 		rc = sp_error_set(err, SP_EAGAIN, "the store is released");
@@ -165,6 +200,12 @@ store_sync(struct store *s, struct sp_error *err)
 		rc = sp_error_set(err, SP_EIO, "sync: %s", mdb_strerror(rc));
 	pthread_rwlock_unlock(&s->env_lock);
 	return rc;
+}
+
+bool
+store_tail_lost(struct store *s)
+{
+	return s->tail_lost;
 }
 
 int

@@ -42,15 +42,15 @@ struct store_txn;
 /* Where a group's changes are on disk when they are committed. */
 enum store_log {
 	STORE_LOG_NONE,    /* in LMDB: a group is a transaction like any other */
-	STORE_LOG_JOURNAL, /* in the store's journal, which the next start reads. Not with sync_later */
+	STORE_LOG_JOURNAL, /* in the store's journal, which the next start reads */
 	STORE_LOG_CALLERS, /* in the caller's own log, which brings again, after a crash, whatever lies behind what
-			      store_txn_applied() says then; the store syncs nothing. Not with sync_later */
+			      store_txn_applied() says then; the store syncs nothing */
 };
 
 struct store_options {
 	const char *dir;    /* data_dir/store; copied */
 	uint64_t map_size;  /* bytes of address space to begin with */
-	bool sync_later;    /* a commit is on disk only after store_sync(): see there */
+	bool sync_later;    /* a group in the journal is on disk only after store_sync(): see there */
 	enum store_log log; /* what store_txn_begin_group() uses */
 
 	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
@@ -74,8 +74,8 @@ enum store_attach {
  * SP_EIO, SP_ENOSPACE. Attaching twice is SP_EINTERNAL. */
 int store_attach(struct store *s, enum store_attach how, struct sp_error *err);
 
-/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. 0, or SP_EIO where,
- * with sync_later, the last commits could not be put on disk: the store is closed all the same. */
+/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. 0, or SP_EIO where
+ * the last commits could not be put on disk: the store is closed all the same. */
 int store_detach(struct store *s);
 
 /* --- Reading --- */
@@ -192,12 +192,15 @@ int store_txn_commit(struct store_txn *t, struct sp_error *err);
 void store_txn_abort(struct store_txn *t);
 
 /*
- * Put all that was committed on disk, which only with sync_later is not there yet. Until then a commit survives the end
- * of the process but not that of the machine; worse, a machine that goes down in between may leave pages written in
- * another order than they were committed in, so the store must then be verified before it is used (unsynced.h). 0,
- * SP_EIO as store_txn_commit(), SP_EAGAIN.
+ * Put all that was committed on disk, which only with sync_later is not there yet. Until then a group survives the end
+ * of the process but not that of the machine. A machine that goes down in between leaves a store that holds all that
+ * was synced, and of what came after it the first part: the next attach finds its journal in doubt, and has whoever
+ * leads on from there begin an epoch. 0, SP_EIO as store_txn_commit(), SP_EAGAIN.
  */
 int store_sync(struct store *s, struct sp_error *err);
+
+/* Whether the journal was in doubt when the store was attached: changes that were answered may be missing. */
+bool store_tail_lost(struct store *s);
 
 /* Whether anything was changed so far, so that committing will write. */
 bool store_txn_changed(const struct store_txn *t);

@@ -131,13 +131,14 @@ store_txn_lead(struct store_txn *t, bool *began, struct sp_error *err)
 {
 	struct meta *m = &t->meta;
 
-	*began = !m->writer;
+	*began = !m->writer || m->tail_lost;
 	if (forget_applied(t, err) < 0)
 		return t->broken;
-	if (m->writer)
+	if (!*began)
 		return 0;
 	begin_epoch(m, m->epoch + 1);
 	m->writer = true;
+	m->tail_lost = false;
 	/* From here on this content is the history, whether or not it was a cut of the former leader's. */
 	m->consistent = true;
 	t->changed = true;

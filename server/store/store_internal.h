@@ -41,6 +41,7 @@ struct meta {
 	uint64_t horizon;
 	bool consistent;                      /* a cut, not a catch-up half applied */
 	bool writer;                          /* this node wrote the present epoch */
+	bool tail_lost;                       /* and may have lost the last of it: it leads on in another one */
 	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 where there was none */
 	uint64_t applied_log;                 /* and which log that is of */
 	size_t history_count;
@@ -85,7 +86,8 @@ struct store {
 	MDB_dbi kv, by_seq, tombstones, meta;
 	unsigned page_size; /* bytes */
 	bool readonly;
-	bool known; /* was attached before: detached means released, not missing */
+	bool tail_lost; /* the journal that was found is in doubt: changes that were answered may be missing */
+	bool known;     /* was attached before: detached means released, not missing */
 
 	/* One writer: from store_txn_begin() to its end. Taken before env_lock. */
 	pthread_mutex_t write_lock;

@@ -272,7 +272,7 @@ append(struct store_txn *t, struct sp_error *err)
 	if (s->journal == NULL)
 		rc = journal_remove(s->dir, err);
 	if (rc == 0 && s->journal == NULL)
-		rc = journal_create(s->dir, &s->journal, err);
+		rc = journal_create(s->dir, s->sync_later, &s->journal, err);
 	return rc == 0 ? journal_append(s->journal, &g, t->ops.data, t->ops.len, err) : rc;
 }
 
@@ -392,6 +392,10 @@ load_group(const struct journal_group *g, const void *ops, size_t len, void *arg
 	/* LMDB was brought up to it before the end came. */
 	if (g->seq <= l->meta.seq)
 		return 0;
+	/* What came before did not get to the disk; the rest of it was in the area before this one. */
+	if (l->txn.store->tail_lost && g->base_seq > l->meta.seq &&
+	    memcmp(g->cluster, l->meta.cluster, sizeof(g->cluster)) == 0)
+		return JOURNAL_END;
 	if (memcmp(g->cluster, l->meta.cluster, sizeof(g->cluster)) != 0 || g->epoch != l->meta.epoch ||
 	    g->base_seq != l->meta.seq || !digest_equal(g->base_digest, l->meta.digest))
 		return sp_error_set(err, SP_EBADDATA,
@@ -420,6 +424,7 @@ load(struct store *s, struct loading *l, struct sp_error *err)
 	s->flushed_seq = l->meta.seq;
 	s->flushed_applied = l->meta.applied_index;
 	recent_set_base(l->table, l->meta.seq);
+	s->tail_lost = journal_in_doubt(s->dir);
 	rc = journal_read(s->dir, load_group, l, err);
 	if (rc < 0)
 		return rc == SP_ENOTFOUND ? 0 : rc;

@@ -14,6 +14,7 @@
 #define STATE_MAX_BYTES   (STATE_FIXED_BYTES + POSITION_HISTORY_MAX * 16)
 #define STATE_CONSISTENT  1u
 #define STATE_WRITER      2u
+#define STATE_TAIL_LOST   4u /* with STATE_WRITER alone */
 
 static const unsigned char state_magic[8] = "seedpod";
 
@@ -91,7 +92,8 @@ meta_put(struct store *s, MDB_txn *txn, const struct meta *m)
 {
 	unsigned char bytes[STATE_MAX_BYTES];
 	unsigned char *p = bytes;
-	uint64_t flags = (m->consistent ? STATE_CONSISTENT : 0) | (m->writer ? STATE_WRITER : 0);
+	uint64_t flags = (m->consistent ? STATE_CONSISTENT : 0) | (m->writer ? STATE_WRITER : 0) |
+			 (m->writer && m->tail_lost ? STATE_TAIL_LOST : 0);
 	MDB_val key = { .mv_size = strlen(STATE_KEY), .mv_data = STATE_KEY };
 	MDB_val value = { .mv_data = bytes };
 	int rc;
@@ -137,6 +139,7 @@ meta_get(struct store *s, MDB_txn *txn, struct meta *out, struct sp_error *err)
 	memset(out, 0, sizeof(*out));
 	out->consistent = (word >> 32 & STATE_CONSISTENT) != 0;
 	out->writer = (word >> 32 & STATE_WRITER) != 0;
+	out->tail_lost = (word >> 32 & STATE_TAIL_LOST) != 0;
 	memcpy(out->cluster, p + 16, 16);
 	out->epoch = le_get(p + 32, 8);
 	out->seq = le_get(p + 40, 8);
@@ -166,6 +169,7 @@ meta_position(const struct meta *m, struct position *out)
 	out->horizon = m->horizon;
 	out->consistent = m->consistent;
 	out->writer = m->writer;
+	out->tail_lost = m->writer && m->tail_lost;
 	out->raft.applied = m->applied_index;
 	out->raft.term = m->applied_term;
 	out->raft.log = m->applied_log;

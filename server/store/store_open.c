@@ -51,8 +51,6 @@ open_env(struct store *s, const char *dir, enum store_attach how, MDB_env **out,
 		rc = mdb_env_set_mapsize(env, s->map_size);
 	if (how == STORE_READONLY)
 		flags |= MDB_RDONLY | MDB_NOLOCK;
-	if (how == STORE_EXISTING && s->sync_later)
-		flags |= MDB_NOSYNC;
 	if (rc == 0 && (code = store_check_structure(dir, false, err)) < 0) {
 		mdb_env_close(env);
 		return code;

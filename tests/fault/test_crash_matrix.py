@@ -29,7 +29,7 @@ SOME = 1  # rows of a scenario that `make test` runs
 OLD, NEW = "old", "new"
 
 # What may lie in a data directory once all is done.
-AT_REST = {"cluster", "lock", "store", "seed.json", "seedpod.json.used", "unsynced"}
+AT_REST = {"cluster", "lock", "store", "seed.json", "seedpod.json.used"}
 AT_REST |= {f"{name}.new" for name in AT_REST - {"store"}}  # of an atomic write that was killed; the next one takes it
 
 # scenario: ((point[:N-th time], what must be found), …). «old» is the state before the step, «new» the one after.
@@ -79,7 +79,9 @@ MATRIX = {
         ("journal.ready", OLD), ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW),
         ("commit.told:2", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
     "put what needs a larger map": (("store.grown", OLD), ("commit.ready", OLD), ("commit.done", NEW)),
-    "put with durability = async": (("commit.ready", OLD), ("commit.done", NEW), ("commit.told:2", NEW)),
+    "put with durability = async": (
+        ("journal.ready", OLD), ("journal.created", OLD), ("journal.written", NEW), ("journal.synced", NEW),
+        ("commit.told:2", NEW), ("flush.frozen", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("flush.done", NEW)),
     # What a majority has in its log is there, whether or not it was applied and answered.
     "put a key, mode raft": (
         ("raft.proposed", OLD), ("raft.committed", NEW), ("commit.ready", NEW), ("commit.done", NEW), ("raft.told:2", NEW)),

@@ -70,7 +70,7 @@ class Sandbox(PodTest):
                 mode = path.lstat().st_mode
                 seen.add(path.name)
                 self.assertEqual(stat.S_IMODE(mode), 0o700 if stat.S_ISDIR(mode) else 0o600, path)
-        self.assertLessEqual({"store", "data.mdb", "lock.mdb", "lock", "seed.json", "unsynced"}, seen)
+        self.assertLessEqual({"store", "data.mdb", "lock.mdb", "lock", "seed.json", "journal"}, seen)
 
 
 if __name__ == "__main__":

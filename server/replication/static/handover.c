@@ -345,7 +345,6 @@ submit_step(struct repl_static *r, enum step step, uint32_t to, struct repl_hand
 		return sp_error_set(err, SP_ENOMEM, "hand-over");
 	*j =
 	    (struct step_job){ .job = { .run = run_step, .done = step_done, .alone = true }, .owner = r, .step = step };
-	j->job.durable = step == STEP_COMMIT;
 	j->to = to;
 	j->h = h;
 	rc = committer_submit(r->o.committer, &j->job, err);

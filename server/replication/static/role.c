@@ -87,7 +87,7 @@ static int
 bring_into_role(
     struct repl_static *r, enum role role, const struct lead *record, const struct position *from, struct sp_error *err)
 {
-	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true, .durable = true },
+	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true },
 		.owner = r,
 		.role = role,
 		.from = from,

@@ -64,6 +64,58 @@ START_TEST(plan_leader__with_store_behind_a_peer_starts_and_warns)
 }
 END_TEST
 
+/* durability = async, and the machine went down: what it has answered, a follower may have. */
+START_TEST(plan_leader__that_lost_its_last_changes_takes_them_from_a_follower)
+{
+	struct position own = at(CLUSTER, 2, 150), other = at(CLUSTER, 2, 190);
+
+	own.tail_lost = true;
+	pods(0);
+	has(own);
+	answers(1, at(CLUSTER, 2, 160));
+	facts.grace_over = false;
+	expect_end(PLAN_WAIT, 75);
+	ck_assert(plan.grace);
+	facts.grace_over = true;
+	expect_donor(PLAN_RESTORE, 1);
+	ck_assert_ptr_nonnull(strstr(plan.why, "before its last changes were on disk"));
+	answers(2, at(CLUSTER, 2, 170));
+	expect_donor(PLAN_RESTORE, 2);
+	ck_assert_ptr_eq(plan.floor, &peer(2)->answer.position);
+	/* Not one that has what this pod never had. */
+	other.history[1].since = 160;
+	answers(3, other);
+	answers(4, at(OTHER, 9, 900));
+	expect_donor(PLAN_RESTORE, 2);
+	peer(2)->gave_bad_data = true;
+	expect_end(PLAN_REFUSE, 65);
+}
+END_TEST
+
+START_TEST(plan_leader__that_lost_its_last_changes_goes_on_where_nobody_has_them)
+{
+	struct position own = at(CLUSTER, 2, 150);
+
+	own.tail_lost = true;
+	pods(0);
+	has(own);
+	expect(PLAN_START);
+	answers(1, at(CLUSTER, 2, 150));
+	answers(2, at(CLUSTER, 2, 149));
+	expect(PLAN_START);
+	/* All have told, so there is nobody to wait for. */
+	answers(3, at(CLUSTER, 2, 140));
+	answers(4, at(CLUSTER, 2, 140));
+	facts.grace_over = false;
+	expect(PLAN_START);
+	/* One that has lost nothing asks for none of this. */
+	facts.own.tail_lost = false;
+	answers(1, at(CLUSTER, 2, 160));
+	expect(PLAN_START);
+	ck_assert(plan.warn);
+}
+END_TEST
+
 START_TEST(plan_leader__with_damaged_store_refuses_whatever_is_configured)
 {
 	pods(0);
@@ -595,6 +647,8 @@ main(void)
 	const TTest *tests[] = {
 		plan_leader__with_store_starts,
 		plan_leader__with_store_behind_a_peer_starts_and_warns,
+		plan_leader__that_lost_its_last_changes_takes_them_from_a_follower,
+		plan_leader__that_lost_its_last_changes_goes_on_where_nobody_has_them,
 		plan_leader__with_damaged_store_refuses_whatever_is_configured,
 		plan_leader__empty_waits_out_the_grace_then_creates,
 		plan_leader__alone_in_the_world_creates_at_once,

@@ -355,6 +355,22 @@ START_TEST(position_json__round_trip)
 }
 END_TEST
 
+START_TEST(position_json__a_lost_tail_is_told_where_there_is_one)
+{
+	struct position p = leader(), out;
+	struct sp_error err;
+	char *text = position_to_json(&p);
+
+	ck_assert_ptr_null(strstr(text, "tail_lost"));
+	free(text);
+	p.tail_lost = true;
+	text = position_to_json(&p);
+	ck_assert_int_eq(position_from_json(text, strlen(text), &out, &err), 0);
+	ck_assert(out.tail_lost);
+	free(text);
+}
+END_TEST
+
 START_TEST(position_json__extremes)
 {
 	struct position p = leader(), back;
@@ -529,6 +545,7 @@ main(void)
 	tcase_add_test(all, position_course__in_a_log_of_raft_the_index_decides);
 	tcase_add_test(all, relation_name__each_has_one);
 	tcase_add_test(all, position_json__round_trip);
+	tcase_add_test(all, position_json__a_lost_tail_is_told_where_there_is_one);
 	tcase_add_test(all, position_json__extremes);
 	tcase_add_test(all, position_json__a_member_of_mode_raft_round_trip);
 	tcase_add_test(all, position_from_json__what_is_left_out_has_a_default);

@@ -11,7 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "lib/net/http_client.h"
-#include "server/store/unsynced.h"
+#include "server/store/journal.h"
 #include "tests/lib/lone_server.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
@@ -22,9 +22,18 @@ static char dir[TEMPDIR_MAX];
 static struct conf conf;
 static struct sp_error err;
 static atomic_uint syncs;
-static atomic_int disk_fails;     /* with this errno; 0: it does not */
+static atomic_int journal_fails;  /* to be put on disk, with this errno; 0: it does not */
 static atomic_bool disk_is_slow;  /* a sync does not end */
 static unsigned written_unsynced; /* writes that were answered without a sync since they were asked for */
+
+static bool
+is_journal(int fd)
+{
+	char link[64], path[TEMPDIR_MAX] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	return readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, "/" JOURNAL_NAME) != NULL;
+}
 
 /* In place of the C library's, also for LMDB. */
 int fdatasync(int fd);
@@ -34,8 +43,8 @@ fdatasync(int fd)
 	atomic_fetch_add(&syncs, 1);
 	while (atomic_load(&disk_is_slow))
 		clock_sleep_ms(1);
-	if (atomic_load(&disk_fails) != 0) {
-		errno = atomic_load(&disk_fails);
+	if (atomic_load(&journal_fails) != 0 && is_journal(fd)) {
+		errno = atomic_load(&journal_fails);
 		return -1;
 	}
 	return (int)syscall(SYS_fdatasync, fd);
@@ -75,12 +84,21 @@ write_keys(void)
 }
 
 static bool
-marked(void)
+has_journal(void)
 {
 	char path[TEMPDIR_MAX + 32];
 
-	snprintf(path, sizeof(path), "%s/data/unsynced", dir);
+	snprintf(path, sizeof(path), "%s/data/store/" JOURNAL_NAME, dir);
 	return file_exists(path);
+}
+
+static bool
+in_doubt(void)
+{
+	char path[TEMPDIR_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/data/store", dir);
+	return journal_in_doubt(path);
 }
 
 START_TEST(durability__with_sync_each_write_is_put_on_disk)
@@ -89,7 +107,6 @@ START_TEST(durability__with_sync_each_write_is_put_on_disk)
 
 	write_keys();
 	ck_assert_uint_eq(written_unsynced, 0);
-	ck_assert(!marked());
 	server_stop(s);
 }
 END_TEST
@@ -144,11 +161,11 @@ START_TEST(durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_e
 	/* Once a second at most; that these writes took a minute is not to be feared. */
 	ck_assert_uint_lt(atomic_load(&syncs) - before, WRITES);
 	ck_assert_uint_gt(written_unsynced, 0);
-	ck_assert(marked());
+	ck_assert(has_journal() && !in_doubt());
 	before = atomic_load(&syncs);
 	server_stop(s);
 	ck_assert_uint_gt(atomic_load(&syncs), before);
-	ck_assert(!marked());
+	ck_assert(!has_journal());
 }
 END_TEST
 
@@ -201,39 +218,17 @@ START_TEST(durability__with_async_a_role_is_on_disk_when_it_is_told)
 }
 END_TEST
 
-/* What a process with async left to the kernel is put on disk before the mark that tells of it goes. */
-START_TEST(durability__after_async_sync_begins_with_all_on_disk)
-{
-	char path[TEMPDIR_MAX + 32];
-	struct server *s = start("async");
-	struct buf mark;
-	unsigned before;
-
-	buf_init(&mark, 1024);
-	snprintf(path, sizeof(path), "%s/data/unsynced", dir);
-	ck_assert_int_eq(file_read_all(path, &mark, &err), 0);
-	server_stop(s);
-	ck_assert_int_eq(file_write_atomic(path, mark.data, mark.len, 0600, &err), 0);
-	buf_release(&mark);
-	before = atomic_load(&syncs);
-	s = start("sync");
-	ck_assert_uint_gt(atomic_load(&syncs), before);
-	ck_assert(!marked());
-	server_stop(s);
-}
-END_TEST
-
 /* The machine stays up, and yet what was committed before is not to be relied upon. */
 static void
 fail_to_sync(int reason)
 {
-	char path[TEMPDIR_MAX + 32];
 	pid_t child = fork();
 	int status;
 
 	if (child == 0) {
 		start("async");
-		atomic_store(&disk_fails, reason);
+		write_keys();
+		atomic_store(&journal_fails, reason);
 		write_keys();
 		for (;;)
 			pause();
@@ -242,13 +237,12 @@ fail_to_sync(int reason)
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert(WIFEXITED(status));
 	ck_assert_int_eq(WEXITSTATUS(status), sp_code_exit(SP_EIO));
-	snprintf(path, sizeof(path), "%s/data", dir);
-	ck_assert(marked() && unsynced_in_doubt(path));
+	ck_assert(has_journal() && in_doubt());
 	server_stop(start("async"));
-	ck_assert(!marked());
+	ck_assert(!has_journal());
 }
 
-START_TEST(durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified)
+START_TEST(durability__a_sync_that_fails_ends_the_server_and_leaves_its_journal_in_doubt)
 {
 	fail_to_sync(EIO);
 }
@@ -270,8 +264,7 @@ main(void)
 		durability__with_async_writes_wait_for_no_disk_and_are_on_it_at_the_end,
 		durability__with_async_writes_are_on_disk_a_second_later,
 		durability__with_async_a_role_is_on_disk_when_it_is_told,
-		durability__after_async_sync_begins_with_all_on_disk,
-		durability__a_sync_that_fails_ends_the_server_and_has_the_store_verified,
+		durability__a_sync_that_fails_ends_the_server_and_leaves_its_journal_in_doubt,
 		durability__a_sync_that_finds_no_room_is_one_that_fails,
 	};
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "server/store/journal.h"
+#include "server/store/journal_layout.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
 
@@ -23,7 +23,7 @@ static void
 setup(void)
 {
 	tempdir_make(dir);
-	ck_assert_msg(journal_create(dir, &journal, &err) == 0, "%s", err.text);
+	ck_assert_msg(journal_create(dir, false, &journal, &err) == 0, "%s", err.text);
 	buf_init(&story, SIZE_MAX);
 }
 
@@ -259,7 +259,7 @@ START_TEST(journal__a_value_cannot_pass_for_a_group)
 	ck_assert_int_eq(file_read_all(tempdir_path(dir, JOURNAL_NAME), &forged, &err), 0);
 	journal_close(journal);
 	ck_assert_int_eq(journal_remove(dir, &err), 0);
-	ck_assert_int_eq(journal_create(dir, &journal, &err), 0);
+	ck_assert_int_eq(journal_create(dir, false, &journal, &err), 0);
 	op.value = value;
 	op.value_len = 3 * JOURNAL_PAGE;
 	memcpy(value + JOURNAL_PAGE - 120 - 7 - 1, forged.data + JOURNAL_PAGE, JOURNAL_PAGE);
@@ -348,6 +348,65 @@ START_TEST(journal__one_of_format_1_is_read)
 }
 END_TEST
 
+/* --- Synced later --- */
+
+static void
+begin_synced_later(void)
+{
+	journal_close(journal);
+	ck_assert_int_eq(journal_remove(dir, &err), 0);
+	ck_assert_int_eq(journal_create(dir, true, &journal, &err), 0);
+	for (uint64_t seq = 1; seq <= 4; seq++)
+		ck_assert_int_eq(append(seq, 10), 0);
+}
+
+/* While the machine lives, what a process wrote is all there: a group that is missing was damaged. */
+START_TEST(journal_doubt__in_the_same_life_of_the_machine_there_is_none)
+{
+	ck_assert(!journal_in_doubt(dir));
+	begin_synced_later();
+	ck_assert(!journal_in_doubt(dir));
+	flip(JOURNAL_PAGE + JOURNAL_PAGE + 125);
+	ck_assert_int_eq(read_back(), SP_EBADDATA);
+	ck_assert_ptr_nonnull(strstr(err.text, "damaged"));
+}
+END_TEST
+
+START_TEST(journal_doubt__after_another_life_it_ends_where_a_group_is_missing)
+{
+	begin_synced_later();
+	overwrite(JOURNAL_BOOT_AT, "another", 8);
+	ck_assert(journal_in_doubt(dir));
+	ck_assert_int_eq(read_back(), 0);
+	ck_assert_uint_eq(found, 4);
+	flip(JOURNAL_PAGE + JOURNAL_PAGE + 125);
+	ck_assert_int_eq(read_back(), 0);
+	ck_assert_uint_eq(found, 1);
+	flip(JOURNAL_PAGE + 125);
+	ck_assert_int_eq(read_back(), 0);
+	ck_assert_uint_eq(found, 0);
+}
+END_TEST
+
+static int
+end_at_2(const struct journal_group *g, const void *ops, size_t len, void *arg, struct sp_error *e)
+{
+	int rc = note(g, ops, len, arg, e);
+
+	return g->seq == 2 ? JOURNAL_END : rc;
+}
+
+START_TEST(journal_read__ends_where_the_visitor_says)
+{
+	for (uint64_t seq = 1; seq <= 4; seq++)
+		ck_assert_int_eq(append(seq, 10), 0);
+	journal_switch(journal);
+	ck_assert_int_eq(append(5, 10), 0);
+	ck_assert_int_eq(journal_read(dir, end_at_2, NULL, &err), 0);
+	ck_assert_uint_eq(found, 2);
+}
+END_TEST
+
 static TCase *
 cases(void)
 {
@@ -366,6 +425,9 @@ cases(void)
 	tcase_add_loop_test(all, journal__changes_that_are_cut_are_bad_data, 0, 2);
 	tcase_add_test(all, journal__a_change_keeps_a_seq_of_its_own);
 	tcase_add_test(all, journal__one_of_format_1_is_read);
+	tcase_add_test(all, journal_doubt__in_the_same_life_of_the_machine_there_is_none);
+	tcase_add_test(all, journal_doubt__after_another_life_it_ends_where_a_group_is_missing);
+	tcase_add_test(all, journal_read__ends_where_the_visitor_says);
 	return all;
 }
 
