@@ -7,109 +7,47 @@
 #include <jansson.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/file.h"
 #include "lib/net/http_client.h"
+#include "lib/net/kube_client.h"
 #include "lib/protocol/position.h"
 
-#define ACCOUNT_DIR        "/var/run/secrets/kubernetes.io/serviceaccount"
-#define URL_SIZE           1024
-#define PATH_SIZE          1024
-#define TOKEN_BYTES_MAX    (64u << 10)
-#define ANSWER_BYTES_MAX   (1u << 20) /* a StatefulSet with all its managed fields */
-#define CALL_MS            5000
-#define PAUSE_MS           300 /* between two tries */
-#define REDIRECTS_MAX      4
-#define AUTHORIZATION_NAME "Authorization: Bearer "
+#define URL_SIZE         1024
+#define ANSWER_BYTES_MAX (1u << 20) /* a StatefulSet with all its managed fields */
+#define CALL_MS          5000
+#define PAUSE_MS         300 /* between two tries */
+#define REDIRECTS_MAX    4
 
 /* --- Does the StatefulSet still count this pod? --- */
 
 static int
-statefulset_url(const struct leave_options *o, char *out, size_t size, struct sp_error *err)
-{
-	const struct pod *pod = &o->conf->pod;
-	const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
-	char api[URL_SIZE];
-	int len;
-
-	if (o->api != NULL) {
-		snprintf(api, sizeof(api), "%s", o->api);
-	} else if (host == NULL || port == NULL) {
-		return sp_error_set(err, SP_ECONF, "this is no pod of Kubernetes: KUBERNETES_SERVICE_HOST is not set");
-	} else {
-		/* An IPv6 address stands in brackets. */
-		snprintf(api, sizeof(api), strchr(host, ':') != NULL ? "https://[%s]:%s" : "https://%s:%s", host, port);
-	}
-	len = snprintf(out, size, "%s/apis/apps/v1/namespaces/%s/statefulsets/%s", api, pod->name_space, pod->set);
-	return (size_t)len < size ? 0 : sp_error_set(err, SP_ETOOBIG, "the URL of the StatefulSet is too long");
-}
-
-static int
-read_replicas(const struct http_reply *reply, const char *url, unsigned *out, struct sp_error *err)
+read_replicas(const struct http_reply *reply, const char *path, unsigned *out, struct sp_error *err)
 {
 	json_t *root, *replicas;
 	int rc = 0;
 
-	if (reply->status == 401 || reply->status == 403)
-		return sp_error_set(
-		    err, SP_EPERM, "GET %s: status %ld: the pod's service account may not read it", url, reply->status);
-	if (reply->status != 200)
-		return sp_error_set(err, SP_EUNAVAIL, "GET %s: status %ld", url, reply->status);
 	root = json_loadb(reply->body.data, reply->body.len, 0, NULL);
 	replicas = json_object_get(json_object_get(root, "spec"), "replicas");
 	if (json_is_integer(replicas) && json_integer_value(replicas) >= 0)
 		*out = (unsigned)json_integer_value(replicas);
 	else
-		rc = sp_error_set(err, SP_EBADDATA, "GET %s: there is no spec.replicas in the answer", url);
+		rc = sp_error_set(err, SP_EBADDATA, "GET %s: there is no spec.replicas in the answer", path);
 	json_decref(root);
-	return rc;
-}
-
-/* «Authorization: Bearer …», from a file that Kubernetes renews. */
-static int
-read_token(const char *account, struct buf *out, struct sp_error *err)
-{
-	char path[PATH_SIZE];
-	struct buf token;
-	int rc;
-
-	buf_init(&token, TOKEN_BYTES_MAX);
-	if ((rc = file_join(path, sizeof(path), account, "token", err)) == 0 &&
-	    (rc = file_read_all(path, &token, err)) == 0)
-		rc = buf_printf(out, AUTHORIZATION_NAME "%.*s", (int)strcspn(token.data, "\r\n"), token.data);
-	buf_release(&token);
 	return rc;
 }
 
 static int
 ask_replicas(const struct leave_options *o, unsigned *out, struct sp_error *err)
 {
-	const char *account = o->account != NULL ? o->account : ACCOUNT_DIR;
-	char url[URL_SIZE], ca[PATH_SIZE];
-	struct http_client *client = NULL;
+	const struct kube_options kube = { .api = o->api, .account = o->account };
+	const struct pod *pod = &o->conf->pod;
 	struct http_reply reply;
-	struct buf token;
+	char path[URL_SIZE];
 	int rc;
 
+	snprintf(path, sizeof(path), "/apis/apps/v1/namespaces/%s/statefulsets/%s", pod->name_space, pod->set);
 	http_reply_init(&reply, ANSWER_BYTES_MAX);
-	buf_init(&token, TOKEN_BYTES_MAX + sizeof(AUTHORIZATION_NAME));
-	if ((rc = statefulset_url(o, url, sizeof(url), err)) < 0 || (rc = read_token(account, &token, err)) < 0 ||
-	    (rc = file_join(ca, sizeof(ca), account, "ca.crt", err)) < 0)
-		goto out;
-	client = http_client_new(
-	    &(struct http_client_options){ .connect_timeout_ms = CALL_MS, .stall_timeout_ms = CALL_MS, .ca_file = ca },
-	    err);
-	rc = client != NULL ? 0 : err->code;
-	if (rc == 0)
-		rc = http_call(client,
-		    &(struct http_request_out){ .url = url,
-			.headers = (const char *const[]){ token.data, "Accept: application/json", NULL },
-			.timeout_ms = CALL_MS },
-		    &reply, err);
-	if (rc == 0)
-		rc = read_replicas(&reply, url, out, err);
-out:
-	http_client_free(client);
-	buf_release(&token);
+	if ((rc = kube_call(&kube, &(struct kube_request){ .path = path }, &reply, err)) == 0)
+		rc = read_replicas(&reply, path, out, err);
 	http_reply_release(&reply);
 	return rc;
 }

@@ -17,6 +17,7 @@
 #include "lib/driver/driver_seedpod.h"
 #include "lib/net/http_client.h"
 #include "lib/net/listener.h"
+#include "sidecar/announce.h"
 #include "sidecar/container.h"
 #include "sidecar/leave.h"
 #include "sidecar/pages.h"
@@ -89,6 +90,7 @@ struct sidecar {
 	struct sync *sync;
 	struct watch *watch;
 	struct reload *reload;
+	struct announce *announce; /* NULL: no service account's token is mounted */
 	struct pages pages;
 	struct listener *listener;
 
@@ -173,6 +175,17 @@ start_watch(struct sidecar *sc, struct sp_error *err)
 }
 
 static int
+start_announce(struct sidecar *sc, struct sp_error *err)
+{
+	struct announce_options a = { .state = sc->state, .reload = sc->reload };
+
+	if (!kube_has_account(&a.kube))
+		return 0;
+	sc->announce = announce_new(&a, err);
+	return sc->announce != NULL ? 0 : err->code;
+}
+
+static int
 start(struct sidecar *sc, struct sp_error *err)
 {
 	struct listener_options l = { .address = sc->cli.conf.sidecar_listen,
@@ -202,6 +215,9 @@ start(struct sidecar *sc, struct sp_error *err)
 	sc->reload = reload_new(sc->cli.config_path, &sc->cli.conf, conf_changed, sc, err);
 	if (sc->reload == NULL)
 		return sp_error_wrap(err, "watch the configuration");
+	rc = start_announce(sc, err);
+	if (rc < 0)
+		return rc;
 	sc->pages.state = sc->state;
 	sc->pages.reload = sc->reload;
 	sc->listener = listener_new(&l, err);
@@ -218,6 +234,9 @@ stop(struct sidecar *sc)
 	if (sc->listener != NULL)
 		listener_stop(sc->listener);
 	listener_free(sc->listener, 200);
+	if (sc->announce != NULL && !announce_stop(sc->announce, STOP_MS / 3))
+		_exit(0); /* in the midst of a call to the API server, which need not be waited for */
+	announce_free(sc->announce);
 	reload_free(sc->reload);
 	if (sc->watch != NULL && !watch_stop(sc->watch, STOP_MS / 3))
 		ended = false;

@@ -43,7 +43,6 @@ def helm_chart(suite):
         raise Skipped("the chart is for Kubernetes 1.29 and later")
     kube, client, helm, chart = suite.kube, suite.client, Helm(suite), str(MANIFESTS / "helm" / "seedpod")
     suite.cleanups.append(lambda: kube.run("delete", "secret", "-l", "owner=helm", "--ignore-not-found", show=False))
-    suite.cleanups.append(lambda: kube.run("delete", "pod", f"{RELEASE}-test", "--ignore-not-found", show=False))
     helm.run("install", RELEASE, chart, *values(), "--wait", "--timeout", "180s")
     kube.wait_ready(2)
     suite.settle(client.put("helm", "kept"), suite.names(2))

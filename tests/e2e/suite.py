@@ -103,13 +103,13 @@ class Suite:
     def set_ini(self, text):
         """Apply the ConfigMap with another seedpod.ini."""
         say("seedpod.ini: " + "; ".join(line for line in text.splitlines() if line.strip()))
-        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seedpod"},
-                    "data": {"seedpod.ini": text}}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"seedpod.ini": text},
+                    "metadata": {"name": "seedpod", "labels": {"app.kubernetes.io/name": "seedpod"}}}
         self.kube.run("apply", "-f", "-", input=json.dumps(manifest), show=False)
 
     def forget_set(self):
         """Delete the set, its volumes and all that belongs to it."""
-        self.kube.run("delete", "sts,svc,cm,pdb,netpol,pods,pvc", "-l", "app.kubernetes.io/name=seedpod", "--wait=false",
+        self.kube.run("delete", "sts,svc,cm,pdb,netpol,pods,pvc,sa,role,rolebinding", "-l", "app.kubernetes.io/name=seedpod", "--wait=false",
                       "--ignore-not-found", show=False)
         self.kube.wait_gone("sts,pods,pvc", "-l", "app.kubernetes.io/name=seedpod")
 

@@ -110,6 +110,10 @@ class Chart(unittest.TestCase):
         self.check(["raft", "raft-leave", "network-policy", "network-policy-api"],
                    ["mode=raft", "networkPolicy.enabled=true", "networkPolicy.apiServer=true"])
 
+    def test_the_objects_with_role_labels_are_those_of_kustomize(self):
+        self.check(["role-label"], ["roleLabel=true"])
+        self.check(["raft", "raft-leave", "role-label"], ["mode=raft", "roleLabel=true"])
+
     def test_the_objects_with_tls_and_tokens_are_those_of_kustomize(self):
         self.check(["tls"], ["tls.enabled=true"], self.TLS.format("optional"))
         self.check(["auth"], ["auth.enabled=true"], self.AUTH)

@@ -26,7 +26,7 @@ helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version }}
 {{- define "seedpod.leaves" -}}{{ if and (eq .Values.mode "raft") .Values.raftLeave }}true{{ end }}{{- end }}
 
 {{/* Whether the pods may ask the API server for something. */}}
-{{- define "seedpod.account" -}}{{ include "seedpod.leaves" . }}{{- end }}
+{{- define "seedpod.account" -}}{{ if or (include "seedpod.leaves" .) .Values.roleLabel }}true{{ end }}{{- end }}
 
 {{- define "seedpod.scheme" -}}{{ if .Values.tls.enabled }}https{{ else }}http{{ end }}{{- end }}
 
