@@ -21,11 +21,12 @@
 #include "server/replication/raft/repl_raft.h"
 #include "server/replication/static/repl_static.h"
 
-#define GRACE_MS        10000 /* for requests under way when the server is told to stop */
-#define SETTLED_MS      3000  /* after this what only the start needed is let go of */
-#define EXPIRE_EVERY_MS 10000 /* at most; more often where tombstones are kept for less, or many are due */
-#define EXPIRE_MOST     10000 /* tombstones dropped in one transaction, and so with one tick */
-#define PATH_BYTES      4096
+#define GRACE_MS         10000 /* for requests under way when the server is told to stop */
+#define SETTLED_MS       3000  /* after this what only the start needed is let go of */
+#define EXPIRE_EVERY_MS  10000 /* at most; more often where tombstones are kept for less, or many are due */
+#define EXPIRE_MOST      10000 /* tombstones dropped in one transaction, and so with one tick */
+#define PATH_BYTES       4096
+#define SAVE_BELOW_BYTES ((uint64_t)256 << 20) /* of memory: freed blocks are not kept */
 
 struct server {
 	struct conf conf;
@@ -254,6 +255,7 @@ make_raft(struct server *s, struct sp_error *err)
 		.max_voters = c->raft_max_voters,
 		.trailing = c->raft_trailing,
 		.snapshot_every = c->raft_snapshot_every,
+		.log_bytes_max = s->api.budgets.raft_log,
 		.tls = s->doors.serving,
 		.secret = s->doors.secret,
 		.member_name = member_name,
@@ -301,6 +303,8 @@ make_parts(struct server *s, struct sp_error *err)
 		.map_size = c->server_map_size,
 		.sync_later = async,
 		.log = raft ? STORE_LOG_CALLERS : STORE_LOG_JOURNAL,
+		.table_bytes = s->api.budgets.memtable,
+		.flush_bytes = s->api.budgets.flush,
 		.flushed = flushed,
 		.failed = flush_failed,
 		.arg = s };
@@ -369,6 +373,29 @@ listen_all(struct server *s, struct sp_error *err)
 	return 0;
 }
 
+static void
+choose_budgets(struct server *s)
+{
+	const struct memory_budgets *b = &s->api.budgets;
+	struct memory_limit limit;
+
+	memory_limit_read("", &limit);
+	memory_budgets_of(limit.bytes, &s->api.budgets);
+	if (limit.bytes < SAVE_BELOW_BYTES)
+		resident_save();
+	if (limit.bytes == MEMORY_UNLIMITED)
+		log_info("memory is shared out", LOG_STR("limit", "none"), LOG_U64("bodies", b->bodies),
+		    LOG_U64("answers", b->answers), LOG_U64("memtable", b->memtable), LOG_U64("flush", b->flush),
+		    LOG_U64("raft_log", b->raft_log));
+	else
+		log_info("memory is shared out", LOG_U64("limit", limit.bytes), LOG_STR("source", limit.source),
+		    LOG_U64("bodies", b->bodies), LOG_U64("answers", b->answers), LOG_U64("largest", b->largest),
+		    LOG_U64("memtable", b->memtable), LOG_U64("flush", b->flush), LOG_U64("raft_log", b->raft_log));
+	if (b->largest < s->api.max_value)
+		log_warn("the memory limit is too small for values of max_value; larger ones are refused",
+		    LOG_U64("max_value", s->api.max_value), LOG_U64("largest", b->largest));
+}
+
 int
 server_start(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
     struct server **out, struct sp_error *err)
@@ -383,6 +410,7 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 	s->settled_ms = clock_mono_ms() + SETTLED_MS;
 	custody_init(&s->custody, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
+	choose_budgets(s);
 	s->api.doors = &s->doors;
 	s->api.release = custody_release;
 	s->api.open = custody_open;

@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/memory.h"
 #include "lib/base/resident.h"
 #include "lib/base/version.h"
 #include "lib/driver/driver_seedpod.h"
@@ -195,8 +196,14 @@ start(struct sidecar *sc, struct sp_error *err)
 		.admit = pages_admit,
 		.refuse = pages_refuse,
 		.arg = &sc->pages };
+	struct memory_limit limit;
+	struct memory_budgets budgets;
 	int rc;
 
+	memory_limit_read("", &limit);
+	memory_budgets_of(limit.bytes, &budgets);
+	l.body_budget_bytes = budgets.bodies;
+	l.reply_budget_bytes = budgets.answers;
 	rc = doors_open(&sc->doors, &sc->cli.conf, err);
 	if (rc < 0)
 		return rc;

@@ -32,6 +32,15 @@ drop_segments(struct dl_phdr_info *info, size_t size, void *arg)
 }
 
 void
+resident_save(void)
+{
+	/* A fixed threshold: otherwise it grows with the first large block that is freed. */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 256 << 10);
+	mallopt(M_ARENA_MAX, 2);
+}
+
+void
 resident_trim(void)
 {
 	malloc_trim(0);

@@ -9,4 +9,10 @@
  */
 void resident_trim(void);
 
+/*
+ * From now on give large blocks back to the system as soon as they are freed, and share few heaps. The C library keeps
+ * them by default, which is faster and may double what a program holds. Call it before other threads begin.
+ */
+void resident_save(void);
+
 #endif

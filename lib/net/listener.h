@@ -37,6 +37,7 @@ struct listener_options {
 	unsigned connection_limit; /* 0: 4096; never more than half of the descriptors that the process may have */
 	size_t body_budget_bytes;  /* 0: 256 MiB */
 	size_t reply_budget_bytes; /* 0: 256 MiB */
+	size_t largest_bytes;      /* what a request may hold of either beyond the budget if no other holds any */
 	unsigned idle_timeout_s;   /* 0: 60 */
 	struct tls *tls;           /* HTTPS with this identity; stays the caller's; NULL: HTTP */
 	bool ask_client;           /* whether the rules of `tls` for clients' certificates hold here */

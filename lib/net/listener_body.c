@@ -32,14 +32,23 @@ refuse_later(struct request *rq, unsigned status, const char *detail)
 }
 
 bool
+listener_has_room(struct listener *l, atomic_size_t *taken, size_t budget, size_t own, size_t more)
+{
+	size_t before = atomic_fetch_add(taken, more);
+
+	if (before + more <= budget || (before == own && before + more <= l->o.largest_bytes))
+		return true;
+	atomic_fetch_sub(taken, more);
+	return false;
+}
+
+bool
 request_charge(struct request *rq, size_t bytes)
 {
 	struct listener *l = rq->l;
 
-	if (atomic_fetch_add(&l->budget, bytes) + bytes > l->o.body_budget_bytes) {
-		atomic_fetch_sub(&l->budget, bytes);
+	if (!listener_has_room(l, &l->budget, l->o.body_budget_bytes, rq->budgeted, bytes))
 		return false;
-	}
 	rq->budgeted += bytes;
 	return true;
 }

@@ -70,6 +70,9 @@ void request_end_body(struct request *rq);
 /* Answer with the refusal that was decided. */
 void request_refuse(struct request *rq);
 
+/* Take `more` bytes of a budget of which `own` are the request's already. A request that is alone may exceed it. */
+bool listener_has_room(struct listener *l, atomic_size_t *taken, size_t budget, size_t own, size_t more);
+
 /* The request is over: what it took out of the budgets is the others' again. */
 void request_give_back(struct request *rq);
 

@@ -31,14 +31,13 @@ take_room(struct request *rq, size_t bytes, enum guard_phase phase)
 
 	if (bytes <= SMALL_REPLY_BYTES)
 		return true;
-	if (atomic_fetch_add(&l->reply_budget, bytes) + bytes <= l->o.reply_budget_bytes) {
+	if (listener_has_room(l, &l->reply_budget, l->o.reply_budget_bytes, rq->reply_budgeted, bytes)) {
 		rq->reply_budgeted += bytes;
 		guard_phase(rq->guarded, phase);
 		if (phase == GUARD_WHOLE)
 			guard_moved(rq->guarded, bytes);
 		return true;
 	}
-	atomic_fetch_sub(&l->reply_budget, bytes);
 	request_drop_headers(rq);
 	request_add_header(rq, "Retry-After", "1");
 	if (l->o.refuse != NULL)

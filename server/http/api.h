@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/memory.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/net/listener.h"
@@ -44,6 +45,7 @@ struct api {
 	struct counters counters;
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
 	size_t max_value;                 /* bytes */
+	struct memory_budgets budgets;
 	struct doors *doors;              /* NULL: HTTP, and anyone may do anything */
 	atomic_bool stopping;
 

@@ -34,7 +34,7 @@ api_batch(struct call *c)
 	struct batch batch;
 	struct sp_error err;
 	const char *body;
-	size_t len;
+	size_t memory, len;
 	int rc;
 
 	if (c->stage == CALL_WRITTEN) {
@@ -59,7 +59,13 @@ api_batch(struct call *c)
 	/* The call's from here on: they go when the request is over. */
 	c->ops = batch.ops;
 	c->arena = batch.arena;
-	if (!request_charge(c->rq, batch.count * sizeof(*batch.ops) + batch.arena.size)) {
+	memory = batch.count * sizeof(*batch.ops) + batch.arena.size;
+	if (memory + len > c->api->budgets.largest) {
+		api_problem(
+		    c, 413, "SP_ETOOBIG", "the batch takes more memory than this container has for one; split it");
+		return;
+	}
+	if (!request_charge(c->rq, memory)) {
 		api_problem(c, 503, "SP_EAGAIN", "too many large requests at once");
 		return;
 	}

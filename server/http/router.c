@@ -285,13 +285,13 @@ body_limit(struct request *rq, void *arg)
 {
 	struct face *face = arg;
 	const char *path = request_path(rq);
-	size_t value = face->api->max_value;
+	size_t value = face->api->max_value, most = value;
 
 	if (face->routes == control_routes)
-		return FEED_BYTES_MAX;
-	if (strcmp(path, "/v1/batch") == 0)
-		return 2 * value > API_BATCH_BYTES ? 2 * value : API_BATCH_BYTES;
-	return value;
+		most = FEED_BYTES_MAX;
+	else if (strcmp(path, "/v1/batch") == 0)
+		most = 2 * value > API_BATCH_BYTES ? 2 * value : API_BATCH_BYTES;
+	return most < face->api->budgets.largest ? most : face->api->budgets.largest;
 }
 
 static void
@@ -322,6 +322,9 @@ serve(struct face *face, struct api *api, const char *address, unsigned threads,
 {
 	struct listener_options o = { .address = address,
 		.threads = threads,
+		.body_budget_bytes = api->budgets.bodies,
+		.reply_budget_bytes = api->budgets.answers,
+		.largest_bytes = api->budgets.largest,
 		.tls = face->routes == network_routes && api->doors != NULL ? api->doors->serving : NULL,
 		.ask_client = true,
 		.admit = admit,

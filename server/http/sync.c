@@ -56,6 +56,7 @@ read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
 {
 	const char *accept = request_header(c->rq, "Accept");
 	int len = request_query(c->rq, "cluster", q->cluster, sizeof(q->cluster));
+	uint64_t most = CHANGES_BYTES_MAX;
 
 	q->ndjson = accept == NULL || strstr(accept, FEED_CONTENT_TYPE) == NULL;
 	if (len == REQUEST_QUERY_BAD) {
@@ -64,10 +65,15 @@ read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
 	}
 	if (len == REQUEST_QUERY_ABSENT)
 		q->cluster[0] = '\0';
+	/* No more than answers may hold. */
+	if (c->api->budgets.answers < most)
+		most = c->api->budgets.answers;
+	if (!api_query_number(c, "bytes", CHANGES_BYTES_DEFAULT, CHANGES_BYTES_MAX, &q->bytes))
+		return false;
+	q->bytes = q->bytes < most ? q->bytes : most;
 	return api_query_number(c, "since", 0, INT64_MAX, &q->since) &&
 	       api_query_number(c, "epoch", 0, INT64_MAX, &q->epoch) &&
 	       api_query_number(c, "limit", q->ndjson ? NDJSON_LIMIT_DEFAULT : LIMIT_MAX, LIMIT_MAX, &q->limit) &&
-	       api_query_number(c, "bytes", CHANGES_BYTES_DEFAULT, CHANGES_BYTES_MAX, &q->bytes) &&
 	       api_query_duration(c, "wait", WAIT_MAX_MS, wait_ms);
 }
 

@@ -12,6 +12,7 @@
 #define GROUP_MAX     4096       /* jobs in one transaction, so that none waits long for the others */
 #define ROOM_EVERY_MS 200        /* between looks for room */
 #define GROUP_BYTES   (1u << 20) /* and what they put into the store */
+#define FULL_QUIET_MS 1000       /* without a refusal for lack of room: it is over */
 #define SYNC_EVERY_MS 1000       /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
@@ -19,6 +20,10 @@ struct committer {
 	pthread_t thread;
 	int64_t sync_at_ms; /* monotonic; 0: all is on disk. The writer's own */
 	bool lost;          /* the store was not in its place at the last look. The writer's own */
+	/* The volume was said to be full, this many writes were refused since, the last one then. The writer's own. */
+	bool told_full;
+	unsigned long refused;
+	int64_t refused_ms;
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -39,6 +44,27 @@ fail_stop(const struct sp_error *err)
 	_exit(sp_code_exit(SP_EIO)); /* whatever errno said: it is the commit that failed */
 }
 
+/* A line when the volume is full, and one when it takes writes again, however many are refused between them. */
+static void
+tell_full(struct committer *c, const struct sp_error *err)
+{
+	if (!c->told_full)
+		log_error("the volume is full; writes are refused", LOG_STR("error", err->text));
+	c->refused = c->told_full ? c->refused + 1 : 1;
+	c->told_full = true;
+	c->refused_ms = clock_mono_ms();
+}
+
+/* A write was stored. Small ones may fit between larger ones that do not. */
+static void
+tell_room(struct committer *c)
+{
+	if (!c->told_full || clock_mono_ms() - c->refused_ms < FULL_QUIET_MS)
+		return;
+	c->told_full = false;
+	log_info("the volume has room; writes are stored again", LOG_U64("refused", c->refused));
+}
+
 static void
 finish(struct committer *c, struct commit_job *job, int code, const struct sp_error *err)
 {
@@ -55,6 +81,8 @@ finish(struct committer *c, struct commit_job *job, int code, const struct sp_er
 		c->stats.full = true;
 	}
 	pthread_mutex_unlock(&c->lock);
+	if (code == SP_ENOSPACE && !c->lost)
+		tell_full(c, &job->err);
 	job->done(job);
 }
 
@@ -176,6 +204,7 @@ try_group(struct committer *c, struct commit_job *jobs, struct position *positio
 		pthread_mutex_lock(&c->lock);
 		c->stats.full = false;
 		pthread_mutex_unlock(&c->lock);
+		tell_room(c);
 	}
 	return rc;
 }

@@ -33,6 +33,8 @@ store_new(const struct store_options *o, struct sp_error *err)
 	s->map_size = o->map_size;
 	s->sync_later = o->sync_later;
 	s->log = o->log;
+	s->table_bytes = o->table_bytes > 0 ? o->table_bytes : 32u << 20;
+	s->flush_bytes = o->flush_bytes > 0 ? o->flush_bytes : 64u << 20;
 	s->flushed = o->flushed;
 	s->failed = o->failed;
 	s->arg = o->arg;

@@ -52,6 +52,8 @@ struct store_options {
 	uint64_t map_size;  /* bytes of address space to begin with */
 	bool sync_later;    /* a group in the journal is on disk only after store_sync(): see there */
 	enum store_log log; /* what store_txn_begin_group() uses */
+	size_t table_bytes; /* of changes in memory that LMDB does not have; 0: 32 MiB */
+	size_t flush_bytes; /* of pages that one flush may change in memory; 0: 64 MiB */
 
 	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
 	void (*flushed)(uint64_t seq, void *arg);

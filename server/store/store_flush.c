@@ -10,9 +10,7 @@
 #include "lib/base/log.h"
 #include "server/store/store_internal.h"
 
-#define PAGES_AT_ONCE   16384u /* leaves that a transaction may have changed in memory (64 MiB) */
-#define RECORDS_AT_ONCE 8192u  /* in one transaction, where the store has more leaves than that */
-#define RETRY_MS        1000   /* after a flush that failed */
+#define RETRY_MS 1000 /* after a flush that failed */
 
 bool
 store_freeze(struct store *s)
@@ -54,11 +52,13 @@ piece_end(const struct recent_entry *first, size_t most)
 static size_t
 records_at_once(struct store *s, MDB_txn *txn)
 {
+	size_t pages = s->flush_bytes / s->page_size;
 	MDB_stat records, index;
 
+	/* A record changes a leaf of each of the two. */
 	if (mdb_stat(txn, s->kv, &records) != 0 || mdb_stat(txn, s->by_seq, &index) != 0)
-		return RECORDS_AT_ONCE;
-	return records.ms_leaf_pages + index.ms_leaf_pages <= PAGES_AT_ONCE ? SIZE_MAX : RECORDS_AT_ONCE;
+		return pages / 2;
+	return records.ms_leaf_pages + index.ms_leaf_pages <= pages ? SIZE_MAX : pages / 2;
 }
 
 static int

@@ -76,6 +76,7 @@ struct store {
 	uint64_t map_size;
 	bool sync_later;
 	enum store_log log;
+	size_t table_bytes, flush_bytes; /* as in the options */
 	void (*flushed)(uint64_t seq, void *arg);
 	void (*failed)(const struct sp_error *err, void *arg);
 	void *arg;

@@ -8,9 +8,7 @@
 #include "lib/base/file.h"
 #include "server/store/store_internal.h"
 
-#define TABLE_BYTES_SOFT (16u << 20) /* from here on a flush is due; ... */
 #define TABLE_COUNT_SOFT 131072u
-#define TABLE_BYTES_HARD (32u << 20) /* from here on the writer waits for the one under way */
 #define AREA_ROOM_SOFT   (JOURNAL_AREA_BYTES / 3)
 #define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say «full» */
 
@@ -59,14 +57,14 @@ may_wait(struct store *s, size_t bytes)
 static bool
 is_due(const struct store *s)
 {
-	return recent_bytes(s->active) >= TABLE_BYTES_SOFT || recent_count(s->active) >= TABLE_COUNT_SOFT ||
+	return recent_bytes(s->active) >= s->table_bytes / 2 || recent_count(s->active) >= TABLE_COUNT_SOFT ||
 	       (s->journal != NULL && journal_room(s->journal) < AREA_ROOM_SOFT);
 }
 
 static bool
 is_overdue(const struct store *s)
 {
-	return recent_bytes(s->active) >= TABLE_BYTES_HARD ||
+	return recent_bytes(s->active) >= s->table_bytes ||
 	       (s->journal != NULL && journal_room(s->journal) < journal_group_size(JOURNAL_GROUP_BYTES));
 }
 

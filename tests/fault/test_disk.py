@@ -148,9 +148,16 @@ class ServerWrites(BadDisk):
             self.assertEqual(self.leader.get("/v1/kv/before").body, b"1")
         batch = self.leader.ask("POST", "/v1/batch", b'{"op":"put","key":"a","value":"1"}\n')
         self.assertEqual(batch.status, 507)
+        for n in range(100):
+            self.assertEqual(self.put(f"full-{n}", b"2"), 507)
         self.assertIsNone(self.well_again())
         self.pods.wait_ready()
         self.assertEqual(self.leader.position()["keys"], 2)
+        # A line at the change and one at the end, and not one for each of the 106 refusals.
+        wait_until(lambda: self.put("after", b"3") == 204 and "writes are stored again" in self.leader.server.log, 20,
+                   "the log says that it is over", self.pods)
+        self.assertEqual(self.leader.server.log.count("the volume is full; writes are refused"), 1)
+        self.assertRegex(self.leader.server.log, 'msg="the volume has room; writes are stored again" refused=106')
 
     def test_a_journal_that_cannot_be_flushed(self):
         """What is in the journal is served, also after a kill; then writes are refused, until there is room."""

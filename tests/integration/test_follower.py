@@ -58,10 +58,11 @@ class Redirects(support.SharedPods):
     def test_lists_have_ones_own_writes_too(self):
         with self.leader.client() as leader, self.follower.client() as follower:
             for n in range(50):
-                seq = leader.ask("PUT", f"/v1/kv/listed-{n}", b"x").headers["Seedpod-Seq"]
-                page = follower.ask("GET", f"/v1/kv?prefix=listed-{n}&limit=1", headers={"Seedpod-Min-Seq": seq})
-                self.assertEqual([item["key"] for item in page.json()["items"]], [f"listed-{n}"])
-                self.assertIn(f"listed-{n}", follower.ask("GET", "/keys", headers={"Seedpod-Min-Seq": seq}).json())
+                key = "listed" + "n" * n + "z"
+                seq = leader.ask("PUT", f"/v1/kv/{key}", b"x").headers["Seedpod-Seq"]
+                page = follower.ask("GET", f"/v1/kv?prefix={key}&limit=1", headers={"Seedpod-Min-Seq": seq})
+                self.assertEqual([item["key"] for item in page.json()["items"]], [key])
+                self.assertIn(key, follower.ask("GET", "/keys", headers={"Seedpod-Min-Seq": seq}).json())
         for path in ("/v1/kv", "/keys"):
             reply = self.follower.get(path, {"Seedpod-Min-Seq": "99999999"})
             self.assertEqual((reply.status, reply.headers["Location"]), (307, self.leader.url + path))

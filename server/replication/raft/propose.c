@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/base/fault.h"
+#include "lib/base/log.h"
 #include "server/replication/raft/internal.h"
 #include "server/replication/raft/parts.h"
 
@@ -237,6 +238,19 @@ is_full(struct repl_raft *r)
 	return stats.full || !raft_log_has_room(r);
 }
 
+/* A line when the volume becomes full, and one when entries are proposed again. */
+static void
+tell_full(struct repl_raft *r, bool full)
+{
+	if (full == r->told_full)
+		return;
+	r->told_full = full;
+	if (full)
+		log_error("the volume is full; writes are refused", LOG_STR("dir", r->dir));
+	else
+		log_info("the volume has room; writes are stored again");
+}
+
 /* Nobody of those who wait can be served. */
 static void
 fail_waiting(struct repl_raft *r, int code, const char *text)
@@ -260,12 +274,14 @@ raft_propose_queued(struct repl_raft *r)
 	while (r->rounds < ROUNDS_MOST) {
 		/* A large entry that has been begun is not the one to stop at. */
 		if (r->split.job == NULL && has_job(r) && is_full(r)) {
+			tell_full(r, true);
 			fail_waiting(r, SP_ENOSPACE, "the volume is full");
 			return;
 		}
 		gather(r, &g);
 		if (g.n == 0)
 			return;
+		tell_full(r, false);
 		propose(r, &g);
 	}
 }

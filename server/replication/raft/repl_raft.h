@@ -40,6 +40,7 @@ struct repl_raft_options {
 	unsigned election_timeout_ms, heartbeat_ms;
 	unsigned max_voters;
 	unsigned trailing, snapshot_every; /* entries */
+	size_t log_bytes_max;              /* of log in memory, about; 0: 64 MiB */
 
 	/* Our certificate, and the authorities that the other members' must come from; NULL: no TLS between members.
 	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear: 0 or an error;
