@@ -46,6 +46,9 @@ no_leader(struct follower *f)
 	state_leader_lost(f->o.state);
 	sp_error_set(&err, SP_EUNAVAIL, "no leader is known: this member is %s in term %" PRIu64,
 	    raft_role_name(f->own.raft.role), f->own.raft.term);
+	if (f->own.raft.unresolved[0] != '\0')
+		sp_error_set(
+		    &err, SP_EUNAVAIL, "no leader is known: the name %s cannot be resolved", f->own.raft.unresolved);
 	return follower_trouble(f, REASON_UNREACHABLE, &err);
 }
 

@@ -204,6 +204,9 @@ check_member(const struct readiness_facts *f, struct readiness *r)
 		check(r, "history", READINESS_BAD, "history diverged: %s", f->diverged_text);
 	if (f->member->leader_known)
 		check(r, "leader", READINESS_GOOD, f->role == ROLE_LEADER ? "leader: this pod" : "leader known");
+	else if (f->member->unresolved[0] != '\0')
+		check(r, "leader", READINESS_POOR, "no leader is known: the name %s cannot be resolved",
+		    f->member->unresolved);
 	else
 		check(r, "leader", READINESS_POOR, "no leader is known: there is no majority, or an election is on");
 	check_log(f, r);

@@ -24,14 +24,16 @@ position_raft_to_json(const struct position_raft *m)
 {
 	char id[ID_SIZE], log[ID_SIZE];
 
+	/* With `s*`, what is NULL is left out. */
 	if (m->role == RAFT_ROLE_NONE)
 		return NULL;
 	snprintf(id, sizeof(id), "%" PRIu64, m->id);
 	snprintf(log, sizeof(log), "%" PRIu64, m->log);
-	return json_pack("{ss ss sI sI ss sb sI sI sI sI sI}", "id", id, "log", log, "number", (json_int_t)m->number,
-	    "term", (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known", (int)m->leader_known,
-	    "commit", (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs", (json_int_t)m->needs,
-	    "members", (json_int_t)m->members, "voters", (json_int_t)m->voters);
+	return json_pack("{ss ss sI sI ss sb sI sI sI sI sI ss*}", "id", id, "log", log, "number",
+	    (json_int_t)m->number, "term", (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known",
+	    (int)m->leader_known, "commit", (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs",
+	    (json_int_t)m->needs, "members", (json_int_t)m->members, "voters", (json_int_t)m->voters, "unresolved",
+	    m->unresolved[0] != '\0' ? m->unresolved : NULL);
 }
 
 static int
@@ -96,6 +98,19 @@ read_leader_known(const json_t *json, bool *out, struct sp_error *err)
 	return 0;
 }
 
+static int
+read_unresolved(const json_t *json, char out[POSITION_HOST_MAX], struct sp_error *err)
+{
+	const json_t *v = json_object_get(json, "unresolved");
+
+	if (v == NULL)
+		return 0;
+	if (!json_is_string(v) || json_string_length(v) >= POSITION_HOST_MAX)
+		return sp_error_set(err, SP_EBADDATA, "position: raft: \"unresolved\" must be a host name");
+	memcpy(out, json_string_value(v), json_string_length(v) + 1);
+	return 0;
+}
+
 int
 position_raft_from_json(const json_t *json, struct position_raft *out, struct sp_error *err)
 {
@@ -116,7 +131,8 @@ position_raft_from_json(const json_t *json, struct position_raft *out, struct sp
 	    (rc = read_number(json, "applied", INT64_MAX, &m.applied, err)) < 0 ||
 	    (rc = read_number(json, "needs", INT64_MAX, &m.needs, err)) < 0 ||
 	    (rc = read_count(json, "members", &m.members, err)) < 0 ||
-	    (rc = read_count(json, "voters", &m.voters, err)) < 0)
+	    (rc = read_count(json, "voters", &m.voters, err)) < 0 ||
+	    (rc = read_unresolved(json, m.unresolved, err)) < 0)
 		return rc;
 	*out = m;
 	return 0;

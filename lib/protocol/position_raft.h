@@ -25,6 +25,8 @@ enum raft_role {
 	RAFT_ROLE_REMOVED,        /* taken out of the configuration: it stops */
 };
 
+#define POSITION_HOST_MAX 256 /* bytes, with NUL */
+
 struct position_raft {
 	enum raft_role role;
 	uint64_t id;     /* of this life of the volume; 0: none yet */
@@ -37,6 +39,9 @@ struct position_raft {
 	uint64_t needs;   /* needs_snapshot: the index that a donor must have applied */
 	unsigned members; /* in the configuration, this one included; 0: not known */
 	unsigned voters;  /* of these */
+
+	/* The host name of a member that this one wants to connect to and that cannot be resolved; "": none. */
+	char unresolved[POSITION_HOST_MAX];
 };
 
 /* «none», «stopped», «joining», «standby», «follower», «candidate», «leader», «needs_snapshot», «no_room»,

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import random
+import re
 import socket
 import ssl
 import struct
@@ -330,6 +331,38 @@ class Doors(PodTest):
         lines = [line for line in pod.server.log.splitlines() if "any program that reaches the raft port" in line]
         self.assertEqual(len(lines), 1, lines)
         self.assertIn("level=warn", lines[0])
+
+    def test_a_name_that_cannot_be_resolved_is_the_reason_for_having_no_leader(self):
+        # Each server has a hosts file of ours, and a name server that nobody runs.
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to put a hosts file over the machine's")
+        hosts, servers = self.dir / "hosts", self.dir / "resolv.conf"
+        servers.write_text("nameserver 127.255.255.254\noptions timeout:1 attempts:1\n")
+        net = f"127.0.{support.octet()}"
+        names = "".join(f"{net}.{i} store-{i}.seedpod.example\n" for i in range(3))
+        hosts.write_text("127.0.0.1 localhost\n" + names)
+        pods = self.pod_set(0, {"replication.mode": "raft", "raft.peer": "{name}.seedpod.example:9875"})
+        script = f'mount --bind {hosts} /etc/hosts && mount --bind {servers} /etc/resolv.conf && exec "$@"'
+        for _ in range(3):
+            pods.add().server.wrap = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        pods.scale(3)
+        self.wait_voters(pods, 3)
+        pods.wait_ready()
+        hosts.write_text("127.0.0.1 localhost\n")
+        for pod in pods:
+            pod.server.kill()
+        for pod in pods:
+            pod.server.start()
+        for pod in pods:
+            wait_until(lambda: "seedpod.example cannot be resolved" in pod.ask_sidecar("/readyz?verbose").text(), 30,
+                       f"{pod.name} says which name", pods)
+            wait_until(lambda: re.search("the name store-[0-2].seedpod.example cannot be resolved", pod.server.log), 30,
+                       "so does its log", pods)
+        hosts.write_text("127.0.0.1 localhost\n" + names)
+        wait_until(lambda: pods.leader.put("key", b"v").status == 204, 30, "a leader takes writes again", pods)
+        pods.wait_ready()
+        for pod in pods:
+            self.assertNotIn("unresolved", pod.position()["raft"])
 
     def test_a_connection_to_a_member_that_is_gone_is_closed(self):
         # What is left in CLOSE-WAIT swallows the first messages to a pod that came back at another address.

@@ -35,6 +35,7 @@ struct look {
 	struct contact self;
 	uint64_t applied;
 	unsigned voters;
+	char unresolved[POSITION_HOST_MAX]; /* a member's name that cannot be resolved; "": none */
 };
 
 /* What it remembers from one to the next. */
@@ -56,6 +57,7 @@ look(struct repl_raft *r)
 		.self = r->self,
 		.applied = r->applied,
 		.voters = r->status.voters };
+	snprintf(l.unresolved, sizeof(l.unresolved), "%s", r->status.unresolved);
 	pthread_mutex_unlock(&r->lock);
 	return l;
 }
@@ -286,7 +288,10 @@ leader_found(struct vigil *v)
 static void
 say_what_for(const struct repl_raft *r, const struct look *l)
 {
-	if (l->role != RAFT_ROLE_JOINING)
+	if (l->role != RAFT_ROLE_JOINING && l->unresolved[0] != '\0')
+		log_warn("no leader is known: a member's name cannot be resolved", LOG_STR("name", l->unresolved),
+		    LOG_STR("role", raft_role_name(l->role)), LOG_U64("voters", l->voters));
+	else if (l->role != RAFT_ROLE_JOINING)
 		log_warn(
 		    "no leader is known: a majority of the voters has to be up and to reach each other's raft port",
 		    LOG_STR("role", raft_role_name(l->role)), LOG_U64("voters", l->voters));

@@ -102,6 +102,7 @@ publish(struct repl_raft *r)
 	if (!r->closing) {
 		atomic_store(&r->log_entries, raft_last_index(&r->raft) - r->kept_from);
 		raft_leader(&r->raft, &leader, &address);
+		raft_transport_unresolved(&r->transport, s.unresolved, sizeof(s.unresolved));
 		s.members = c->n;
 		for (unsigned i = 0; i < c->n; i++)
 			s.voters += c->servers[i].role == RAFT_VOTER;

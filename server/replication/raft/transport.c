@@ -226,6 +226,33 @@ raft_transport_complain(struct raft_transport *t, raft_id id, const char *why)
 	    "a member cannot be talked to at its raft port", LOG_STR("address", link->address), LOG_STR("why", why));
 }
 
+void
+raft_transport_note_name(struct raft_transport *t, raft_id id, const char *host, const char *why)
+{
+	struct raft_link *link = raft_transport_link(t, id);
+	char text[RAFT_HOST_MAX + 128];
+
+	if (link == NULL)
+		return;
+	link->unresolved = why != NULL;
+	if (why == NULL)
+		return;
+	snprintf(text, sizeof(text), "the name %s cannot be resolved: %s", host, why);
+	raft_transport_complain(t, id, text);
+}
+
+void
+raft_transport_unresolved(const struct raft_transport *t, char *out, size_t size)
+{
+	struct raft_address at;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < t->link_count && out[0] == '\0'; i++)
+		if (t->links[i].unresolved && !t->links[i].connected && raft_transport_knows(t, t->links[i].id) &&
+		    raft_address_parse(t->links[i].address, &at))
+			snprintf(out, size, "%s", at.host);
+}
+
 /* The same, noted where it is new; NULL: out of memory. */
 static struct raft_link *
 note_link(struct raft_transport *t, raft_id id, const char *address)

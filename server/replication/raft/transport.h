@@ -34,6 +34,7 @@
 struct raft_link {
 	raft_id id;
 	char address[MEMBER_ADDRESS_MAX];
+	bool unresolved; /* its name was looked up last in vain, or is being looked up for too long */
 	bool connected;  /* libraft was given a connection, and has not asked for another one since */
 	bool was_member; /* set by the owner: it was seen in the configuration */
 	bool let_go;     /* it has left, and libraft has forgotten what it kept for it */
@@ -117,6 +118,12 @@ void raft_transport_facts(struct raft_transport *t, struct raft_stream_facts *ou
 
 /* Whether this id is a member's, as far as is known. */
 bool raft_transport_knows(const struct raft_transport *t, raft_id id);
+
+/* Its name was looked up: `why` it is not known, NULL: it is. Says so now and then. */
+void raft_transport_note_name(struct raft_transport *t, raft_id id, const char *host, const char *why);
+
+/* The host name of a member that cannot be resolved, into out[size]; "" if there is none. */
+void raft_transport_unresolved(const struct raft_transport *t, char *out, size_t size);
 
 /* Say, now and then, why there is no talking to this member. */
 void raft_transport_complain(struct raft_transport *t, raft_id id, const char *why);

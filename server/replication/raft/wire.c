@@ -18,6 +18,7 @@
  * Two seconds are enough for one packet to be lost. */
 #define CONNECT_MS 2000
 #define TALK_MS    5000 /* TLS and the greeting */
+#define LOOK_UP_MS 2000 /* after which a name counts as one that cannot be resolved, until the answer comes */
 
 #define COMING_MAX 64 /* who have connected and not greeted */
 
@@ -249,6 +250,7 @@ ask_name(struct raft_wire *w, int family)
 	const struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 
 	w->step = LOOKING_UP;
+	w->until_ms = clock_mono_ms() + LOOK_UP_MS;
 	w->family = family;
 	w->lookup.data = w;
 	if (uv_getaddrinfo(w->transport->loop, &w->lookup, looked_up, w->to.host, w->to.port, &hints) != 0)
@@ -270,12 +272,15 @@ looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 	struct raft_transport *t = w->transport;
 
 	w->found = w->at = found;
-	if (t->closing)
+	if (t->closing) {
 		raft_wire_fail(w, RAFT_CANCELED);
-	else if (has_no_such_address(status) && w->family == AF_INET && ask_name(w, AF_INET6) == 0)
+	} else if (has_no_such_address(status) && w->family == AF_INET && ask_name(w, AF_INET6) == 0) {
 		; /* this comes again */
-	else if (status != 0 || !connect_next(w))
-		raft_wire_fail(w, RAFT_NOCONNECTION);
+	} else {
+		raft_transport_note_name(t, w->id, w->to.host, status != 0 ? uv_strerror(status) : NULL);
+		if (status != 0 || !connect_next(w))
+			raft_wire_fail(w, RAFT_NOCONNECTION);
+	}
 	raft_transport_let_go(t);
 }
 
@@ -386,6 +391,10 @@ void
 raft_wires_turn(struct raft_transport *t)
 {
 	struct raft_wire *w;
+
+	for (w = t->wires; w != NULL; w = w->next)
+		if (w->step == LOOKING_UP && clock_mono_ms() > w->until_ms)
+			raft_transport_note_name(t, w->id, w->to.host, "the name server does not answer");
 
 	while ((w = find_late(t, clock_mono_ms())) != NULL)
 		if (w->step != CONNECTING || !connect_next(w))

@@ -217,6 +217,12 @@ START_TEST(raft_member__without_a_leader_is_not_ready)
 	follower_turn(follower);
 	ck_assert_int_eq(look()->readiness.verdict, READINESS_POOR);
 	ck_assert_ptr_nonnull(strstr(text_of("leader"), "no leader is known"));
+	snprintf(open_position(&store)->raft.unresolved, POSITION_HOST_MAX, "store-1.example");
+	close_position(&store);
+	follower_turn(follower);
+	ck_assert_int_eq(look()->readiness.verdict, READINESS_POOR);
+	ck_assert_ptr_nonnull(
+	    strstr(text_of("leader"), "no leader is known: the name store-1.example cannot be resolved"));
 	ck_assert_str_eq(view.phase, "no leader");
 	ck_assert(view.stale);
 	view_take(state, clock_mono_ms() + READINESS_PATIENCE_MS + 1, &view);

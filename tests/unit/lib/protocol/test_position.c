@@ -403,7 +403,8 @@ START_TEST(position_json__a_member_of_mode_raft_round_trip)
 		.log = 0xfedcba9876543211,
 		.needs = 7,
 		.members = 5,
-		.voters = 4 };
+		.voters = 4,
+		.unresolved = "store-1.seedpod-headless.default.svc" };
 	for (int role = RAFT_ROLE_STOPPED; role <= RAFT_ROLE_REMOVED; role++) {
 		p.raft.role = (enum raft_role)role;
 		text = position_to_json(&p);
@@ -486,6 +487,7 @@ static const struct {
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "«number»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "«applied»" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"leader_known\":1}}", "«leader_known»" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"unresolved\":1}}", "unresolved" },
 };
 
 START_TEST(position_from_json__a_mistake_is_named)
