@@ -154,6 +154,49 @@ class Counting(support.PodTest):
         pods.wait_equal()
         self.assertEqual([pod.get("/v1/kv/key").body for pod in pods], [b"a value that is written late"] * 3)
 
+    def test_a_change_of_members_that_another_leader_replaced_is_taken_back(self):
+        """The leader alone has the change in its log, stands still, and finds another one when it goes on; the entry of the
+        members before was cut away long ago."""
+        pods = self.cluster(config={"raft.trailing": "16", "raft.snapshot_every": "16", "raft.election_timeout": "1s"})
+        former = pods.leader
+        others = [pod for pod in pods if pod is not former]
+        for n in range(200):
+            self.assertEqual(former.put(f"key-{n}", b"value").status, 204)
+        pods.wait_equal()
+        wait_until(lambda: self.entries(former) < 100, 20, "the log is cut", pods)
+        for restarted in (False, True):
+            with self.subTest("restarted" if restarted else "in one life"):
+                former = pods.elected()
+                others = [pod for pod in pods if pod is not former]
+                for pod in others:
+                    pod.server.kill()
+                thread = threading.Thread(target=self.forget, args=(former, others[0].ordinal + 1), daemon=True)
+                thread.start()
+                wait_until(lambda: former.position()["raft"]["members"] == 2, 10, "it has the change in its log", pods, pause=0.005)
+                if restarted:
+                    former.server.kill()
+                else:
+                    os.kill(former.server.pid, signal.SIGSTOP)
+                for pod in others:
+                    pod.server.start()
+                leader = pods.elected(pods=others)
+                wait_until(lambda: leader.put("after", b"value").status == 204, 10, "the others go on", pods)
+                if restarted:
+                    former.server.start()
+                else:
+                    os.kill(former.server.pid, signal.SIGCONT)
+                wait_until(lambda: not former.server.running or former.position()["leader"] == leader.url, 20, "it follows", pods)
+                self.assertTrue(former.server.running, "it ended")
+                pods.wait_equal()
+                wait_until(lambda: [pod.position()["raft"]["members"] for pod in pods] == [3, 3, 3], 10, "all know all", pods)
+                thread.join(30)
+
+    def forget(self, pod, number):
+        try:
+            pod.ask("DELETE", f"/v1/members/{number}")
+        except (OSError, http.client.HTTPException):
+            pass  # whoever it was asked stands still, or ended
+
 
 if __name__ == "__main__":
     support.main()

@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 import typing
 import urllib.parse
@@ -85,6 +86,7 @@ class Process:
         self.name, self.wrap, self.log = name, list(wrap), pathlib.Path(log)
         self.child = None
         self.lives = 0
+        self.lock = threading.RLock()  # a watcher may look at it while the nemesis kills it
         self.exits = []  # how each life that we did not end went: an exit code, or -signal
 
     def start(self, argv, env=None, cwd=None):
@@ -98,25 +100,28 @@ class Process:
 
     @property
     def running(self):
-        if self.child is not None and self.child.poll() is not None:
-            self.exits.append(self.child.returncode)
-            self._clear()
-        return self.child is not None
+        with self.lock:
+            if self.child is not None and self.child.poll() is not None:
+                self.exits.append(self.child.returncode)
+                self._clear()
+            return self.child is not None
 
     def signal(self, number):
         """To it and all that it started."""
-        if self.running:
-            try:
-                os.killpg(self.child.pid, number)
-            except ProcessLookupError:
-                pass
+        with self.lock:
+            if self.running:
+                try:
+                    os.killpg(self.child.pid, number)
+                except ProcessLookupError:
+                    pass
 
     def kill(self):
         """SIGKILL; what it was in the midst of is lost."""
-        self.signal(signal.SIGKILL)
-        if self.child is not None:
-            self.child.wait()
-            self._clear()
+        with self.lock:
+            self.signal(signal.SIGKILL)
+            if self.child is not None:
+                self.child.wait()
+                self._clear()
 
     def _clear(self):
         """It ended; so does what it started."""
@@ -128,17 +133,20 @@ class Process:
 
     def end(self, grace=5):
         """SIGTERM, and wait."""
+        child = self.child
         if not self.running:
             return
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            code = self.child.wait(grace)
+            code = child.wait(grace)
         except subprocess.TimeoutExpired:
             self.exits.append("no end after SIGTERM")
             self.kill()
             return
-        self._clear()
+        with self.lock:
+            if self.child is child:
+                self._clear()
         if code not in (0, -signal.SIGTERM):
             self.exits.append(code)
 

@@ -347,8 +347,9 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	} else if (j != NULL) {
 		raft_job_fail(j, SP_EUNKNOWN, "the log lacks a part of the write");
 	}
-	/* A pointer between two parts would leave the later ones without the earlier. */
-	if (r->parts.whole != NULL)
+	/* A pointer between two parts would leave the later ones without the earlier; one with members that are taken
+	 * back would name them for good. */
+	if (r->parts.whole != NULL || raft_rollback_is_open(r))
 		raft_set_snapshot_threshold(&r->raft, NEVER);
 	return 0;
 }

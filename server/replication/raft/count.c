@@ -84,6 +84,11 @@ received(struct raft_io *io, struct raft_message *m)
 	raft_flow_settle(r);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		bound_claim(r, &m->append_entries_result);
+	if (!raft_rollback_before(r, m))
+		return;
+	/* What follows these entries in the log here may be a former leader's: libraft would commit it with them. */
+	if (appends && m->append_entries.leader_commit > m->append_entries.prev_log_index + m->append_entries.n_entries)
+		m->append_entries.leader_commit = m->append_entries.prev_log_index + m->append_entries.n_entries;
 	if (appends && m->append_entries.term >= r->raft.current_term)
 		r->asked = m->append_entries.prev_log_index + m->append_entries.n_entries;
 	if (m->type == RAFT_IO_INSTALL_SNAPSHOT && m->install_snapshot.term >= r->raft.current_term)
@@ -102,7 +107,8 @@ received(struct raft_io *io, struct raft_message *m)
 struct watched_put {
 	struct raft_io_snapshot_put request; /* first */
 	struct repl_raft *owner;
-	struct raft_io_snapshot_put *wanted; /* libraft's, answered by `cb` */
+	const struct raft_snapshot *pointer; /* libraft's, until it is answered */
+	struct raft_io_snapshot_put *wanted; /* the same, answered by `cb` */
 	raft_io_snapshot_put_cb cb;
 	uint64_t term;
 };
@@ -113,6 +119,9 @@ put_over(struct raft_io_snapshot_put *request, int status)
 	struct watched_put w = *(struct watched_put *)request;
 
 	free(request);
+	w.owner->puts--;
+	if (status == 0)
+		raft_rollback_note(w.owner, w.pointer);
 	w.owner->written_term = w.term;
 	w.cb(w.wanted, status);
 	w.owner->written_term = 0;
@@ -128,9 +137,13 @@ snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put 
 
 	if (w == NULL)
 		return RAFT_NOMEM;
-	*w = (struct watched_put){ .owner = r, .wanted = request, .cb = cb, .term = r->raft.current_term };
+	*w = (struct watched_put){
+		.owner = r, .pointer = snapshot, .wanted = request, .cb = cb, .term = r->raft.current_term
+	};
 	rc = r->snapshot_put(io, trailing, &w->request, snapshot, put_over);
-	if (rc != 0)
+	if (rc == 0)
+		r->puts++;
+	else
 		free(w);
 	return rc;
 }

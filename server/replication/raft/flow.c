@@ -84,6 +84,10 @@ raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 	if (p->state == PIPELINE)
 		r->cuts_short[at] = (struct flow_cut){ .id = m->server_id, .next = sent + n + 1 };
 	a->n_entries = n;
+	/* A member commits what is committed here as far as its log goes, and what comes after these entries there may
+	 * be a former leader's. */
+	if (a->leader_commit > sent + n)
+		a->leader_commit = sent + n;
 }
 
 void

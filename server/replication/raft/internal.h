@@ -125,6 +125,21 @@ struct repl_raft {
 	int (*snapshot_put)(struct raft_io *, unsigned, struct raft_io_snapshot_put *, const struct raft_snapshot *,
 	    raft_io_snapshot_put_cb);
 
+	/* The members that the newest pointer names, and the index of their change (rollback.c); 0: there is none. And
+	 * libraft's own load(). */
+	struct raft_configuration base;
+	raft_index base_index;
+	int (*load)(struct raft_io *, raft_term *, raft_id *, struct raft_snapshot **, raft_index *,
+	    struct raft_entry *[], size_t *);
+
+	/* What must not be on its way to the disk at once (rollback.c): pointers, and entries that are taken back,
+	 * until one that was appended after the last of so many truncations is written. And libraft's own truncate().
+	 */
+	unsigned puts;
+	uint64_t truncations;
+	bool truncating;
+	int (*truncate)(struct raft_io *, raft_index);
+
 	/* What is on its way to each member (flow.c): the sizes of the entries that were sent last, by index, and to
 	 * whom less was sent than libraft thinks. */
 	uint32_t sent_bytes[FLOW_ENTRIES];
@@ -293,6 +308,24 @@ bool raft_log_has_room(const struct repl_raft *r);
 
 /* Have each message pass through here: after raft_uv_init(). */
 void raft_count_watch(struct repl_raft *r);
+
+/* --- A change of members that is taken back (rollback.c). On the loop's thread. --- */
+
+/* Have the pointer that the log begins with noted at the start: after raft_uv_init(). */
+void raft_rollback_watch(struct repl_raft *r);
+
+/* This pointer is on disk; what is before it may be cut away. */
+void raft_rollback_note(struct repl_raft *r, const struct raft_snapshot *pointer);
+
+/* Before libraft hears of this message: if its entries replace a change of members here, the members are those before
+ * it. False: libraft must not hear of it, because the disk is at something else; it was released. */
+bool raft_rollback_before(struct repl_raft *r, struct raft_message *m);
+
+/* Whether the log must not be cut now: the newest change of members in it may still be taken back, or entries are. */
+bool raft_rollback_is_open(const struct repl_raft *r);
+
+/* The term of an entry that libraft has in memory, or of the last one before these; 0: it has not. */
+uint64_t raft_term_at(const struct repl_raft *r, uint64_t index);
 
 /* --- What is on its way to each member (flow.c). On the loop's thread. --- */
 

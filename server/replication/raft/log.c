@@ -22,7 +22,8 @@ struct watched_append {
 	struct repl_raft *owner;
 	struct raft_io_append *wanted; /* libraft's, answered by `cb` */
 	raft_io_append_cb cb;
-	uint64_t term; /* in which it was asked for */
+	uint64_t term;        /* in which it was asked for */
+	uint64_t truncations; /* before it */
 };
 
 void
@@ -56,6 +57,8 @@ append_over(struct raft_io_append *request, int status)
 	free(w);
 	if (status != 0 && status != RAFT_CANCELED)
 		raft_log_note_failure(done.owner, status);
+	if (done.truncations == done.owner->truncations)
+		done.owner->truncating = false;
 	done.owner->written_term = done.term;
 	done.cb(done.wanted, status);
 	done.owner->written_term = 0;
@@ -71,7 +74,9 @@ append(struct raft_io *io, struct raft_io_append *request, const struct raft_ent
 
 	if (w == NULL)
 		return RAFT_NOMEM;
-	*w = (struct watched_append){ .owner = r, .wanted = request, .cb = cb, .term = r->raft.current_term };
+	*w = (struct watched_append){
+		.owner = r, .wanted = request, .cb = cb, .term = r->raft.current_term, .truncations = r->truncations
+	};
 	rc = r->append(io, &w->request, entries, n, append_over);
 	if (rc == 0)
 		return 0;

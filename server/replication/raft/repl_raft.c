@@ -288,6 +288,8 @@ raft_free_repl(struct repl *repl)
 
 	raft_detach(repl);
 	directory_release(&r->directory);
+	raft_configuration_close(&r->base);
+	parts_drop(&r->parts);
 	for (size_t i = 0; r->peers != NULL && r->peers[i] != NULL; i++)
 		free(r->peers[i]);
 	free(r->peers);

@@ -164,19 +164,10 @@ is_member(void *arg, raft_id id)
 	return raft_is_member(arg, id);
 }
 
-/* The term of an entry that libraft has in memory. */
 static uint64_t
 term_of(void *arg, uint64_t index)
 {
-	const struct repl_raft *r = arg;
-	const struct raft_log *log = &r->raft.log;
-	size_t count = log->back >= log->front ? log->back - log->front : log->size - log->front + log->back;
-
-	if (index == log->snapshot.last_index)
-		return log->snapshot.last_term;
-	if (index <= log->offset || index - log->offset > count)
-		return 0;
-	return log->entries[(log->front + (index - log->offset - 1)) % log->size].term;
+	return raft_term_at(arg, index);
 }
 
 static void
@@ -236,6 +227,7 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	raft_log_watch(r);
 	raft_hold_watch(r);
 	raft_count_watch(r);
+	raft_rollback_watch(r);
 	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
 	raft_uv_set_snapshot_compression(&r->io, false);

@@ -34,9 +34,13 @@ send_after(raft_index prev)
 {
 	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
 		.server_id = 2,
-		.append_entries = { .prev_log_index = prev, .entries = entries, .n_entries = ENTRIES } };
+		.append_entries = { .prev_log_index = prev,
+		    .entries = entries,
+		    .n_entries = ENTRIES,
+		    .leader_commit = prev + ENTRIES } };
 
 	raft_flow_bound(&r, &m);
+	ck_assert_uint_eq(m.append_entries.leader_commit, prev + m.append_entries.n_entries);
 	if (progress[1].state == PIPELINE)
 		progress[1].next_index = prev + 1 + ENTRIES;
 	raft_flow_settle(&r);

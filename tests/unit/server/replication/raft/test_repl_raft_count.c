@@ -8,6 +8,7 @@ static struct repl_raft r;
 static raft_io_recv_cb network;                  /* what a message that comes is given to */
 static struct raft_append_entries_result answer; /* libraft's, to the message that is looked at; term 0: none */
 static struct raft_append_entries_result seen;   /* by libraft */
+static raft_index seen_commit;                   /* the same, of an append */
 static raft_index told;                          /* to the other side */
 
 static int
@@ -56,6 +57,8 @@ fake_recv(struct raft_io *io, struct raft_message *m)
 	(void)io;
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		seen = m->append_entries_result;
+	if (m->type == RAFT_IO_APPEND_ENTRIES)
+		seen_commit = m->append_entries.leader_commit;
 	if (answer.term > 0)
 		say(answer.rejected, answer.last_log_index);
 }
@@ -208,6 +211,21 @@ START_TEST(raft_count__nobody_is_not_answered)
 }
 END_TEST
 
+/* What comes after these entries here may be a former leader's, and libraft would commit it. */
+START_TEST(raft_count__leaders_commit_goes_no_further_than_its_entries)
+{
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
+		.append_entries = { .term = 5, .prev_log_index = 20, .leader_commit = 30 } };
+
+	answer.term = 0;
+	network(&r.io, &m);
+	ck_assert_uint_eq(seen_commit, 20);
+	m.append_entries.leader_commit = 15;
+	network(&r.io, &m);
+	ck_assert_uint_eq(seen_commit, 15);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -218,6 +236,7 @@ main(void)
 		raft_count__leader_counts_nobody_before_its_term_is_on_disk,
 		raft_count__what_is_written_after_its_term_is_answered_to_nobody,
 		raft_count__nobody_is_not_answered,
+		raft_count__leaders_commit_goes_no_further_than_its_entries,
 	};
 
 	return suite_run_fixture("raft count", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
