@@ -178,6 +178,31 @@ class Configurations(unittest.TestCase):
                     self.assertRegex(done.stdout, r"\ntokens = /etc/seedpod/tokens\n")
 
 
+class Image(unittest.TestCase):
+    def test_the_library_that_loads_icu_works_with_the_empty_data_of_the_image(self):
+        support.need("bsdtar", "gcc", "ldd")
+        linked = re.search(r"(libicudata\.so\.(\d+)) =>", subprocess.run(["ldd", PROGRAMS[0]], capture_output=True,
+                                                                        text=True).stdout)
+        if linked is None:
+            raise unittest.SkipTest("nothing loads ICU here")
+        with tempfile.TemporaryDirectory() as directory:
+            data = pathlib.Path(directory) / linked[1]
+            subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-DENTRY=icudt{linked[2]}_dat",
+                            f"-Wl,-soname,{linked[1]}", "-o", str(data), str(ROOT / "packaging" / "icudata.c")], check=True)
+            environment = os.environ | {"LD_LIBRARY_PATH": directory}
+            loaded = subprocess.run(["ldd", PROGRAMS[0]], capture_output=True, text=True, env=environment).stdout
+            self.assertIn(str(data), loaded)
+            for program in PROGRAMS:
+                done = subprocess.run([program, "--version"], capture_output=True, text=True, env=environment)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            # xar is the one format for which libarchive goes through libxml2, and so through ICU.
+            (pathlib.Path(directory) / "a file").write_text("content")
+            for arguments in ["--format=xar", "-cf", "x.xar", "a file"], ["-tf", "x.xar"]:
+                done = subprocess.run(["bsdtar", *arguments], cwd=directory, capture_output=True, text=True, env=environment)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.stdout, "a file\n")
+
+
 class Parts(unittest.TestCase):
     def test_the_list_names_the_package_of_every_library(self):
         support.need("dpkg-query")
