@@ -18,8 +18,9 @@ struct pull {
 	struct http_client *client; /* made with the thread, which it belongs to; any may cancel */
 
 	/* The puller's own. */
-	struct buf feeds[2]; /* the one that is applied, and the one that is on its way */
-	unsigned at;         /* which is the former */
+	struct buf feeds[2];   /* the one that is applied, and the one that is on its way */
+	unsigned at;           /* which is the former */
+	struct repl_feed feed; /* that one, while it is applied */
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -61,26 +62,28 @@ feed_done(struct repl_feed *f)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Apply the feed at hand and wait until that is done. */
+/* Have the feed at hand applied. */
 static int
-apply(struct pull *p, const struct feed_info *info, struct sp_error *err)
+begin_apply(struct pull *p, const struct feed_info *info, struct sp_error *err)
 {
-	struct repl_feed f = {
+	p->feed = (struct repl_feed){
 		.data = p->feeds[p->at].data, .len = p->feeds[p->at].len, .info = *info, .done = feed_done, .arg = p
 	};
-	int rc;
-
 	p->applied = false;
-	rc = p->repl->ops->apply(p->repl, &f, err);
-	if (rc < 0)
-		return rc;
+	return p->repl->ops->apply(p->repl, &p->feed, err);
+}
+
+/* Wait until that is done. */
+static int
+end_apply(struct pull *p, struct sp_error *err)
+{
 	pthread_mutex_lock(&p->lock);
 	while (!p->applied)
 		pthread_cond_wait(&p->changed, &p->lock);
 	pthread_mutex_unlock(&p->lock);
-	if (f.code < 0)
-		*err = f.err;
-	return f.code;
+	if (p->feed.code < 0)
+		*err = p->feed.err;
+	return p->feed.code;
 }
 
 static bool
@@ -145,9 +148,10 @@ pull_feeds(
     struct pull *p, struct pull_call *call, struct position *here, struct peer_changes_call *next, struct sp_error *err)
 {
 	int64_t end_ms = clock_mono_ms() + call->for_ms;
+	struct sp_error ask_err = { 0 };
 	struct feed_info info;
 	bool last = false;
-	int rc;
+	int rc, asked;
 
 	rc = ask(p, call, here, end_ms, next, err);
 	while (rc == 0 && !last) {
@@ -159,11 +163,17 @@ pull_feeds(
 		here->digest = info.digest;
 		here->history_count = info.history_count;
 		last = clock_mono_ms() >= end_ms || info.records == 0 || is_stopping(p);
-		if (!last && (rc = ask(p, call, here, end_ms, next, err)) < 0)
+		if (info.records > 0 && (rc = begin_apply(p, &info, err)) < 0)
 			break;
-		if (info.records > 0 && (rc = apply(p, &info, err)) < 0)
+		/* On its way while the disk is at work. */
+		asked = last ? 0 : ask(p, call, here, end_ms, next, &ask_err);
+		if (info.records > 0 && (rc = end_apply(p, err)) < 0)
 			break;
 		count_feed(call, &info, p->feeds[p->at].len);
+		if (asked < 0) {
+			*err = ask_err;
+			rc = asked;
+		}
 	}
 	return rc;
 }
