@@ -93,8 +93,17 @@ is_one_cluster(const struct facts *f)
 	return true;
 }
 
-/* By the store's own record or, where that says nothing, the configuration. Beside a peer that leads only what this pod
- * wrote itself in a later epoch counts, which that one's has been left behind by. */
+/* Whether this pod leads although `rival` does: it wrote a later epoch itself, which has left the rival's behind. But
+ * not where the rival is the pod that is named: this one was promoted by hand while that one led, and two that lead
+ * lose one's writes. */
+static bool
+has_left_behind(const struct facts *f, const struct peer_fact *rival)
+{
+	return f->own.writer && !f->unpacked && rival->answer.position.epoch < f->own.epoch &&
+	       (f->leader || rival->ordinal != f->leader_ordinal);
+}
+
+/* By the store's own record or, where that says nothing, the configuration. */
 bool
 plan_leads(const struct facts *f)
 {
@@ -104,7 +113,7 @@ plan_leads(const struct facts *f)
 		return f->leader && (rival == NULL || (f->store == STORE_EMPTY && !is_one_cluster(f)));
 	if (!lead_is_own(&f->own, f->ordinal, f->leader, f->unpacked))
 		return false;
-	return rival == NULL || (f->own.writer && !f->unpacked && rival->answer.position.epoch < f->own.epoch);
+	return rival == NULL || has_left_behind(f, rival);
 }
 
 /* The configuration names this pod, another had the lead, and no pod that leads answers. */

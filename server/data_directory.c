@@ -197,7 +197,7 @@ leave_raft(struct custody *c, struct sp_error *err)
 	return rc == 0 ? file_remove_tree(path, err) : rc;
 }
 
-/* Who leads is decided by the store's record, and by what init saw. */
+/* The store's record decides whether this pod leads, and what init saw of its peers. */
 static int
 decide_role(struct custody *c, struct sp_error *err)
 {

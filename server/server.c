@@ -153,7 +153,7 @@ url_of(void *arg, uint32_t ordinal, char *out, size_t size)
 		out[0] = '\0';
 }
 
-/* Whoever waits for the leader's next change asks another pod for it now. */
+/* Followers that wait for this pod's next change ask another pod for it now. */
 static void
 role_changed(void *arg)
 {

@@ -1,4 +1,4 @@
-/* Mode static: who leads, where it is not the one that was followed; and this pod's way to the lead. */
+/* Mode static: find the pod that leads, if it is not the one that was followed; take over the lead. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ follower_tell_leader(struct follower *f, const char *url)
 	if (f->o.tell_leader == NULL || f->own.raft.role != RAFT_ROLE_NONE || strcmp(f->told_url, url) == 0)
 		return;
 	if (strcmp(f->own.leader, url) != 0 && f->o.tell_leader(f->o.driver, url, &err) < 0) {
-		log_warn("the server was not told who leads", LOG_STR("error", err.text));
+		log_warn("the server does not know the leader yet", LOG_STR("error", err.text));
 		return;
 	}
 	snprintf(f->told_url, sizeof(f->told_url), "%s", url);

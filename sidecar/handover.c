@@ -166,7 +166,7 @@ handover_run(struct handover *h, struct sp_error *err)
 	return rc;
 }
 
-/* --- Who leads? --- */
+/* --- Finding the pod that leads --- */
 
 /* The URLs of all pods but this one: malloc'ed, each too; ordinals[] beside them. */
 static size_t

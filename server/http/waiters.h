@@ -27,7 +27,7 @@ void waiters_add(struct waiters *w, struct request *rq, uint64_t seq, int64_t de
 /* A commit made `seq` readable. Any thread. */
 void waiters_notify(struct waiters *w, uint64_t seq);
 
-/* Let everybody who waits go on now, and look again. Any thread. */
+/* Resume all requests that wait; each looks for itself what has changed. Any thread. */
 void waiters_wake(struct waiters *w);
 
 /* How many wait. */

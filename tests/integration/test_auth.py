@@ -31,6 +31,7 @@ SERVER = {
     ("GET", "/v1/position", None): {"read", "write", "peer"},
     ("GET", "/v1/changes?since=0", None): {"peer"},
     ("GET", "/v1/snapshot", None): {"peer"},
+    ("POST", "/v1/handover", b'{"step":"led","to":5}'): {"peer"},
 }
 SIDECAR = {
     ("GET", "/livez", None): None,
@@ -137,6 +138,12 @@ class Pods(AuthTest):
         self.assertEqual(pods[1].ask("PUT", "/v1/kv/k", b"v", bearer(TOKENS["read"])).status, 403)
         self.assert_no_token_in_logs(pods)
         self.assertIn("clear text", pods.leader.server.log)
+        # The lead is handed over between pods that show their tokens.
+        pods.edit_config({"replication.leader_ordinal": "1"})
+        wait_until(lambda: pods[1].position()["role"] == "leader", 20, "the lead moves", pods)
+        pods[1].put("later", b"v")
+        pods.wait_equal()
+        self.assert_no_token_in_logs(pods)
 
     def test_changed_while_running(self):
         pods = self.auth_set(2)

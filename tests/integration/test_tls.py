@@ -84,6 +84,12 @@ class Peers(TlsTest):
         # A write on the follower is sent to the leader's https URL.
         reply = pods[1].put("k", b"v")
         self.assertEqual((reply.status, reply.headers["Location"]), (307, f"https://{pods[0].ip}:9876/v1/kv/k"))
+        # The lead moves, and with it where writes are sent to.
+        pods.edit_config({"replication.leader_ordinal": "1"})
+        wait_until(lambda: pods[1].position()["role"] == "leader", 20, "the lead moves", pods)
+        wait_until(lambda: pods[0].put("k", b"v").headers["Location"] == f"https://{pods[1].ip}:9876/v1/kv/k", 20,
+                   "writes are sent to the new leader", pods)
+        pods.wait_equal()
         self.assertEqual(pods[1].metrics()["seedpod_tls_enabled"], 1)
         self.assertGreater(pods[1].server_metrics()["seedpod_server_tls_certificate_expiry_timestamp_seconds"], time.time())
 

@@ -22,7 +22,6 @@
 
 #define HOLD_MS     2000  /* for the successor's last changes and its commit */
 #define RELEASED_MS 5000  /* for the successor to begin to lead */
-#define HELD_MAX    16384 /* writes that wait */
 #define BEHIND_MAX  10000 /* changes that a successor may lack when it asks */
 
 enum step { STEP_PREPARE, STEP_COMMIT, STEP_CANCEL, STEP_LED, STEP_TIME_OVER, STEP_STOP };
@@ -41,107 +40,6 @@ static struct repl_static *
 of(struct repl *r)
 {
 	return (struct repl_static *)r;
-}
-
-void
-static_report(struct repl_static *r, int state, uint32_t from, uint32_t to, int64_t pause_ms)
-{
-	pthread_mutex_lock(&r->lock);
-	r->report.state = state;
-	r->report.from = from;
-	r->report.to = to;
-	r->report.pause_ms = pause_ms;
-	r->report.wall_ms = clock_wall_ms();
-	pthread_mutex_unlock(&r->lock);
-}
-
-/* --- The gate, on the writer's thread --- */
-
-bool
-static_hold(struct batch_job *j)
-{
-	struct repl_static *r = j->owner;
-
-	if (r->held >= HELD_MAX) {
-		j->job.code = sp_error_set(&j->job.err, SP_EAGAIN, "too many writes wait while the lead moves");
-		return false;
-	}
-	j->next = NULL;
-	if (r->held_last != NULL)
-		r->held_last->next = j;
-	else
-		r->held_first = j;
-	r->held_last = j;
-	r->held++;
-	return true;
-}
-
-static void
-send_on(struct batch_job *j)
-{
-	struct sp_error err;
-
-	j->batch->moved = true;
-	static_finish_batch(
-	    j, sp_error_set(&err, SP_EAGAIN, "another pod takes over writing, and has not begun yet"), &err);
-}
-
-void
-static_open_gate(struct repl_static *r)
-{
-	struct batch_job *j = r->held_first, *next;
-
-	if (r->gate == GATE_OPEN)
-		return;
-	r->gate = GATE_OPEN;
-	r->held_first = r->held_last = NULL;
-	r->held = 0;
-	atomic_store(&r->holds, false);
-	pthread_mutex_lock(&r->lock);
-	r->deadline_ms = 0;
-	pthread_mutex_unlock(&r->lock);
-	for (; j != NULL; j = next) {
-		next = j->next;
-		if (atomic_load(&r->role) != ROLE_LEADER || committer_submit(r->o.committer, &j->job, NULL) < 0)
-			send_on(j);
-	}
-}
-
-static void
-set_deadline(struct repl_static *r, int64_t wait_ms)
-{
-	pthread_mutex_lock(&r->lock);
-	r->deadline_ms = clock_mono_ms() + wait_ms;
-	pthread_cond_signal(&r->wake);
-	pthread_mutex_unlock(&r->lock);
-}
-
-static int64_t
-pause_so_far(struct repl_static *r)
-{
-	int64_t began_ms;
-
-	pthread_mutex_lock(&r->lock);
-	began_ms = r->hold_began_ms;
-	pthread_mutex_unlock(&r->lock);
-	return clock_mono_ms() - began_ms;
-}
-
-/* The outcome of the hand-over that the gate was closed for. */
-static void
-settle(struct repl_static *r, bool done, const char *why)
-{
-	int64_t pause_ms = pause_so_far(r);
-
-	static_report(r, done ? HANDOVER_DONE : HANDOVER_FAILED, r->o.ordinal, r->gate_to, pause_ms);
-	pthread_mutex_lock(&r->lock);
-	r->stats.done += done;
-	r->stats.failed += !done;
-	r->stats.pause_ms = pause_ms;
-	pthread_mutex_unlock(&r->lock);
-	log_write(done ? LOG_INFO : LOG_WARN, done ? "lead handed over" : "lead not handed over; this pod leads on",
-	    LOG_U64("to", r->gate_to), LOG_I64("pause_ms", pause_ms), LOG_U64("held_writes", r->held),
-	    LOG_STR("why", why), LOG_END);
 }
 
 /* --- The steps, on the writer's thread --- */
@@ -245,7 +143,7 @@ prepared(struct step_job *j)
 		    LOG_U64("seq", j->h->at.seq));
 	}
 	static_report(r, HANDOVER_HOLDING, r->o.ordinal, r->gate_to, 0);
-	set_deadline(r, HOLD_MS);
+	static_gate_until(r, HOLD_MS);
 	FAULT_POINT("handover.holding");
 }
 
@@ -265,7 +163,7 @@ committed(struct step_job *j)
 	r->leader_url[0] = '\0';
 	pthread_mutex_unlock(&r->lock);
 	static_report(r, HANDOVER_RELEASED, r->o.ordinal, r->gate_to, 0);
-	set_deadline(r, RELEASED_MS);
+	static_gate_until(r, RELEASED_MS);
 	log_info("lead released", LOG_U64("to", r->gate_to), LOG_U64("epoch", j->record.epoch),
 	    LOG_U64("seq", j->record.seq));
 	if (r->o.role_changed != NULL)
@@ -286,20 +184,9 @@ successor_leads(struct step_job *j)
 		r->o.url_of(r->o.arg, j->to, r->leader_url, sizeof(r->leader_url));
 	pthread_mutex_unlock(&r->lock);
 	if (counts)
-		settle(r, true, "");
+		static_settle(r, true, "");
 	if (r->gate == GATE_RELEASED && r->gate_to == j->to)
 		static_open_gate(r);
-}
-
-static bool
-time_is_over(struct repl_static *r)
-{
-	bool over;
-
-	pthread_mutex_lock(&r->lock);
-	over = r->deadline_ms != 0 && clock_mono_ms() >= r->deadline_ms;
-	pthread_mutex_unlock(&r->lock);
-	return over;
 }
 
 static void
@@ -316,11 +203,11 @@ step_done(struct commit_job *job)
 	else if (j->step == STEP_LED)
 		successor_leads(j);
 	else if (j->step == STEP_CANCEL && r->gate == GATE_HOLDING && r->gate_to == j->to) {
-		settle(r, false, "the pod that was to lead gave up");
+		static_settle(r, false, "the pod that was to lead gave up");
 		static_open_gate(r);
-	} else if (j->step == STEP_STOP || (j->step == STEP_TIME_OVER && time_is_over(r))) {
+	} else if (j->step == STEP_STOP || (j->step == STEP_TIME_OVER && static_gate_is_due(r))) {
 		if (r->gate == GATE_HOLDING)
-			settle(r, false,
+			static_settle(r, false,
 			    j->step == STEP_STOP ? "the server stops" : "the pod that was to lead took too long");
 		else if (r->gate == GATE_RELEASED)
 			log_warn("the lead was released, and the next leader has not begun", LOG_U64("to", r->gate_to));
@@ -353,45 +240,10 @@ submit_step(struct repl_static *r, enum step step, uint32_t to, struct repl_hand
 	return rc;
 }
 
-/* --- The deadline --- */
-
-static void *
-watch_deadline(void *arg)
+void
+static_time_over(struct repl_static *r)
 {
-	struct repl_static *r = arg;
-
-	pthread_mutex_lock(&r->lock);
-	while (!r->stopping) {
-		if (r->deadline_ms == 0)
-			pthread_cond_wait(&r->wake, &r->lock);
-		else if (clock_mono_ms() < r->deadline_ms)
-			cond_wait_until(&r->wake, &r->lock, r->deadline_ms);
-		else {
-			pthread_mutex_unlock(&r->lock);
-			submit_step(r, STEP_TIME_OVER, LEAD_NOBODY, NULL, NULL);
-			clock_sleep_ms(50);
-			pthread_mutex_lock(&r->lock);
-		}
-	}
-	pthread_mutex_unlock(&r->lock);
-	return NULL;
-}
-
-/* A hold without a watch would not end: so it is there first. */
-static int
-start_timer(struct repl_static *r, struct sp_error *err)
-{
-	int rc = 0;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->stopping)
-		rc = sp_error_set(err, SP_EAGAIN, "the server is stopping");
-	else if (!r->timer_runs && (rc = pthread_create(&r->timer, NULL, watch_deadline, r)) != 0)
-		rc = sp_error_errno(err, rc, "start the watch of a hand-over");
-	else
-		r->timer_runs = true;
-	pthread_mutex_unlock(&r->lock);
-	return rc;
+	submit_step(r, STEP_TIME_OVER, LEAD_NOBODY, NULL, NULL);
 }
 
 /* --- From outside --- */
@@ -439,7 +291,7 @@ static_handover(struct repl *repl, struct repl_handover *h, struct sp_error *err
 		pthread_mutex_unlock(&r->lock);
 		rc = released ? 0 : check_successor(r, h, err);
 		if (rc == 0)
-			rc = start_timer(r, err);
+			rc = static_gate_watch(r, err);
 	}
 	return rc == 0 ? submit_step(r, steps[h->step], h->to, h, err) : rc;
 }

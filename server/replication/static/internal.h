@@ -1,5 +1,5 @@
 /* What the parts of mode static share: repl_static.c (batches, feeds, what the API asks), role.c (the role
- * and its record in the store), handover.c (the gate that holds writes while the lead moves). */
+ * and its record in the store), gate.c (where writes wait while the lead moves), handover.c (the steps of that). */
 #ifndef SERVER_REPLICATION_STATIC_INTERNAL_H_
 #define SERVER_REPLICATION_STATIC_INTERNAL_H_
 
@@ -54,7 +54,7 @@ struct batch_job {
 	struct batch_job *next;
 };
 
-/* repl_static.c. The outcome is known: tell whoever submitted it. Frees the job. */
+/* repl_static.c. the outcome is known: tell the submitter. Frees the job. */
 void static_finish_batch(struct batch_job *j, int code, const struct sp_error *err);
 
 /* role.c */
@@ -64,13 +64,24 @@ int static_set_role(struct repl *r, enum role role, struct sp_error *err);
 int static_lead_from(struct repl *r, const struct repl_handover *h, int64_t pause_ms, struct sp_error *err);
 void static_named(struct repl *r, uint32_t ordinal);
 
-/* handover.c. hold() and open_gate() on the writer's thread. */
+/* gate.c, on the writer's thread: lay a batch aside (false: there are too many); send those that wait to where they are
+ * made now; have the gate open by itself later; note the outcome of the hand-over that it was closed for. */
 bool static_hold(struct batch_job *j);
 void static_open_gate(struct repl_static *r);
+void static_gate_until(struct repl_static *r, int64_t wait_ms);
+void static_settle(struct repl_static *r, bool done, const char *why);
+
+/* Any thread: what is reported of the last hand-over; whether the gate is to open by itself now; start the thread that
+ * sees to that. */
+void static_report(struct repl_static *r, int state, uint32_t from, uint32_t to, int64_t pause_ms);
+bool static_gate_is_due(struct repl_static *r);
+int static_gate_watch(struct repl_static *r, struct sp_error *err);
+
+/* handover.c. stop() opens the gate for good. */
 int static_handover(struct repl *r, struct repl_handover *h, struct sp_error *err);
 void static_follow(struct repl *r, const char *url);
-void static_handover_stop(struct repl_static *r); /* open the gate for good; waits */
+void static_time_over(struct repl_static *r);
+void static_handover_stop(struct repl_static *r);
 void static_handover_free(struct repl_static *r);
-void static_report(struct repl_static *r, int state, uint32_t from, uint32_t to, int64_t pause_ms);
 
 #endif

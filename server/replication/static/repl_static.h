@@ -19,7 +19,7 @@ struct repl_static_options {
 
 	/* The base URL of the pod with that ordinal, "" where there is none. Any thread. May be NULL. */
 	void (*url_of)(void *arg, uint32_t ordinal, char *out, size_t size);
-	/* The role changed: whoever waits for a leader's change looks again. Any thread. May be NULL. */
+	/* The role changed: requests that wait for a change look again. Any thread. May be NULL. */
 	void (*role_changed)(void *arg);
 	void *arg;
 };

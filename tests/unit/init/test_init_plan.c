@@ -266,6 +266,15 @@ START_TEST(plan_leader__leads_on_by_its_own_record_and_not_by_the_name)
 	answers(0, theirs);
 	expect(PLAN_START);
 	ck_assert_ptr_nonnull(strstr(plan.why, "this pod leads and has its store"));
+	/* The named one leads, in an epoch that this pod was promoted beside: two that lead are one too many. */
+	theirs = at(CLUSTER, 1, 160);
+	theirs.role = ROLE_LEADER;
+	answers(0, theirs);
+	plan_make(&facts, &plan);
+	ck_assert(plan.follow);
+	ck_assert_int_eq(plan.action, PLAN_REFUSE);
+	answers(0, at(CLUSTER, 2, 160));
+	theirs = at(CLUSTER, 2, 160);
 	/* The record is another pod's: an image. */
 	facts.own.lead.pod = 0;
 	expect(PLAN_START);
