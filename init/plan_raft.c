@@ -239,10 +239,11 @@ with_empty_volume(const struct facts *f, struct plan *out)
 
 	if (s.other != NULL) {
 		plan_decide(out, PLAN_REFUSE,
-		    "%s, and the peers hold different clusters: %s holds %s (log %" PRIu64 "), %s holds %s (log %" PRIu64
-		    "); keep the one that is right and clear the other's volume",
-		    facts_no_store(f), s.with_data->name, s.with_data->answer.position.cluster, s.with_data->answer.position.raft.log,
-		    s.other->name, s.other->answer.position.cluster, s.other->answer.position.raft.log);
+		    "%s, and the peers hold different clusters: %s holds %s (log %" PRIu64
+		    "), %s holds %s (log %" PRIu64 "); keep the one that is right and clear the other's volume",
+		    facts_no_store(f), s.with_data->name, s.with_data->answer.position.cluster,
+		    s.with_data->answer.position.raft.log, s.other->name, s.other->answer.position.cluster,
+		    s.other->answer.position.raft.log);
 		out->code = SP_EDIVERGED;
 	} else if (s.with_data != NULL) {
 		seed(f, out, facts_no_store(f));

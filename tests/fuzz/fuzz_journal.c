@@ -23,7 +23,7 @@
 #include "tests/fuzz/shared.h"
 
 enum { RAW = 0x80, SPOIL = 0x40, OTHER_AREA = 0x20, PLACE = 0x0f };
-enum { NO_HEAD = 1 };
+enum { NO_HEAD = 1, IN_DOUBT = 2 };
 #define KEYS_MAX 64
 
 /* What the store holds, as the groups so far have it. */
@@ -183,6 +183,8 @@ write_file(struct model *m, const uint8_t *data, size_t size)
 	memcpy(head, journal_file_magic, sizeof(journal_file_magic));
 	le_put(head + 8, JOURNAL_FORMAT, 4);
 	memcpy(head + JOURNAL_SALT_AT, salt, sizeof(salt));
+	if ((data[0] & IN_DOUBT) != 0)
+		memcpy(head + JOURNAL_BOOT_AT, "another", 7);
 	if ((data[0] & NO_HEAD) == 0)
 		FUZZ_REQUIRE(pwrite(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head));
 	honest = write_pieces(fd, m, data + 1, size - 1);
