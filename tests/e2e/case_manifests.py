@@ -5,7 +5,7 @@ import json
 
 import pss
 from kube import MANIFESTS, Failed, check, say
-from suite import SMOKE, case
+from suite import FULL, SMOKE, case
 
 # What a component needs of a cluster: (a version of Kubernetes, an API).
 NEEDS = {"prometheus": (None, "monitoring.coreos.com/v1")}
@@ -75,39 +75,49 @@ class Check:
         self.accept(what, text, namespace)
 
 
+def component_names():
+    """All but the one that is for older clusters alone, and last of all."""
+    return tuple(sorted(p.name for p in (MANIFESTS / "components").iterdir() if p.name != "classic-sidecar"))
+
+
+def with_components(suite, components):
+    made = suite.base
+    for component in components:
+        made = suite.overlays.with_component(made, component)
+    return suite.overlays.root / made
+
+
+def take_some(suite, c, some):
+    """base with these components, if they make sense together."""
+    if any(AFTER.get(name, some[0]) not in some for name in some):
+        return
+    if c.missing(some) and len(some) > 1:
+        c.skipped.append(" + ".join(some))
+        return
+    c.take("base + " + " + ".join(some), with_components(suite, some), some)
+
+
+@case(FULL)
+def manifests_in_pairs(suite):
+    """kubectl apply --dry-run=server takes every two components together; all pods are restricted."""
+    c = Check(suite)
+    for pair in itertools.combinations(component_names(), 2):
+        take_some(suite, c, pair)
+    say(f"{c.count} renderings accepted, {c.pods} pod templates restricted, {len(c.skipped)} not for this cluster")
+
+
 @case(SMOKE)
 def manifests_accepted(suite):
-    """kubectl apply --dry-run=server takes base, components in all pairs, examples, drop-in; all pods are restricted."""
-    kube, overlays = suite.kube, suite.overlays
-    c = Check(suite)
-    start = suite.base
+    """kubectl apply --dry-run=server takes base, each component and all, examples, drop-in; all pods are restricted."""
+    kube, c, together = suite.kube, Check(suite), component_names()
     c.take("base-1.20" if suite.old else "base", MANIFESTS / ("base-1.20" if suite.old else "base"))
-    names = sorted(p.name for p in (MANIFESTS / "components").iterdir() if p.name != "classic-sidecar")
-    together = tuple(names)
-    for pair in itertools.chain([(n,) for n in names], itertools.combinations(names, 2), [together]):
-        if any(AFTER.get(name, pair[0]) not in pair for name in pair):
-            continue
-        made = start
-        for component in pair:
-            made = overlays.with_component(made, component)
-        if pair == together:
-            fit = [n for n in together if not c.missing([n])]
-            c.take("base + all", overlays.root / made, pair)
-            for made, component in itertools.accumulate(fit, lambda m, n: (overlays.with_component(m[0], n), n),
-                                                        initial=(start, None)):
-                pass
-            c.take("base + all that this cluster can take: " + ", ".join(fit), overlays.root / made)
-            continue
-        if c.missing(pair) and len(pair) > 1:
-            c.skipped.append(" + ".join(pair))
-            continue
-        c.take("base + " + " + ".join(pair), overlays.root / made, pair)
+    for name in together:
+        take_some(suite, c, (name,))
+    c.take("base + all", with_components(suite, together), together)
+    fit = [n for n in together if not c.missing([n])]
+    c.take("base + all that this cluster can take: " + ", ".join(fit), with_components(suite, fit))
     if not suite.old:  # what clusters before 1.29 get; later ones take it, too
-        made = start
-        for component in (*together, "classic-sidecar"):
-            if not c.missing([component]):
-                made = overlays.with_component(made, component)
-        c.take("base + all + classic-sidecar", overlays.root / made)
+        c.take("base + all + classic-sidecar", with_components(suite, [*fit, "classic-sidecar"]))
     c.take_text("drop-in", kube.run("kustomize", str(MANIFESTS / "drop-in"), quiet=True))
     for example in () if suite.old else sorted((MANIFESTS / "examples").iterdir()):
         c.take_text(f"examples/{example.name}", kube.run("kustomize", str(example), quiet=True), namespace=False)
