@@ -85,7 +85,8 @@ class Chart(unittest.TestCase):
             (directory / "kustomization.yaml").write_text("\n".join(lines) + "\n")
             found = comparable(objects(render(directory)))
         # What the components' documentation has the overlay add to its seedpod.ini.
-        found["ConfigMap", "seedpod"]["data"] |= read_ini(ini)
+        for section, keys in read_ini(ini).items():
+            found["ConfigMap", "seedpod"]["data"].setdefault(section, {}).update(keys)
         return found
 
     def check(self, components, values, ini=""):
@@ -117,6 +118,8 @@ class Chart(unittest.TestCase):
     def test_the_objects_with_tls_and_tokens_are_those_of_kustomize(self):
         self.check(["tls"], ["tls.enabled=true"], self.TLS.format("optional"))
         self.check(["auth"], ["auth.enabled=true"], self.AUTH)
+        self.check(["raft", "raft-secret"], ["mode=raft", "raftLeave=false", "raftSecret=true"],
+                   "[raft]\nsecret_file = /etc/seedpod/raft/secret\n")
         self.check(["raft", "tls", "tls-require", "auth"],
                    ["mode=raft", "raftLeave=false", "tls.enabled=true", "tls.clientAuth=require", "auth.enabled=true"],
                    self.TLS.format("require") + self.AUTH)

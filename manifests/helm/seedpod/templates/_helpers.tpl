@@ -52,6 +52,9 @@ httpGet:
 {{- if eq .Values.mode "raft" }}
 {{- $_ := set $config "replication" (dict "mode" "raft" "leader_ordinal" 0) }}
 {{- $_ := set $config "raft" (dict "peer" "{name}.{service}.{namespace}.svc:9875" "max_voters" 5) }}
+{{- if .Values.raftSecret }}
+{{- $_ := set $config.raft "secret_file" "/etc/seedpod/raft/secret" }}
+{{- end }}
 {{- $_ := set $config "bootstrap" (dict "peer_grace" "10s") }}
 {{- else }}
 {{- $_ := set $config "sync" (dict "mode" "stream" "interval" "10s" "on_divergence" "halt") }}
@@ -68,7 +71,7 @@ httpGet:
 
 {{/* The folder /etc/seedpod: the configuration, and beside it the Secrets of tls and auth. */}}
 {{- define "seedpod.config-volume" -}}
-{{- if or .Values.tls.enabled .Values.auth.enabled -}}
+{{- if or .Values.tls.enabled .Values.auth.enabled .Values.raftSecret -}}
 projected:
   defaultMode: 0440
   sources:
@@ -87,6 +90,13 @@ projected:
       optional: true
       items:
       - {key: tokens, path: tokens/{{ . }}}
+  {{- end }}
+  {{- if .Values.raftSecret }}
+  - secret:
+      name: {{ include "seedpod.name" . }}-raft-secret
+      optional: true
+      items:
+      - {key: secret, path: raft/secret}
   {{- end }}
 {{- else -}}
 configMap:
