@@ -17,7 +17,7 @@
 #   ROUNDS=N         its rounds                           (5)
 #   SECONDS=N        how long each fuzz target runs       (30); of faults in each run of torture-raft (2.5)
 #   FUZZ='NAME …'    which fuzz targets                   (all of tests/fuzz)
-#   HANDOVERS=N      how often torture-handover has the leader go   (200); LIMIT=SECONDS: a longer pause is explained (1)
+#   HANDOVERS=N      how often torture-handover has the leader go   (200); HOW=kill: by SIGKILL; LIMIT=SECONDS explains longer pauses (1)
 #   RUNS=N SEED=N    how many runs of torture-raft, and the first one's seed   (20; the time)
 #   MEMBERS=N        its members; 0: three and five in turn (3)     FAULTS=LIST  which of its faults  (all)
 #   SUBJECT=etcd     … with etcd in seedpod's place       READS=local  … with reads that promise less, and must fail

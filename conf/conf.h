@@ -49,7 +49,7 @@ struct conf {
 
 	/* [raft] */
 	char raft_listen[CONF_TEXT_MAX];
-	char raft_peer[CONF_TEXT_MAX]; /* the template itself: see conf_raft_peer() */
+	char raft_peer[CONF_TEXT_MAX];        /* the template itself: see conf_raft_peer() */
 	char raft_secret_file[CONF_TEXT_MAX]; /* "": none */
 	int64_t raft_election_timeout_ms;
 	int64_t raft_heartbeat_ms;

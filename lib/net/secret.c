@@ -96,8 +96,10 @@ load(struct secret *s, struct set **out, struct sp_error *err)
 	struct buf text;
 	int rc;
 
-	if (fresh == NULL)
-		return sp_error_set(err, SP_ENOMEM, NAME ": out of memory");
+	if (fresh == NULL) {
+		sp_error_set(err, SP_ENOMEM, NAME ": out of memory");
+		return SP_ENOMEM;
+	}
 	buf_init(&text, FILE_MAX);
 	file_watch_begin(&s->file);
 	rc = file_read_all(path, &text, err);

@@ -35,10 +35,12 @@ stream_expect(struct raft_stream *s, enum stream_unit unit, size_t want, struct 
 {
 	unsigned char *grown;
 
-	if (want > s->unit_size) {
+	if (s->unit == NULL || want > s->unit_size) {
 		grown = realloc(s->unit, want);
-		if (grown == NULL)
-			return sp_error_set(err, SP_ENOMEM, "check a message: out of memory");
+		if (grown == NULL) {
+			sp_error_set(err, SP_ENOMEM, "check a message: out of memory");
+			return SP_ENOMEM;
+		}
 		s->unit = grown;
 		s->unit_size = want;
 	}

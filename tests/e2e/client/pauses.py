@@ -2,7 +2,8 @@
 
     pauses.py PREFIX WRITERS [TIMEOUT]
 
-A try is given up after TIMEOUT seconds (1). No name is looked up: the addresses come by standard input, and a redirect's
+A try is given up after TIMEOUT seconds (1), an address that does not answer after a quarter of a second: the former one
+of a pod is silent, and would be counted as a pause of the members'. No name is looked up: the addresses come by standard input, and a redirect's
 host is taken for its first label. Lines on standard input, each answered with a line of JSON:
 
     members NAME=ADDRESS …   from now on these
@@ -43,9 +44,12 @@ def ask(connections, name, path, value):
     address = members.get(name)
     if address is None:
         return 0, None
-    connection = connections.get((name, address)) or connect(address, 9876, patience)
+    connection = connections.get((name, address)) or connect(address, 9876, 0.25)
     connections.clear()
     try:
+        if connection.sock is None:
+            connection.connect()
+            connection.sock.settimeout(patience)
         connection.request("PUT", path, value, headers())
         answer = connection.getresponse()
         answer.read()
@@ -79,7 +83,10 @@ def write(number):
             time.sleep(0.005)
             continue
         with lock:
-            globals()["leader"] = sent_to if status == 307 else None
+            if status == 307:
+                globals()["leader"] = sent_to
+            elif leader == name:
+                globals()["leader"] = None
         if status != 307:
             time.sleep(0.01)
 
