@@ -1,7 +1,7 @@
 #include "init/download.h"
 
-#include <limits.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
