@@ -112,6 +112,10 @@ bool api_flushed(struct call *c);
 
 void api_seq_headers(struct call *c, uint64_t seq); /* Seedpod-Seq and ETag */
 
+/* Seedpod-Seq of an answer that is not about one record: a position that has all that the answer shows, or more. Call it
+ * when the view was read. */
+void api_present_seq(struct call *c);
+
 /* Hand a batch over and suspend; the handler is called again with stage CALL_WRITTEN. */
 void api_submit(struct call *c, const struct repl_op *ops, size_t count);
 

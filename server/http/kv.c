@@ -58,6 +58,8 @@ api_kv_get(struct call *c)
 	if (rc == 0)
 		reply_value(c, &r);
 	store_view_end(view);
+	if (rc == SP_ENOTFOUND)
+		api_present_seq(c);
 	if (rc == SP_EBADDATA) {
 		atomic_fetch_add(&c->api->counters.damaged_records, 1);
 		log_error("damaged record", LOG_STR("error", err.text));

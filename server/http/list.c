@@ -153,6 +153,7 @@ api_kv_list(struct call *c)
 	} else {
 		struct buf body = { .data = text, .len = strlen(text), .size = strlen(text) + 1, .limit = SIZE_MAX };
 
+		api_present_seq(c);
 		request_reply_buf(c->rq, 200, API_JSON, &body);
 	}
 }

@@ -205,6 +205,18 @@ api_seq_headers(struct call *c, uint64_t seq)
 }
 
 void
+api_present_seq(struct call *c)
+{
+	char number[32];
+	struct position p;
+
+	if (store_position(c->api->store, &p, NULL) < 0)
+		return;
+	snprintf(number, sizeof(number), "%" PRIu64, p.seq);
+	request_add_header(c->rq, "Seedpod-Seq", number);
+}
+
+void
 api_not_written(struct call *c)
 {
 	if (!c->batch.moved || !api_sent_to_leader(c))

@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import threading
+import time
 from http.client import HTTPException
 
 import support
@@ -124,6 +126,60 @@ class ThreeMembers(RaftTest):
         leader = self.leader(pods)
         self.assertEqual(leader.put("key", b"40").status, 204)
         self.assertEqual(others[0].get("/v1/kv/key?consistency=linearizable").body, b"40")
+
+    def test_the_seq_of_each_answer_keeps_plain_reads_from_going_back(self):
+        """A client that hands on the highest Seedpod-Seq reads at any member, through kill -9 of each, and never goes back."""
+        pods = self.cluster()
+        leader = self.leader(pods)
+        leader.put("count", b"0")
+        leader.put("gone", b"x")
+        deleted = leader.ask("DELETE", "/v1/kv/gone").headers["Seedpod-Seq"]
+        for path in ("/v1/kv/gone", "/v1/kv", "/v1/kv/count"):
+            self.assertTrue(leader.get(path).headers["Seedpod-Seq"], path)
+        for pod in pods:
+            reply = pod.get("/v1/kv/gone", {"Seedpod-Min-Seq": deleted})
+            self.assertGreaterEqual((reply.status, int(reply.headers["Seedpod-Seq"])), (404, int(deleted)))
+        ended, written = threading.Event(), [0]
+
+        def write():
+            while not ended.is_set():
+                for pod in pods:
+                    try:
+                        if pod.ask("PUT", "/v1/kv/count", b"%d" % (written[0] + 1), timeout=5).status == 204:
+                            written[0] += 1
+                            break
+                    except (OSError, HTTPException):
+                        pass  # killed just now; what is not answered may be written, and is then written again
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        self.addCleanup(ended.set)
+        last = seq = reads = 0
+        for kill in range(6):
+            victim, begun, seen = pods[kill % 3], written[0], 0
+            victim.server.kill()
+            deadline = time.monotonic() + 60 * support.SLOW
+            restarted = False
+            while seen < 300 or written[0] < begun + 20:
+                self.assertLess(time.monotonic(), deadline, (kill, seen, written[0]))
+                if seen >= 100 and not restarted:
+                    victim.server.start()
+                    restarted = True
+                for pod in pods:
+                    try:
+                        reply = pod.get("/v1/kv/count", {"Seedpod-Min-Seq": str(seq)})
+                    except (OSError, HTTPException):
+                        continue
+                    if reply.status != 200:
+                        self.assertIn(reply.status, (307, 503))
+                        continue
+                    self.assertGreaterEqual(int(reply.body), last, f"{pod.name} went back, at seq {seq}")
+                    last, seq = int(reply.body), max(seq, int(reply.headers["Seedpod-Seq"]))
+                    seen += 1
+            reads += seen
+        ended.set()
+        writer.join(30 * support.SLOW)
+        print(f"# {reads} plain reads through 6 kills, {written[0]} writes: none went back", flush=True)
 
     def test_a_leader_that_is_told_to_stop_hands_over_first(self):
         # So long that nobody could be elected for want of a leader.
