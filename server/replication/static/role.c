@@ -220,10 +220,10 @@ static_opened(struct repl *repl, bool unpacked, bool superseded, struct sp_error
 	if (r->o.store != NULL && (rc = store_position(r->o.store, &p, err)) == 0 &&
 	    (rc = store_lead(r->o.store, &l, err)) == 0) {
 		p.lead = l;
+		pthread_mutex_lock(&r->lock);
 		own = !superseded && lead_is_own(&p, r->o.ordinal, r->named == r->o.ordinal, unpacked);
 		if (!r->settled)
 			atomic_store(&r->role, own ? ROLE_LEADER : ROLE_FOLLOWER);
-		pthread_mutex_lock(&r->lock);
 		r->lead = l;
 		/* What it gave away, or is to get, is somewhere else than the configuration says. */
 		if (!r->settled && !own && l.kind == LEAD_RELEASED && l.pod == r->o.ordinal)
