@@ -78,7 +78,8 @@ failure_take(const char *data_dir, struct buf *out)
 
 	if (!record_path(data_dir, path) || !file_exists(path))
 		return;
-	if ((record = read_record(path)) != NULL && (text = json_text(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL) {
+	if ((record = read_record(path)) != NULL &&
+	    (text = json_text(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL) {
 		buf_add(out, text, strlen(text));
 		free(text);
 	}

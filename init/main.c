@@ -123,8 +123,8 @@ work(const struct conf *conf, struct doors *doors, struct seed_report *report, s
 
 /* The termination message, and the record of it on the volume `data_dir` (NULL: none). */
 static void
-tell_failure(const struct conf *conf, const char *data_dir, const struct seed_report *report, const struct sp_error *err,
-    int exit_code)
+tell_failure(const struct conf *conf, const char *data_dir, const struct seed_report *report,
+    const struct sp_error *err, int exit_code)
 {
 	char *line = termination_line(report, err, exit_code);
 
@@ -138,7 +138,8 @@ tell_failure(const struct conf *conf, const char *data_dir, const struct seed_re
 	free(line);
 }
 
-/* The log of a start that failed before is gone by now: what it said goes into this one's, and into the pod's status. */
+/* The log of a start that failed before is gone by now: what it said goes into this one's, and into the pod's status.
+ */
 static void
 tell_earlier_failures(const struct conf *conf)
 {

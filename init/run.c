@@ -11,11 +11,11 @@
 #include "lib/protocol/follow_mark.h"
 #include "lib/protocol/store_mark.h"
 
-#define ASK_LEADER_MS  3000 /* what a position may take, where it decides */
-#define ASK_BRIEFLY_MS 1000 /* where it is only good to know, or asked again soon */
-#define GRACE_PAUSE_MS 200  /* between two rounds of questions of an empty leader */
-#define RETRY_MOST_MS  30000
-#define OPENED_MS      3000 /* so long a volume may take to be opened to this pod's user */
+#define ASK_LEADER_MS   3000 /* what a position may take, where it decides */
+#define ASK_BRIEFLY_MS  1000 /* where it is only good to know, or asked again soon */
+#define GRACE_PAUSE_MS  200  /* between two rounds of questions of an empty leader */
+#define RETRY_MOST_MS   30000
+#define OPENED_MS       3000 /* so long a volume may take to be opened to this pod's user */
 #define OPENED_PAUSE_MS 100
 
 /* One run. */
@@ -377,8 +377,8 @@ lock_volume(struct run *r, struct sp_error *err)
 	struct sp_error refused = { 0 };
 	int rc;
 
-	while ((rc = volume_lock(&r->volume, &refused)) == SP_EPERM &&
-	       clock_mono_ms() - r->begun_ms < OPENED_MS && !stop_wait_ms(OPENED_PAUSE_MS))
+	while ((rc = volume_lock(&r->volume, &refused)) == SP_EPERM && clock_mono_ms() - r->begun_ms < OPENED_MS &&
+	       !stop_wait_ms(OPENED_PAUSE_MS))
 		;
 	if (rc < 0 && err != NULL)
 		*err = refused;

@@ -4,8 +4,8 @@
 
 #include "init/seed.h"
 
-/* {"phase","donor","bytes","expected","found","error","exit_code"} as one line, which the caller frees; NULL if it cannot
- * be made. */
+/* {"phase","donor","bytes","expected","found","error","exit_code"} as one line, which the caller frees; NULL if it
+ * cannot be made. */
 char *termination_line(const struct seed_report *report, const struct sp_error *err, int exit_code);
 
 /* `line` into the file `path`, if its folder exists. The file is written in place, because the kubelet mounts it as a

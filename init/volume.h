@@ -67,7 +67,8 @@ void volume_release(struct volume *v);
 
 void volume_look(const struct volume *v, struct volume_state *out);
 
-/* "there is no store in DATA_DIR", and which other files there are. For a volume on which volume_look() finds no store. */
+/* "there is no store in DATA_DIR", and which other files there are. For a volume on which volume_look() finds no store.
+ */
 void volume_describe_empty(const struct volume *v, char *out, size_t size);
 
 /* The directory that will be the store after volume_recover(): for those who may only look. */

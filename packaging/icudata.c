@@ -1,8 +1,8 @@
 /*
  * An empty libicudata for the image, in place of Debian's with 31 MB of tables (12 MB compressed, half of the image).
- * Nothing here reads them: libarchive links libxml2 for a format that seedpod never opens, libxml2 links ICU for encodings
- * of XML, and ICU links its data. ICU knows data without entries: this is what its own "stubdata" library holds
- * (https://unicode-org.github.io/icu/userguide/icu_data/, "ToCP": a table of pointers).
+ * Nothing here reads them: libarchive links libxml2 for a format that seedpod never opens, libxml2 links ICU for
+ *encodings of XML, and ICU links its data. ICU knows data without entries: this is what its own "stubdata" library
+ *holds (https://unicode-org.github.io/icu/userguide/icu_data/, "ToCP": a table of pointers).
  *
  *	cc -shared -fPIC -DENTRY=icudt72_dat -Wl,-soname,libicudata.so.72 -o libicudata.so.72 packaging/icudata.c
  */

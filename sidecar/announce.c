@@ -98,9 +98,9 @@ event_text(const struct announce *a, const struct pod *pod, const struct announc
 	/* An Event's times are in whole seconds. */
 	memcpy(now + sizeof("2026-11-20T11:02:03") - 1, "Z", 2);
 	json = json_pack("{ss ss s{ss ss} s{ss ss ss ss ss} ss ss ss s{ss} ss ss ss ss si}", "apiVersion", "v1", "kind",
-	    "Event", "metadata", "generateName", name, "namespace", pod->name_space, "involvedObject", "apiVersion", "v1",
-	    "kind", "Pod", "namespace", pod->name_space, "name", pod->name, "uid", a->uid, "reason", event->reason,
-	    "message", event->text, "type", event->warning ? "Warning" : "Normal", "source", "component",
+	    "Event", "metadata", "generateName", name, "namespace", pod->name_space, "involvedObject", "apiVersion",
+	    "v1", "kind", "Pod", "namespace", pod->name_space, "name", pod->name, "uid", a->uid, "reason",
+	    event->reason, "message", event->text, "type", event->warning ? "Warning" : "Normal", "source", "component",
 	    "seedpod-sidecar", "reportingComponent", "seedpod.dev/sidecar", "reportingInstance", pod->name,
 	    "firstTimestamp", now, "lastTimestamp", now, "count", 1);
 	text = json_text(json, JSON_COMPACT);
@@ -121,8 +121,7 @@ write_event(struct announce *a, const struct pod *pod, const struct announce_eve
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/events", pod->name_space);
 	http_reply_init(&reply, ANSWER_BYTES_MAX);
 	call(a,
-	    &(struct kube_request){
-		.method = "POST", .path = path, .content_type = "application/json", .body = text },
+	    &(struct kube_request){ .method = "POST", .path = path, .content_type = "application/json", .body = text },
 	    &reply);
 	http_reply_release(&reply);
 	free(text);

@@ -14,13 +14,13 @@
 
 /* How the pod is at one moment. Strings are never NULL. */
 struct announce_facts {
-	bool role_known;    /* the server has told its role */
-	bool leads;         /* and leads */
-	bool server_ok;     /* it answers */
-	bool raft;          /* mode raft, in which another pod leads when this one does not answer */
-	const char *seeded; /* when this volume was last seeded, as RFC 3339; "" for never */
-	const char *seed;   /* what that cost, as a sentence */
-	const char *created; /* when the pod was made, as RFC 3339 */
+	bool role_known;      /* the server has told its role */
+	bool leads;           /* and leads */
+	bool server_ok;       /* it answers */
+	bool raft;            /* mode raft, in which another pod leads when this one does not answer */
+	const char *seeded;   /* when this volume was last seeded, as RFC 3339; "" for never */
+	const char *seed;     /* what that cost, as a sentence */
+	const char *created;  /* when the pod was made, as RFC 3339 */
 	const char *diverged; /* why it has diverged; "" if it has not */
 	const char *rejected; /* why the newest configuration is not in force; "" if it is */
 };

@@ -63,8 +63,8 @@ judge(const char *method, const char *url, const struct http_reply *reply, struc
 	if (reply->status >= 200 && reply->status < 300)
 		return 0;
 	if (reply->status == 401 || reply->status == 403)
-		return sp_error_set(err, SP_EPERM, "%s %s: status %ld: the pod's service account may not do that", method,
-		    url, reply->status);
+		return sp_error_set(err, SP_EPERM, "%s %s: status %ld: the pod's service account may not do that",
+		    method, url, reply->status);
 	return sp_error_set(err, SP_EUNAVAIL, "%s %s: status %ld", method, url, reply->status);
 }
 

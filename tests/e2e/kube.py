@@ -126,7 +126,9 @@ class Kube:
         self.wait(f"{' '.join(arguments)} is gone", lambda: not self.exists(*arguments), timeout)
 
     def logs(self, pod, container, *arguments):
-        return self.try_run("logs", pod, "-c", container, *arguments, quiet=True)[1]
+        """A container's log; if it cannot be had, why: an empty text would be taken for a log that says nothing."""
+        code, out, err = self.try_run("logs", pod, "-c", container, *arguments, quiet=True)
+        return out if code == 0 else f"(no log: {err.strip()})"
 
     def describe(self, pod):
         return self.run("describe", "pod", pod, show=False)
