@@ -30,6 +30,7 @@ relay_new(const struct relay_options *o, struct sp_error *err)
 		.ask_client = true,
 		.admit = relay_admit,
 		.handle = relay_handle,
+		.refuse = relay_refuse,
 		.arg = r };
 
 	if (r == NULL) {

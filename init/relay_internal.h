@@ -48,5 +48,6 @@ void relay_note_readers(struct relay *r);
 /* The listener's callbacks, whose arg is the relay. */
 unsigned relay_admit(struct request *rq, const char **detail, void *arg);
 void relay_handle(struct request *rq, void *arg);
+void relay_refuse(struct request *rq, unsigned status, const char *detail, void *arg);
 
 #endif

@@ -26,6 +26,11 @@ relay_admit(struct request *rq, const char **detail, void *arg)
 	const struct relay *r = arg;
 	unsigned roles;
 
+	/* Clients know this address as the server's. Nothing was done, and the server is about to run. */
+	if (strcmp(request_method(rq), "GET") != 0 && strcmp(request_method(rq), "HEAD") != 0) {
+		*detail = "this pod is being seeded; its server does not run yet";
+		return 503;
+	}
 	if (r->o.tokens == NULL)
 		return 0;
 	roles = tokens_roles(r->o.tokens, request_header(rq, "Authorization"));
@@ -50,6 +55,13 @@ refuse(struct request *rq, unsigned status, const char *code, const char *detail
 	if (status == 503)
 		request_add_header(rq, "Retry-After", "1");
 	request_reply(rq, status, PROBLEM, text, strlen(text));
+}
+
+void
+relay_refuse(struct request *rq, unsigned status, const char *detail, void *arg)
+{
+	(void)arg;
+	refuse(rq, status, status == 503 ? "SP_EAGAIN" : "request", detail);
 }
 
 /* A whole number in the query: 1, 0 where it is absent, -1 where it is none. */

@@ -110,6 +110,21 @@ class Four(FanOut):
             self.assertEqual(pod.get("/v1/kv/key-0").body, b"changed")
 
 
+class Clients(FanOut):
+    def test_a_client_of_a_pod_that_is_being_seeded_is_told_to_come_again(self):
+        """Never 404 or 413, which would say something about the key or the value."""
+        pods, _ = self.filled(**{"bootstrap.rate_limit": str(3 << 20)})
+        pod = self.begin(pods, 1)[0]
+        wait_until(lambda: pod.get("/v1/position").status == 503, 20, "it is being seeded", pods)
+        with pod.client() as client:
+            for method, path, body in (("PUT", "/v1/kv/a", b"value"), ("PUT", "/set/a", b"value"), ("PUT", "/a", b"value"),
+                                       ("POST", "/v1/batch", b"{}"), ("DELETE", "/v1/kv/a", None), ("GET", "/v1/kv/a", None),
+                                       ("GET", "/get/a", None), ("HEAD", "/v1/kv/a", None), ("GET", "/v1/keys", None)):
+                reply = client.ask(method, path, body)
+                self.assertEqual((method, path, reply.status, "Retry-After" in reply.headers), (method, path, 503, True))
+        self.finish(pods)
+
+
 class BehindDoors(FanOut):
     """With TLS on both sides and tokens."""
 
