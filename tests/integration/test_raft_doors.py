@@ -364,6 +364,30 @@ class Doors(PodTest):
         for pod in pods:
             self.assertNotIn("unresolved", pod.position()["raft"])
 
+    def test_followers_are_connected_to_one_another_before_they_lead(self):
+        pods = self.open_cluster()
+
+        def connected_to(pod):
+            """The pods whose raft port this one's server has a connection to."""
+            ends = set()
+            for link in pathlib.Path(f"/proc/{pod.server.pid}/fd").iterdir():
+                try:
+                    ends.add(os.readlink(link))
+                except FileNotFoundError:
+                    pass  # closed meanwhile
+            rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            to = {row[2] for row in rows if row[3] == "01" and f"socket:[{row[9]}]" in ends}
+            return {each.name for each in pods if struct.pack("<I", int.from_bytes(socket.inet_aton(each.ip), "big"))
+                    .hex().upper() + f":{podset.RAFT_PORT:04X}" in to}
+
+        def all_connected():
+            return all(connected_to(pod) == {each.name for each in pods if each is not pod} for pod in pods)
+
+        wait_until(all_connected, 10, "each has a connection to each", pods)
+        late = next(pod for pod in pods if pod is not pods.leader)
+        late.restart("server")
+        wait_until(all_connected, 10, "also to one that has started again", pods)
+
     def test_a_connection_to_a_member_that_is_gone_is_closed(self):
         # What is left in CLOSE-WAIT swallows the first messages to a pod that came back at another address.
         pods = self.open_cluster()

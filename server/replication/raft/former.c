@@ -3,6 +3,10 @@
  * closed it when it sends next, which it never does to a member that was taken out; a pod that lost its volume comes
  * back as another member, and each time a descriptor would be left. So who has left is sent a message that means
  * nothing (an old vote, which nobody waits for) until libraft has noticed, and is not connected to again.
+ *
+ * A follower says the same to the other members, once a second. So it has a connection to each when it comes to lead,
+ * and need not look up names first, while nothing is committed; and one that a pod's end has closed is made anew before
+ * it is needed.
  */
 #include <stdlib.h>
 
@@ -19,16 +23,26 @@ sent(struct raft_io_send *request, int status)
 }
 
 static void
-send_old_vote(struct repl_raft *r, const struct raft_link *link)
+send_old_vote(struct repl_raft *r, raft_id id, const char *address)
 {
 	const struct raft_message message = { .type = RAFT_IO_REQUEST_VOTE_RESULT,
-		.server_id = link->id,
-		.server_address = link->address,
+		.server_id = id,
+		.server_address = address,
 		.request_vote_result = { .term = 0, .vote_granted = false } };
 	struct raft_io_send *request = calloc(1, sizeof(*request));
 
 	if (request == NULL || r->io.send(&r->io, request, &message, sent) != 0)
 		free(request);
+}
+
+static void
+stay_connected(struct repl_raft *r)
+{
+	const struct raft_configuration *c = &r->raft.configuration;
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->servers[i].id != r->self.id && c->servers[i].role != RAFT_SPARE)
+			send_old_vote(r, c->servers[i].id, c->servers[i].address);
 }
 
 void
@@ -48,7 +62,9 @@ raft_former_turn(struct repl_raft *r)
 			link->was_member = true;
 			link->let_go = false;
 		} else if (due && link->was_member && link->connected) {
-			send_old_vote(r, link);
+			send_old_vote(r, link->id, link->address);
 		}
 	}
+	if (due && raft_state(&r->raft) == RAFT_FOLLOWER)
+		stay_connected(r);
 }
