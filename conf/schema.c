@@ -102,9 +102,8 @@ const struct schema_key schema_keys[] = {
 	  .default_text = "8MiB",
 	  .help = "The largest value that a client may store." },
 	{ KEY("server", "durability"), FIELD(server_durability), WORDS("sync", "async"), .default_text = "sync",
-	  .help = "With sync a write is answered when it is on disk; with async it is put there within a second. "
-		  "It outlives the program; a machine that goes down may lose the last second. Mode raft always waits "
-		  "for the disk." },
+	  .help = "When a write is answered: on disk (sync), or synced within a second (async; a power cut loses the "
+		  "last second). Mode raft always waits for the disk." },
 	{ KEY("server", "follower_writes"), FIELD(server_follower_writes), WORDS("redirect", "reject"), .live = true,
 	  .default_text = "redirect",
 	  .help = "What a follower answers to a write: a redirect to the leader (307) or a refusal (403)." },

@@ -162,8 +162,8 @@ put_description_away(struct custody *c, struct sp_error *err)
 	return rc == 0 ? file_rename_sync(from, to, err) : rc;
 }
 
-/* A volume that is full keeps the journal from being flushed, and with that all else from being written, the role too. A
- * store that is in it already, as a rule, can be served all the same. */
+/* A volume that is full keeps the journal from being flushed, and with that all else from being written, the role too.
+ * A store that is in it already, as a rule, can be served all the same. */
 static bool
 has_role(struct custody *c)
 {

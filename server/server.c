@@ -348,7 +348,8 @@ listen_all(struct server *s, struct sp_error *err)
 
 	doors_warn(&s->doors);
 	if (s->conf.replication_mode == CONF_MODE_RAFT && s->doors.serving == NULL && s->doors.secret == NULL)
-		log_warn("any program that reaches the raft port can end the cluster: set [tls] cert or [raft] secret_file",
+		log_warn(
+		    "any program that reaches the raft port can end the cluster: set [tls] cert or [raft] secret_file",
 		    LOG_STR("listen", s->cluster != NULL ? s->cluster->raft_listen : s->conf.raft_listen));
 	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves
 	 * clients.

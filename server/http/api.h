@@ -13,9 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/base/memory.h"
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/base/memory.h"
 #include "lib/net/listener.h"
 #include "server/http/waiters.h"
 #include "server/replication/pull.h"
@@ -46,7 +46,7 @@ struct api {
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
 	size_t max_value;                 /* bytes */
 	struct memory_budgets budgets;
-	struct doors *doors;              /* NULL: HTTP, and anyone may do anything */
+	struct doors *doors; /* NULL: HTTP, and anyone may do anything */
 	atomic_bool stopping;
 
 	/* Live configuration. */
@@ -112,8 +112,8 @@ bool api_flushed(struct call *c);
 
 void api_seq_headers(struct call *c, uint64_t seq); /* Seedpod-Seq and ETag */
 
-/* Seedpod-Seq of an answer that is not about one record: a position that has all that the answer shows, or more. Call it
- * when the view was read. */
+/* Seedpod-Seq of an answer that is not about one record: a position that has all that the answer shows, or more. Call
+ * it when the view was read. */
 void api_present_seq(struct call *c);
 
 /* Hand a batch over and suspend; the handler is called again with stage CALL_WRITTEN. */

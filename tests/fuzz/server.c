@@ -53,6 +53,7 @@ fuzz_server_new(void)
 	log_configure(LOG_ERROR, LOG_LOGFMT);
 	api.store = fuzz_store_new();
 	api.max_value = 256;
+	memory_budgets_of(MEMORY_UNLIMITED, &api.budgets);
 	api.release = api.open = refuse;
 	api.waiters = waiters_new(&err);
 	api.flush_waiters = waiters_new(&err);

@@ -42,7 +42,7 @@ class CommandLine(support.PodTest):
                 self.assertEqual([code for code in codes if not re.search(rf"\b{code}\b", told)], [])
 
     def test_version_is_the_one_of_the_headers(self):
-        version = re.search(r'"(.+)"', (support.ROOT / "lib" / "version.h").read_text()).group(1)
+        version = re.search(r'"(.+)"', (support.ROOT / "lib/base/version.h").read_text()).group(1)
         for program in PROGRAMS:
             with self.subTest(program):
                 code, out, _ = self.run_program(program, "--version")

@@ -44,6 +44,7 @@ serve(bool leads)
 	api.snapshots = snapshots_new(api.store, &api.counters, "mystore-0", 60000, &err);
 	api.repl = repl_static_new(&r, &err);
 	api.max_value = 1 << 20;
+	memory_budgets_of(MEMORY_UNLIMITED, &api.budgets);
 	ck_assert_int_eq(api.repl->ops->attached(api.repl, &err), 0);
 	ck_assert_int_eq(http_setup(&err), 0);
 	listener = http_serve(&api, "127.0.0.1:0", 2, &err);
