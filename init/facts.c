@@ -97,7 +97,7 @@ facts_present_leader(const struct facts *f)
 	for (size_t i = 0; i < f->peer_count; i++) {
 		const struct position *p = &f->peers[i].answer.position;
 
-		if (f->peers[i].answer.has_store && p->role == ROLE_LEADER && p->raft.role == RAFT_ROLE_NONE &&
+		if (f->peers[i].answer.has_store && p->role == ROLE_LEADER && p->raft.role == MEMBER_ROLE_NONE &&
 		    (f->store != STORE_PRESENT || strcmp(p->cluster, f->own.cluster) == 0) &&
 		    (leads == NULL || p->epoch > leads->answer.position.epoch))
 			leads = &f->peers[i];

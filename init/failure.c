@@ -63,7 +63,7 @@ failure_note(const char *data_dir, const char *line)
 		record = new_record(line);
 	json_object_set_new(
 	    record, "failures", json_integer(json_integer_value(json_object_get(record, "failures")) + 1));
-	if ((text = json_text(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL)
+	if ((text = text_of_json(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL)
 		file_write_atomic(path, text, strlen(text), 0600, NULL);
 	free(text);
 	json_decref(record);
@@ -79,7 +79,7 @@ failure_take(const char *data_dir, struct buf *out)
 	if (!record_path(data_dir, path) || !file_exists(path))
 		return;
 	if ((record = read_record(path)) != NULL &&
-	    (text = json_text(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL) {
+	    (text = text_of_json(record, JSON_COMPACT | JSON_ENSURE_ASCII)) != NULL) {
 		buf_add(out, text, strlen(text));
 		free(text);
 	}

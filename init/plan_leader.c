@@ -8,7 +8,7 @@
 static bool
 is_of_majority(const struct position *p)
 {
-	return p->raft.role == RAFT_ROLE_LEADER || (p->raft.role == RAFT_ROLE_FOLLOWER && p->raft.leader_known);
+	return p->raft.role == MEMBER_ROLE_LEADER || (p->raft.role == MEMBER_ROLE_FOLLOWER && p->raft.leader_known);
 }
 
 bool

@@ -29,15 +29,15 @@ can_donate(const struct facts *f, const struct peer_fact *peer)
 {
 	const struct position_raft *m = &peer->answer.position.raft;
 
-	if (!peer->answer.has_store || peer->gave_bad_data || m->role == RAFT_ROLE_NONE ||
-	    m->role == RAFT_ROLE_NEEDS_SNAPSHOT || m->role == RAFT_ROLE_REMOVED)
+	if (!peer->answer.has_store || peer->gave_bad_data || m->role == MEMBER_ROLE_NONE ||
+	    m->role == MEMBER_ROLE_NEEDS_SNAPSHOT || m->role == MEMBER_ROLE_REMOVED)
 		return false;
 	if (f->store == STORE_PRESENT && (!position_same_log(&peer->answer.position, &f->own) ||
 					     position_course(&f->own, &peer->answer.position) != COURSE_ONWARD))
 		return false;
 	if (is_of_no_log(f) && !holds_all_of(&peer->answer.position, &f->own))
 		return false;
-	return m->applied >= f->needs && (f->donor_auto || m->role == RAFT_ROLE_LEADER);
+	return m->applied >= f->needs && (f->donor_auto || m->role == MEMBER_ROLE_LEADER);
 }
 
 static uint64_t
@@ -56,7 +56,7 @@ is_near(const struct facts *f, const struct peer_fact *peer, uint64_t most, bool
 {
 	const struct position_raft *m = &peer->answer.position.raft;
 
-	return can_donate(f, peer) && (m->role == RAFT_ROLE_LEADER) == leads &&
+	return can_donate(f, peer) && (m->role == MEMBER_ROLE_LEADER) == leads &&
 	       most - m->applied <= PLAN_MEMBER_LAG_MAX;
 }
 

@@ -203,7 +203,7 @@ write_record(struct seed *s)
 	clock_format(clock_wall_ms(), finished, sizeof(finished));
 	record = json_pack("{ss sI sf sI ss ss}", "donor", s->report->donor, "bytes", (json_int_t)s->report->bytes,
 	    "seconds", s->report->seconds, "seq", (json_int_t)s->report->seq, "digest", digest, "finished", finished);
-	if (record != NULL && (text = json_text(record, JSON_COMPACT | JSON_REAL_PRECISION(6))) != NULL &&
+	if (record != NULL && (text = text_of_json(record, JSON_COMPACT | JSON_REAL_PRECISION(6))) != NULL &&
 	    file_write_atomic(s->o->volume->seed_record, text, strlen(text), 0600, &err) < 0)
 		log_warn("the seed's record was not written", LOG_STR("error", err.text));
 	free(text);

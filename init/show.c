@@ -21,10 +21,10 @@ show_position(const struct position *p, struct buf *out)
 	char digest[DIGEST_HEX_SIZE];
 
 	digest_to_hex(p->digest, digest);
-	if (p->raft.role != RAFT_ROLE_NONE)
+	if (p->raft.role != MEMBER_ROLE_NONE)
 		return buf_printf(out,
 		    "cluster %s, epoch %" PRIu64 ", seq %" PRIu64 ", digest %s, %" PRIu64 " keys, %s, index %" PRIu64,
-		    p->cluster, p->epoch, p->seq, digest, p->keys, raft_role_name(p->raft.role), p->raft.applied);
+		    p->cluster, p->epoch, p->seq, digest, p->keys, member_role_name(p->raft.role), p->raft.applied);
 	return buf_printf(out,
 	    "cluster %s, epoch %" PRIu64 ", seq %" PRIu64 ", digest %s, %" PRIu64 " keys, horizon %" PRIu64 "%s",
 	    p->cluster, p->epoch, p->seq, digest, p->keys, p->horizon, p->consistent ? "" : ", not on a cut");
@@ -137,7 +137,7 @@ show_json(const struct facts *f, const struct plan *p, struct buf *out)
 	    f->store == STORE_PRESENT ? position_object(&f->own) : NULL, "peers", peers, "action",
 	    plan_action_name(p->action), "donor", p->donor != NULL ? p->donor->name : NULL, "why", p->why, "warning",
 	    (int)p->warn);
-	if (json == NULL || (text = json_text(json, JSON_COMPACT)) == NULL) {
+	if (json == NULL || (text = text_of_json(json, JSON_COMPACT)) == NULL) {
 		json_decref(json);
 		return SP_ENOMEM;
 	}

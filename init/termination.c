@@ -19,7 +19,7 @@ termination_line(const struct seed_report *report, const struct sp_error *err, i
 	json_t *json = json_pack("{ss+ ss sI ss ss ss si}", "phase", report->phase != NULL ? report->phase : "facts",
 	    "", "donor", report->donor, "bytes", (json_int_t)report->bytes, "expected", report->expected, "found",
 	    report->found, "error", err->text, "exit_code", exit_code);
-	char *line = json_text(json, JSON_COMPACT | JSON_ENSURE_ASCII);
+	char *line = text_of_json(json, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 	json_decref(json);
 	return line;

@@ -186,7 +186,7 @@ leave_raft(struct custody *c, struct sp_error *err)
 
 	if (c->conf->replication_mode != CONF_MODE_STATIC || !data_exists(c, "raft"))
 		return 0;
-	if (data_exists(c, "raft/" RAFT_RUNNING_MARK))
+	if (data_exists(c, "raft/" REPL_RAFT_RUNNING_MARK))
 		return sp_error_set(err, SP_EVOLUME,
 		    "%s/raft was not closed in order, and may hold writes that the store lacks: start it in mode raft, "
 		    "and stop it by SIGTERM, before the mode is changed",

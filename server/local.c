@@ -141,7 +141,7 @@ local_init(struct local *l, const struct local_options *o, struct sp_error *err)
 	l->cluster = (struct server_cluster){ .number = id,
 		.url = l->urls[id - 1],
 		.peers = (const char *const *)l->urls,
-		.raft_address = l->raft,
+		.wire_address = l->raft,
 		.raft_listen = l->raft_listen,
 		.listen = l->listen,
 		.founds = id == 1 && !o->join };

@@ -227,11 +227,11 @@ member_name(void *arg, unsigned number, char *out, size_t size)
 	const struct server *s = arg;
 	const struct conf *c = &s->conf;
 	char address[MEMBER_ADDRESS_MAX];
-	struct raft_address at;
+	struct wire_address at;
 
 	if (c->tls_peer_name[0] != '\0')
 		return pod_expand(c->tls_peer_name, &c->pod, number - 1, out, size, NULL);
-	if (conf_raft_peer(c, number - 1, address, sizeof(address), NULL) < 0 || !raft_address_parse(address, &at))
+	if (conf_raft_peer(c, number - 1, address, sizeof(address), NULL) < 0 || !wire_address_parse(address, &at))
 		return SP_ECONF;
 	return (size_t)snprintf(out, size, "%s", at.host) < size ? 0 : SP_ETOOBIG;
 }
@@ -276,7 +276,7 @@ make_raft(struct server *s, struct sp_error *err)
 	if (s->cluster != NULL) {
 		o.number = s->cluster->number;
 		o.url = s->cluster->url;
-		o.address = s->cluster->raft_address;
+		o.address = s->cluster->wire_address;
 		o.listen = s->cluster->raft_listen;
 		o.peers = s->cluster->peers;
 		o.founder = s->cluster->founds;

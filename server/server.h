@@ -20,7 +20,7 @@ struct server_cluster {
 	unsigned number;          /* this member's */
 	const char *url;          /* of its server, for its peers */
 	const char *const *peers; /* URLs of all; ended by NULL */
-	const char *raft_address; /* host:port, for its peers */
+	const char *wire_address; /* host:port, for its peers */
 	const char *raft_listen;  /* where to bind it */
 	const char *listen;       /* where to bind the URL, beside [server] listen for clients */
 	bool founds;              /* begins the cluster; the others join with an empty store of their own making */

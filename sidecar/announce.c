@@ -103,7 +103,7 @@ event_text(const struct announce *a, const struct pod *pod, const struct announc
 	    event->reason, "message", event->text, "type", event->warning ? "Warning" : "Normal", "source", "component",
 	    "seedpod-sidecar", "reportingComponent", "seedpod.dev/sidecar", "reportingInstance", pod->name,
 	    "firstTimestamp", now, "lastTimestamp", now, "count", 1);
-	text = json_text(json, JSON_COMPACT);
+	text = text_of_json(json, JSON_COMPACT);
 	json_decref(json);
 	return text;
 }

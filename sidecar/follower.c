@@ -220,7 +220,7 @@ find_leader(struct follower *f)
 {
 	struct sp_error err = { 0 };
 	char url[POSITION_URL_MAX];
-	bool member = f->own.raft.role != RAFT_ROLE_NONE;
+	bool member = f->own.raft.role != MEMBER_ROLE_NONE;
 
 	if (!member && f->leader_url[0] != '\0')
 		return STEP_ON;
@@ -302,7 +302,7 @@ follower_turn(struct follower *f)
 	wait_ms = go_on_or_look(f);
 	if (wait_ms != STEP_ON)
 		return wait_ms;
-	if (f->own.raft.role != RAFT_ROLE_NONE)
+	if (f->own.raft.role != MEMBER_ROLE_NONE)
 		return follower_raft(f);
 	if (f->own.role == ROLE_LEADER) {
 		f->related = false;

@@ -92,7 +92,7 @@ is_other_pair(const struct follower *f)
 	const struct halt *h = &f->halt;
 	const struct position *leader = &f->leader, *own = &f->own;
 
-	if (own->raft.role != RAFT_ROLE_NONE)
+	if (own->raft.role != MEMBER_ROLE_NONE)
 		return state_diverged_life(f->o.state) != f->life;
 	return strcmp(h->leader.cluster, leader->cluster) != 0 || h->leader.epoch != leader->epoch ||
 	       strcmp(h->own.cluster, own->cluster) != 0 || h->own.epoch != own->epoch || h->own.seq != own->seq ||

@@ -17,7 +17,7 @@ follower_tell_leader(struct follower *f, const char *url)
 {
 	struct sp_error err = { 0 };
 
-	if (f->o.tell_leader == NULL || f->own.raft.role != RAFT_ROLE_NONE || strcmp(f->told_url, url) == 0)
+	if (f->o.tell_leader == NULL || f->own.raft.role != MEMBER_ROLE_NONE || strcmp(f->told_url, url) == 0)
 		return;
 	if (strcmp(f->own.leader, url) != 0 && f->o.tell_leader(f->o.driver, url, &err) < 0) {
 		log_warn("the server does not know the leader yet", LOG_STR("error", err.text));
@@ -30,7 +30,7 @@ follower_tell_leader(struct follower *f, const char *url)
 bool
 follower_wants_lead(const struct follower *f)
 {
-	return f->o.lead_from != NULL && f->own.raft.role == RAFT_ROLE_NONE && conf_is_leader(&f->conf);
+	return f->o.lead_from != NULL && f->own.raft.role == MEMBER_ROLE_NONE && conf_is_leader(&f->conf);
 }
 
 /* Feeds until the store is where the leader's last position is. */
@@ -163,7 +163,7 @@ follower_search(struct follower *f, struct sp_error *err)
 	bool silent = err->code != SP_EUNAVAIL || f->leader.role == ROLE_LEADER;
 	int rc;
 
-	if (f->o.lead_from == NULL || f->own.raft.role != RAFT_ROLE_NONE || clock_mono_ms() < f->search_ms)
+	if (f->o.lead_from == NULL || f->own.raft.role != MEMBER_ROLE_NONE || clock_mono_ms() < f->search_ms)
 		return STEP_ON;
 	f->search_ms = clock_mono_ms() + SEARCH_EVERY_MS;
 	if (!follower_begin_call(f, HANDOVER_CALL_MS))

@@ -21,7 +21,7 @@ prove(struct follower *f)
 	if (!state_prove(f->o.state, f->life))
 		return;
 	backoff_reset(&f->reseed_backoff);
-	log_info("caught up with the log", LOG_STR("role", raft_role_name(f->own.raft.role)),
+	log_info("caught up with the log", LOG_STR("role", member_role_name(f->own.raft.role)),
 	    LOG_U64("applied", f->own.raft.applied), LOG_U64("term", f->own.raft.term));
 }
 
@@ -45,7 +45,7 @@ no_leader(struct follower *f)
 
 	state_leader_lost(f->o.state);
 	sp_error_set(&err, SP_EUNAVAIL, "no leader is known: this member is %s in term %" PRIu64,
-	    raft_role_name(f->own.raft.role), f->own.raft.term);
+	    member_role_name(f->own.raft.role), f->own.raft.term);
 	if (f->own.raft.unresolved[0] != '\0')
 		sp_error_set(
 		    &err, SP_EUNAVAIL, "no leader is known: the name %s cannot be resolved", f->own.raft.unresolved);
@@ -98,19 +98,19 @@ int64_t
 follower_raft(struct follower *f)
 {
 	switch (f->own.raft.role) {
-	case RAFT_ROLE_NEEDS_SNAPSHOT:
+	case MEMBER_ROLE_NEEDS_SNAPSHOT:
 		return follower_reseed(f, true, f->own.raft.needs, "raft's log does not reach back to this store");
-	case RAFT_ROLE_NO_ROOM:
-	case RAFT_ROLE_REMOVED:
+	case MEMBER_ROLE_NO_ROOM:
+	case MEMBER_ROLE_REMOVED:
 		return LOOK_MS;
-	case RAFT_ROLE_LEADER:
+	case MEMBER_ROLE_LEADER:
 		return lead(f);
-	case RAFT_ROLE_NONE:
-	case RAFT_ROLE_STOPPED:
-	case RAFT_ROLE_JOINING:
-	case RAFT_ROLE_STANDBY:
-	case RAFT_ROLE_FOLLOWER:
-	case RAFT_ROLE_CANDIDATE:
+	case MEMBER_ROLE_NONE:
+	case MEMBER_ROLE_STOPPED:
+	case MEMBER_ROLE_JOINING:
+	case MEMBER_ROLE_STANDBY:
+	case MEMBER_ROLE_FOLLOWER:
+	case MEMBER_ROLE_CANDIDATE:
 		break;
 	}
 	return f->own.raft.leader_known && f->own.leader[0] != '\0' ? follow(f) : no_leader(f);

@@ -119,12 +119,12 @@ write_member(struct buf *out, const struct position_raft *m)
 {
 	int rc;
 
-	if (m->role == RAFT_ROLE_NONE)
+	if (m->role == MEMBER_ROLE_NONE)
 		return 0;
 	rc = head(out, FAMILY_RAFT_ROLE);
-	for (int role = RAFT_ROLE_JOINING; role <= RAFT_ROLE_REMOVED && rc == 0; role++)
-		rc = sample(out, FAMILY_RAFT_ROLE, "role", raft_role_name((enum raft_role)role),
-		    m->role == (enum raft_role)role ? 1 : 0);
+	for (int role = MEMBER_ROLE_JOINING; role <= MEMBER_ROLE_REMOVED && rc == 0; role++)
+		rc = sample(out, FAMILY_RAFT_ROLE, "role", member_role_name((enum member_role)role),
+		    m->role == (enum member_role)role ? 1 : 0);
 	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_TERM, (double)m->term);
 	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_LEADER, m->leader_known ? 1 : 0);
 	rc = rc < 0 ? rc : single(out, FAMILY_RAFT_COMMIT, (double)m->commit);

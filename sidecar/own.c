@@ -5,7 +5,7 @@
 static bool
 is_member(const struct position *p)
 {
-	return p->raft.role != RAFT_ROLE_NONE;
+	return p->raft.role != MEMBER_ROLE_NONE;
 }
 
 /* Whether `p` is where a store gets by applying its leader's changes from `before` on: also into a later epoch, which

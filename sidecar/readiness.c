@@ -142,7 +142,7 @@ check_follower(const struct readiness_facts *f, struct readiness *r)
 static bool
 is_member(const struct readiness_facts *f)
 {
-	return f->member != NULL && f->member->role != RAFT_ROLE_NONE;
+	return f->member != NULL && f->member->role != MEMBER_ROLE_NONE;
 }
 
 /* Whether it is in the configuration at all, and raft runs on its store. */
@@ -150,18 +150,19 @@ static bool
 check_membership(const struct readiness_facts *f, struct readiness *r)
 {
 	const struct position_raft *m = f->member;
-	bool voter = m->role == RAFT_ROLE_FOLLOWER || m->role == RAFT_ROLE_CANDIDATE || m->role == RAFT_ROLE_LEADER;
+	bool voter =
+	    m->role == MEMBER_ROLE_FOLLOWER || m->role == MEMBER_ROLE_CANDIDATE || m->role == MEMBER_ROLE_LEADER;
 
 	switch (m->role) {
-	case RAFT_ROLE_NEEDS_SNAPSHOT:
+	case MEMBER_ROLE_NEEDS_SNAPSHOT:
 		check(r, "member", READINESS_BAD,
 		    "member needs a snapshot at index %" PRIu64 " of the log or after, its store is at %" PRIu64,
 		    m->needs, m->applied);
 		return false;
-	case RAFT_ROLE_NO_ROOM:
+	case MEMBER_ROLE_NO_ROOM:
 		check(r, "member", READINESS_BAD, "member takes no part: its volume has no room for the log");
 		return false;
-	case RAFT_ROLE_JOINING:
+	case MEMBER_ROLE_JOINING:
 		if (m->applied == 0)
 			check(r, "member", READINESS_BAD, "member is joining: it waits for a leader to take it in");
 		else
@@ -171,12 +172,12 @@ check_membership(const struct readiness_facts *f, struct readiness *r)
 			    "do",
 			    m->applied);
 		return false;
-	case RAFT_ROLE_REMOVED:
+	case MEMBER_ROLE_REMOVED:
 		check(r, "member", READINESS_BAD, "member was removed from the configuration");
 		return false;
 	default:
 		check(r, "member", READINESS_GOOD, "member %u of %u, %s (%s), term %" PRIu64, m->number, m->members,
-		    raft_role_name(m->role), voter ? "votes" : "does not vote", m->term);
+		    member_role_name(m->role), voter ? "votes" : "does not vote", m->term);
 		return true;
 	}
 }

@@ -35,7 +35,7 @@ struct readiness_facts {
 	bool target_known;         /* the leader's position was learnt since the server's process began */
 	uint64_t target;           /* a seq; of a member of mode raft an index of the log */
 	uint64_t own_seq;
-	const struct position_raft *member; /* NULL, or its role is RAFT_ROLE_NONE: not in mode raft */
+	const struct position_raft *member; /* NULL, or its role is MEMBER_ROLE_NONE: not in mode raft */
 	const char *last_error;             /* of the sync; "" for none */
 	bool leader_lost;
 	int64_t contact_age_ms; /* since the leader last answered (or since the start) */

@@ -81,7 +81,7 @@ handover_object(const struct view *v)
 	const struct lead_report *r = &v->own.handover;
 	json_t *last = json_null();
 
-	if (v->own.raft.role != RAFT_ROLE_NONE)
+	if (v->own.raft.role != MEMBER_ROLE_NONE)
 		return json_null();
 	if (v->own_known && r->state != HANDOVER_NONE)
 		last =
@@ -160,7 +160,7 @@ char *
 status_page(const struct view *v, const struct reload_status *conf, const char *seed_json)
 {
 	json_t *o = status_object(v, conf, seed_json);
-	char *text = json_text(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	char *text = text_of_json(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 
 	json_decref(o);
 	return text;

@@ -142,14 +142,14 @@ phase_of(const struct state *s, const struct view *v)
 		return "seeding";
 	if (!v->server_ok)
 		return s->own.known || s->counters.reseeds > 0 ? "no server" : "starting";
-	if (own->raft.role == RAFT_ROLE_JOINING || own->raft.role == RAFT_ROLE_REMOVED ||
-	    own->raft.role == RAFT_ROLE_NEEDS_SNAPSHOT || own->raft.role == RAFT_ROLE_NO_ROOM)
-		return raft_role_name(own->raft.role);
+	if (own->raft.role == MEMBER_ROLE_JOINING || own->raft.role == MEMBER_ROLE_REMOVED ||
+	    own->raft.role == MEMBER_ROLE_NEEDS_SNAPSHOT || own->raft.role == MEMBER_ROLE_NO_ROOM)
+		return member_role_name(own->raft.role);
 	if (v->role == ROLE_LEADER)
 		return "leading";
 	if (s->own.diverged_life != 0)
 		return "diverged";
-	if (own->raft.role != RAFT_ROLE_NONE && !own->raft.leader_known)
+	if (own->raft.role != MEMBER_ROLE_NONE && !own->raft.leader_known)
 		return "no leader";
 	if (v->stale)
 		return "stale";

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 char *
-json_text(const json_t *root, size_t flags)
+text_of_json(const json_t *root, size_t flags)
 {
 	size_t len = root != NULL ? json_dumpb(root, NULL, 0, flags) : 0;
 	char *text = len > 0 ? malloc(len + 1) : NULL;

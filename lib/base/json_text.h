@@ -11,6 +11,6 @@
  * jansson's own grows its buffer as it writes and goes on where an object's key did not fit, so that the key is
  * missing; here the buffer is as large as it must be before anything is written.
  */
-char *json_text(const json_t *root, size_t flags);
+char *text_of_json(const json_t *root, size_t flags);
 
 #endif

@@ -164,7 +164,8 @@ position_to_json(const struct position *p)
 		json_decref(root);
 		return NULL;
 	}
-	if (p->raft.role != RAFT_ROLE_NONE && json_object_set_new(root, "raft", position_raft_to_json(&p->raft)) < 0) {
+	if (p->raft.role != MEMBER_ROLE_NONE &&
+	    json_object_set_new(root, "raft", position_raft_to_json(&p->raft)) < 0) {
 		json_decref(root);
 		return NULL;
 	}
@@ -173,7 +174,7 @@ position_to_json(const struct position *p)
 		json_decref(root);
 		return NULL;
 	}
-	text = json_text(root, JSON_COMPACT);
+	text = text_of_json(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }

@@ -45,7 +45,7 @@ struct position {
 	enum role role;
 	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
 	char mode[8];                  /* static, raft or chain */
-	struct position_raft raft;     /* of mode raft; its role is RAFT_ROLE_NONE elsewhere */
+	struct position_raft raft;     /* of mode raft; its role is MEMBER_ROLE_NONE elsewhere */
 	bool writer;                   /* mode static: the node that had this store open last wrote its present epoch */
 	struct lead lead;              /* mode static: who holds the lead, by this store's own record */
 	struct lead_report handover;   /* mode static: the last one that this server took part in */

@@ -14,7 +14,7 @@ static const char *const names[] = { "none", "stopped", "joining", "standby", "f
 	"needs_snapshot", "no_room", "removed" };
 
 const char *
-raft_role_name(enum raft_role r)
+member_role_name(enum member_role r)
 {
 	return names[r];
 }
@@ -25,12 +25,12 @@ position_raft_to_json(const struct position_raft *m)
 	char id[ID_SIZE], log[ID_SIZE];
 
 	/* With `s*`, what is NULL is left out. */
-	if (m->role == RAFT_ROLE_NONE)
+	if (m->role == MEMBER_ROLE_NONE)
 		return NULL;
 	snprintf(id, sizeof(id), "%" PRIu64, m->id);
 	snprintf(log, sizeof(log), "%" PRIu64, m->log);
 	return json_pack("{ss ss sI sI ss sb sI sI sI sI sI ss*}", "id", id, "log", log, "number",
-	    (json_int_t)m->number, "term", (json_int_t)m->term, "role", raft_role_name(m->role), "leader_known",
+	    (json_int_t)m->number, "term", (json_int_t)m->term, "role", member_role_name(m->role), "leader_known",
 	    (int)m->leader_known, "commit", (json_int_t)m->commit, "applied", (json_int_t)m->applied, "needs",
 	    (json_int_t)m->needs, "members", (json_int_t)m->members, "voters", (json_int_t)m->voters, "unresolved",
 	    m->unresolved[0] != '\0' ? m->unresolved : NULL);
@@ -75,13 +75,13 @@ read_id(const json_t *json, const char *name, uint64_t *out, struct sp_error *er
 }
 
 static int
-read_role(const json_t *json, enum raft_role *out, struct sp_error *err)
+read_role(const json_t *json, enum member_role *out, struct sp_error *err)
 {
 	const char *name = json_string_value(json_object_get(json, "role"));
 
-	for (size_t i = RAFT_ROLE_STOPPED; name != NULL && i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = MEMBER_ROLE_STOPPED; name != NULL && i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(names[i], name) == 0) {
-			*out = (enum raft_role)i;
+			*out = (enum member_role)i;
 			return 0;
 		}
 	return sp_error_set(err, SP_EBADDATA, "position: raft: «role» must be one of the roles that are known");
@@ -114,7 +114,7 @@ read_unresolved(const json_t *json, char out[POSITION_HOST_MAX], struct sp_error
 int
 position_raft_from_json(const json_t *json, struct position_raft *out, struct sp_error *err)
 {
-	struct position_raft m = { .role = RAFT_ROLE_NONE };
+	struct position_raft m = { .role = MEMBER_ROLE_NONE };
 	int rc;
 
 	if (json == NULL) {

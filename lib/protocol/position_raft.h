@@ -12,23 +12,23 @@
 
 #include "lib/base/error.h"
 
-enum raft_role {
-	RAFT_ROLE_NONE,      /* not in mode raft: there is no such object */
-	RAFT_ROLE_STOPPED,   /* a store that nobody runs on: `applied` and `term` alone are told */
-	RAFT_ROLE_JOINING,   /* asks to be taken into the configuration */
-	RAFT_ROLE_STANDBY,   /* gets the log, has no vote */
-	RAFT_ROLE_FOLLOWER,  /* a voter */
-	RAFT_ROLE_CANDIDATE, /* a voter that hears no leader */
-	RAFT_ROLE_LEADER,
-	RAFT_ROLE_NEEDS_SNAPSHOT, /* the log does not reach back to its store: it waits to be seeded again */
-	RAFT_ROLE_NO_ROOM,        /* its log cannot be written for want of room: it takes no part until there is some */
-	RAFT_ROLE_REMOVED,        /* taken out of the configuration: it stops */
+enum member_role {
+	MEMBER_ROLE_NONE,      /* not in mode raft: there is no such object */
+	MEMBER_ROLE_STOPPED,   /* a store that nobody runs on: `applied` and `term` alone are told */
+	MEMBER_ROLE_JOINING,   /* asks to be taken into the configuration */
+	MEMBER_ROLE_STANDBY,   /* gets the log, has no vote */
+	MEMBER_ROLE_FOLLOWER,  /* a voter */
+	MEMBER_ROLE_CANDIDATE, /* a voter that hears no leader */
+	MEMBER_ROLE_LEADER,
+	MEMBER_ROLE_NEEDS_SNAPSHOT, /* the log does not reach back to its store: it waits to be seeded again */
+	MEMBER_ROLE_NO_ROOM, /* its log cannot be written for want of room: it takes no part until there is some */
+	MEMBER_ROLE_REMOVED, /* taken out of the configuration: it stops */
 };
 
 #define POSITION_HOST_MAX 256 /* bytes, with NUL */
 
 struct position_raft {
-	enum raft_role role;
+	enum member_role role;
 	uint64_t id;     /* of this life of the volume; 0: none yet */
 	unsigned number; /* ordinal + 1 */
 	uint64_t term;
@@ -46,13 +46,13 @@ struct position_raft {
 
 /* «none», «stopped», «joining», «standby», «follower», «candidate», «leader», «needs_snapshot», «no_room»,
  * «removed». */
-const char *raft_role_name(enum raft_role r);
+const char *member_role_name(enum member_role r);
 
-/* The object, a new reference; NULL where the role is RAFT_ROLE_NONE, and when out of memory. */
+/* The object, a new reference; NULL where the role is MEMBER_ROLE_NONE, and when out of memory. */
 json_t *position_raft_to_json(const struct position_raft *m);
 
-/* The reverse; NULL (no object) is RAFT_ROLE_NONE. Unknown members are ignored, missing ones are 0; a role that is not
- * known and wrong types are SP_EBADDATA and named. `out` is untouched on failure. */
+/* The reverse; NULL (no object) is MEMBER_ROLE_NONE. Unknown members are ignored, missing ones are 0; a role that is
+ * not known and wrong types are SP_EBADDATA and named. `out` is untouched on failure. */
 int position_raft_from_json(const json_t *json, struct position_raft *out, struct sp_error *err);
 
 #endif

@@ -46,11 +46,11 @@ write_ndjson_record(struct buf *out, const struct store_record *r)
 	if (rc == 0)
 		rc = json_object_set_new(line, "op", json_string(r->is_delete ? "delete" : "put"));
 	if (rc == 0)
-		rc = json_bytes_set(line, "key", r->key, r->key_len);
+		rc = set_json_bytes(line, "key", r->key, r->key_len);
 	if (rc == 0 && !r->is_delete)
-		rc = json_bytes_set(line, "value", r->value, r->value_len);
+		rc = set_json_bytes(line, "value", r->value, r->value_len);
 	if (rc == 0)
-		text = json_text(line, JSON_COMPACT);
+		text = text_of_json(line, JSON_COMPACT);
 	rc = text != NULL ? buf_printf(out, "%s\n", text) : SP_ENOMEM;
 	free(text);
 	json_decref(line);

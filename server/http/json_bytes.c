@@ -9,7 +9,7 @@
 #include "server/http/base64.h"
 
 int
-json_bytes_set(struct json_t *object, const char *name, const void *data, size_t len)
+set_json_bytes(struct json_t *object, const char *name, const void *data, size_t len)
 {
 	json_t *text = json_stringn(data, len);
 	char name64[32];

@@ -44,13 +44,13 @@ add_item(json_t *items, const struct list_query *q, const struct store_record *r
 	json_t *item = json_object();
 	int rc;
 
-	rc = json_bytes_set(item, "key", r->key, r->key_len);
+	rc = set_json_bytes(item, "key", r->key, r->key_len);
 	if (rc == 0)
 		rc = json_object_set_new(item, "seq", json_integer((json_int_t)r->seq));
 	if (rc == 0)
 		rc = json_object_set_new(item, "size", json_integer((json_int_t)r->value_len));
 	if (rc == 0 && q->values)
-		rc = json_bytes_set(item, "value", r->value, r->value_len);
+		rc = set_json_bytes(item, "value", r->value, r->value_len);
 	/* Takes the item over, also on failure. */
 	if (json_array_append_new(items, item) != 0)
 		rc = SP_ENOMEM;
@@ -103,7 +103,7 @@ list_page(struct store_view *view, const struct list_query *q, json_t *root, jso
 			break;
 		}
 		if (json_array_size(items) >= q->limit || bytes >= PAGE_BYTES) {
-			rc = last_len > 0 ? json_bytes_set(root, "next", last, last_len) : 0;
+			rc = last_len > 0 ? set_json_bytes(root, "next", last, last_len) : 0;
 			if (rc < 0)
 				sp_error_set(err, rc, "list the keys");
 			break;
@@ -144,7 +144,7 @@ api_kv_list(struct call *c)
 	/* A key that is no UTF-8 stands under next64; «next» is then of no use. */
 	if (json_object_get(root, "next64") != NULL)
 		json_object_del(root, "next");
-	text = rc == 0 ? json_text(root, JSON_COMPACT) : NULL;
+	text = rc == 0 ? text_of_json(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	if (rc < 0) {
 		api_error(c, &err);

@@ -181,7 +181,7 @@ announce(struct call *c, unsigned number, const char *url, size_t len)
 	if (member_address(text, raft, sizeof(raft)) < 0)
 		return SP_EUSAGE;
 	root = json_pack("{si ss ss ss ss}", "number", (int)number, "id", "0", "name", "", "url", text, "raft", raft);
-	json = json_text(root, JSON_COMPACT);
+	json = text_of_json(root, JSON_COMPACT);
 	json_decref(root);
 	if (json == NULL)
 		return SP_ENOMEM;

@@ -94,7 +94,7 @@ api_problem(struct call *c, unsigned status, const char *code, const char *detai
 	}
 	body = json_pack("{ss ss si ss ss}", "type", "about:blank", "title", status_title(status), "status",
 	    (int)status, "detail", detail, "code", code);
-	text = json_text(body, JSON_COMPACT);
+	text = text_of_json(body, JSON_COMPACT);
 	json_decref(body);
 	/* A detail that is no UTF-8 (a key, say) is left out. */
 	request_reply(c->rq, status, API_PROBLEM, text != NULL ? text : "{}", text != NULL ? strlen(text) : 2);

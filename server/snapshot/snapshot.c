@@ -61,7 +61,7 @@ write_description(struct snapshot *s, const char *donor, struct buf *out)
 	    "horizon", (json_int_t)p->horizon, "consistent", (int)p->consistent, "bytes",
 	    (json_int_t)store_pin_size(s->pin), "page_size", (int)store_pin_page_size(s->pin), "created", created,
 	    "donor", donor, "history", history);
-	text = json_text(root, JSON_COMPACT);
+	text = text_of_json(root, JSON_COMPACT);
 	json_decref(root);
 	rc = text != NULL ? buf_printf(out, "%s\n", text) : SP_ENOMEM;
 	free(text);

@@ -174,7 +174,7 @@ meta_position(const struct meta *m, struct position *out)
 	out->raft.term = m->applied_term;
 	out->raft.log = m->applied_log;
 	if (m->applied_index > 0)
-		out->raft.role = RAFT_ROLE_STOPPED;
+		out->raft.role = MEMBER_ROLE_STOPPED;
 	out->history_count = m->history_count;
 	memcpy(out->history, m->history, m->history_count * sizeof(m->history[0]));
 }

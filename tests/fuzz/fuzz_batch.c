@@ -17,9 +17,9 @@ tell(const struct repl_op *op, struct buf *out)
 	char *text;
 
 	json_object_set_new(line, "op", json_string(op->kind == REPL_PUT ? "put" : "delete"));
-	FUZZ_REQUIRE(json_bytes_set(line, "key", op->key, op->key_len) == 0);
+	FUZZ_REQUIRE(set_json_bytes(line, "key", op->key, op->key_len) == 0);
 	if (op->kind == REPL_PUT)
-		FUZZ_REQUIRE(json_bytes_set(line, "value", op->value, op->value_len) == 0);
+		FUZZ_REQUIRE(set_json_bytes(line, "value", op->value, op->value_len) == 0);
 	text = json_dumps(line, JSON_COMPACT);
 	FUZZ_REQUIRE(text != NULL && buf_printf(out, "%s\n", text) == 0);
 	free(text);

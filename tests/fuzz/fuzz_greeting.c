@@ -9,25 +9,25 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	unsigned char again[RAFT_GREETING_MAX];
-	struct raft_greeting g, back;
+	unsigned char again[GREETING_MAX];
+	struct greeting g, back;
 	size_t len, wanted;
 	uint8_t *copy;
 
-	if (size < RAFT_GREETING_HEAD)
+	if (size < GREETING_HEAD)
 		return 0;
-	wanted = raft_greeting_size(data);
-	FUZZ_REQUIRE(wanted <= RAFT_GREETING_MAX && (wanted == 0 || wanted > RAFT_GREETING_HEAD));
+	wanted = greeting_size(data);
+	FUZZ_REQUIRE(wanted <= GREETING_MAX && (wanted == 0 || wanted > GREETING_HEAD));
 	if (wanted == 0 || size < wanted)
 		return 0;
 	/* Memory of its own, so that the byte behind it is nobody's. */
 	copy = malloc(wanted);
 	FUZZ_REQUIRE(copy != NULL);
 	memcpy(copy, data, wanted);
-	if (raft_greeting_read(copy, wanted, &g)) {
-		len = raft_greeting_write(&g, again);
-		FUZZ_REQUIRE(len <= RAFT_GREETING_MAX && raft_greeting_size(again) == len);
-		FUZZ_REQUIRE(raft_greeting_read(again, len, &back));
+	if (greeting_read(copy, wanted, &g)) {
+		len = greeting_write(&g, again);
+		FUZZ_REQUIRE(len <= GREETING_MAX && greeting_size(again) == len);
+		FUZZ_REQUIRE(greeting_read(again, len, &back));
 		FUZZ_REQUIRE(g.id == back.id && strcmp(g.address, back.address) == 0);
 		FUZZ_REQUIRE(strcmp(g.cluster, back.cluster) == 0);
 	}

@@ -15,7 +15,7 @@
 
 #define SENDER   0x123450002ull
 #define TERM     7
-#define TERM_MAX (TERM + RAFT_TERMS_AT_ONCE)
+#define TERM_MAX (TERM + TERM_BOUND_AT_ONCE)
 
 static const uint8_t *
 copy_of(const uint8_t *data, size_t size)
@@ -40,7 +40,7 @@ touch(const uint8_t *data, size_t size)
 static void
 require_number(uint64_t value)
 {
-	FUZZ_REQUIRE(value <= RAFT_NUMBER_LIMIT);
+	FUZZ_REQUIRE(value <= LOG_NUMBER_LIMIT);
 }
 
 /* --- As libraft does, without a look at any end --- */
@@ -87,7 +87,7 @@ read_entries(const uint8_t *header, uint64_t n, const uint8_t *data, size_t left
 
 	for (uint64_t i = 0; i < n; i++)
 		size += le_get(header + 40 + 16 * i + 12, 4);
-	FUZZ_REQUIRE(size <= RAFT_STREAM_MESSAGE_MAX && (size > 0) == (n > 0));
+	FUZZ_REQUIRE(size <= MEMBER_STREAM_MESSAGE_MAX && (size > 0) == (n > 0));
 	if (size > left)
 		return 0;
 	for (uint64_t i = 0; i < n; i++) {
@@ -176,27 +176,27 @@ term_of(void *arg, uint64_t index)
 static size_t
 check_in_pieces(const uint8_t *data, size_t size, size_t piece, bool leads, bool *refused)
 {
-	const struct raft_stream_facts facts = {
+	const struct member_stream_facts facts = {
 		.leads = leads, .term = TERM, .term_max = TERM_MAX, .commit = 201, .term_of = term_of
 	};
-	struct raft_stream s;
+	struct member_stream s;
 	struct sp_error err = { 0 };
 	size_t at = 0, n;
 	int rc = 0;
 
-	raft_stream_init(&s, SENDER);
+	member_stream_init(&s, SENDER);
 	while (at < size) {
 		const uint8_t *own;
 
 		n = size - at < piece ? size - at : piece;
 		own = copy_of(data + at, n);
-		rc = raft_stream_check(&s, &facts, own, n, &err);
+		rc = member_stream_check(&s, &facts, own, n, &err);
 		free((void *)(uintptr_t)own);
 		if (rc < 0)
 			break;
 		at += n;
 	}
-	raft_stream_release(&s);
+	member_stream_release(&s);
 	if (rc < 0) {
 		fuzz_require_error(rc, &err);
 		FUZZ_REQUIRE(rc == SP_EBADDATA);

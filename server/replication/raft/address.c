@@ -5,7 +5,7 @@
 #include <string.h>
 
 bool
-raft_address_parse(const char *text, struct raft_address *out)
+wire_address_parse(const char *text, struct wire_address *out)
 {
 	const char *colon = strrchr(text, ':');
 	const char *host = text, *end = colon;
@@ -15,7 +15,7 @@ raft_address_parse(const char *text, struct raft_address *out)
 	if (colon == NULL)
 		return false;
 	digits = strspn(colon + 1, "0123456789");
-	if (digits == 0 || digits >= RAFT_PORT_MAX || colon[1 + digits] != '\0')
+	if (digits == 0 || digits >= WIRE_PORT_MAX || colon[1 + digits] != '\0')
 		return false;
 	number_from_text(colon + 1, 65535, &port);
 	if (*host == '[' && end > host + 1 && end[-1] == ']') {
@@ -24,7 +24,7 @@ raft_address_parse(const char *text, struct raft_address *out)
 	} else if (memchr(host, ':', (size_t)(end - host)) != NULL) {
 		return false;
 	}
-	if (port == 0 || end == host || (size_t)(end - host) >= RAFT_HOST_MAX)
+	if (port == 0 || end == host || (size_t)(end - host) >= WIRE_HOST_MAX)
 		return false;
 	memcpy(out->host, host, (size_t)(end - host));
 	out->host[end - host] = '\0';

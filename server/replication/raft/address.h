@@ -4,15 +4,15 @@
 
 #include <stdbool.h>
 
-#define RAFT_HOST_MAX 256 /* with NUL */
-#define RAFT_PORT_MAX 6
+#define WIRE_HOST_MAX 256 /* with NUL */
+#define WIRE_PORT_MAX 6
 
-struct raft_address {
-	char host[RAFT_HOST_MAX]; /* without brackets */
-	char port[RAFT_PORT_MAX]; /* 1 to 65535 */
+struct wire_address {
+	char host[WIRE_HOST_MAX]; /* without brackets */
+	char port[WIRE_PORT_MAX]; /* 1 to 65535 */
 };
 
 /* False where it is none: such a one can never be connected to. */
-bool raft_address_parse(const char *text, struct raft_address *out);
+bool wire_address_parse(const char *text, struct wire_address *out);
 
 #endif

@@ -18,7 +18,7 @@
 #define NEVER (1u << 31) /* entries: the log is not cut */
 
 void
-raft_fail_stop(const struct sp_error *err)
+repl_raft_fail_stop(const struct sp_error *err)
 {
 	log_error("what raft has committed cannot be kept here; stopping", LOG_STR("error", err->text),
 	    LOG_STR("code", sp_code_name(err->code)));
@@ -78,7 +78,7 @@ run_member(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 static int
 run_job(struct commit_job *job, struct store_txn *txn)
 {
-	struct raft_job *j = (struct raft_job *)job;
+	struct repl_raft_job *j = (struct repl_raft_job *)job;
 	uint64_t applied, term;
 
 	/* The one before could not be applied. */
@@ -115,7 +115,7 @@ run_job(struct commit_job *job, struct store_txn *txn)
 }
 
 static void
-note_applied(struct raft_job *j)
+note_applied(struct repl_raft_job *j)
 {
 	struct repl_raft *r = j->owner;
 	struct contact m;
@@ -139,7 +139,7 @@ note_over(struct repl_raft *r)
 }
 
 bool
-raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
+repl_raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
 	bool idle;
@@ -156,7 +156,7 @@ raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
 static void
 job_done(struct commit_job *job)
 {
-	struct raft_job *j = (struct raft_job *)job;
+	struct repl_raft_job *j = (struct repl_raft_job *)job;
 	struct repl_raft *r = j->owner;
 
 	if (job->code == 0) {
@@ -169,61 +169,61 @@ job_done(struct commit_job *job)
 			j->batch = NULL;
 			FAULT_POINT("raft.told");
 		}
-		raft_job_free(j);
+		repl_raft_job_free(j);
 		note_over(r);
 		return;
 	}
 	if (job->code != SP_EAGAIN && job->code != SP_ENOTFOUND && job->code != SP_ENOSPACE)
-		raft_fail_stop(&job->err);
+		repl_raft_fail_stop(&job->err);
 	/* The store is closed, or is about to be: what is in the log is applied after the next start. */
 	pthread_mutex_lock(&r->lock);
 	atomic_store(&r->halted, true);
 	pthread_cond_broadcast(&r->applied_cond);
 	pthread_mutex_unlock(&r->lock);
-	raft_job_fail(j, SP_EUNKNOWN, "the server stops; the write is in the log and may be made by others");
+	repl_raft_job_fail(j, SP_EUNKNOWN, "the server stops; the write is in the log and may be made by others");
 	note_over(r);
 }
 
 /* --- What libraft calls --- */
 
 /* The proposal of this member that has become this entry, or NULL where it came from another. */
-static struct raft_job *
+static struct repl_raft_job *
 take_proposal(struct repl_raft *r, uint64_t index, uint64_t term)
 {
-	struct raft_job *j = r->proposed.first;
+	struct repl_raft_job *j = r->proposed.first;
 
 	if (j == NULL || j->index != index)
 		return NULL;
 	job_list_pop(&r->proposed);
 	if (j->entry.term == term)
 		return j;
-	raft_job_fail(j, SP_EAGAIN, "another leader's entry took this write's place");
+	repl_raft_job_fail(j, SP_EAGAIN, "another leader's entry took this write's place");
 	return NULL;
 }
 
 /* An entry that came by the log as a job; takes the bytes. NULL: it is a whole of parts that no member can read, so
  * that all of them pass it over: no leader of ours has written it. */
-static struct raft_job *
+static struct repl_raft_job *
 job_of(struct repl_raft *r, void *bytes, size_t len, bool in_parts)
 {
-	struct raft_job *j = raft_job_new(r);
+	struct repl_raft_job *j = repl_raft_job_new(r);
 	struct sp_error err;
 
 	if (j == NULL) {
 		sp_error_set(&err, SP_ENOMEM, "apply a log entry of %zu bytes", len);
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	}
 	j->bytes = bytes;
 	if (entry_decode(bytes, len, &j->entry, &err) == 0)
 		return j;
 	if (!in_parts || err.code != SP_EBADDATA)
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	log_error("an entry of the log is passed over", LOG_STR("error", err.text), LOG_U64("bytes", len));
-	raft_job_free(j);
+	repl_raft_job_free(j);
 	return NULL;
 }
 
-static struct raft_job *
+static struct repl_raft_job *
 copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
 {
 	void *copy = malloc(buf->len);
@@ -231,7 +231,7 @@ copy_entry(struct repl_raft *r, const struct raft_buffer *buf)
 
 	if (copy == NULL) {
 		sp_error_set(&err, SP_ENOMEM, "apply a log entry of %zu bytes", buf->len);
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	}
 	memcpy(copy, buf->base, buf->len);
 	return job_of(r, copy, buf->len, false);
@@ -248,7 +248,7 @@ take_part(struct repl_raft *r, const struct raft_buffer *buf, struct raft_buffer
 	if (rc == 0)
 		rc = parts_take(&r->parts, &part, &err);
 	if (rc < 0)
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	if (rc == 0)
 		return false;
 	*whole = (struct raft_buffer){ .base = r->parts.whole, .len = r->parts.len };
@@ -266,7 +266,7 @@ bound_log(struct repl_raft *r, uint64_t index, size_t bytes)
 {
 	r->cut_bytes += bytes;
 	r->cut_entries++;
-	if (raft_hold_is_on(r, index, bytes)) {
+	if (repl_raft_hold_is_on(r, index, bytes)) {
 		raft_set_snapshot_threshold(&r->raft, NEVER);
 		return;
 	}
@@ -292,7 +292,7 @@ unbound_log(struct repl_raft *r)
 
 /* Hand the entry to the committer. Where the writer falls behind, the log waits for it. */
 static void
-deliver(struct repl_raft *r, struct raft_job *j, uint64_t index, size_t bytes)
+deliver(struct repl_raft *r, struct repl_raft_job *j, uint64_t index, size_t bytes)
 {
 	j->index = index;
 	j->after = r->delivered;
@@ -311,7 +311,7 @@ deliver(struct repl_raft *r, struct raft_job *j, uint64_t index, size_t bytes)
 	pthread_mutex_unlock(&r->lock);
 	while (committer_submit(r->committer, &j->job, NULL) < 0) {
 		if (atomic_load(&r->halted)) {
-			raft_job_fail(j, SP_EUNKNOWN, "the server stops");
+			repl_raft_job_fail(j, SP_EUNKNOWN, "the server stops");
 			note_over(r);
 			break;
 		}
@@ -325,7 +325,7 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	struct repl_raft *r = fsm->data;
 	uint64_t index = raft_last_applied(&r->raft) + 1;
 	struct raft_buffer whole = { 0 };
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	*result = NULL;
 	bound_log(r, index, buf->len);
@@ -345,11 +345,11 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 		if (j != NULL)
 			deliver(r, j, index, whole.len);
 	} else if (j != NULL) {
-		raft_job_fail(j, SP_EUNKNOWN, "the log lacks a part of the write");
+		repl_raft_job_fail(j, SP_EUNKNOWN, "the log lacks a part of the write");
 	}
 	/* A pointer between two parts would leave the later ones without the earlier; one with members that are taken
 	 * back would name them for good. */
-	if (r->parts.whole != NULL || raft_rollback_is_open(r))
+	if (r->parts.whole != NULL || repl_raft_rollback_is_open(r))
 		raft_set_snapshot_threshold(&r->raft, NEVER);
 	return 0;
 }
@@ -407,7 +407,7 @@ write_pointer(struct repl_raft *r, uint64_t applied)
 	digest_to_hex(p.digest, digest);
 	root = json_pack("{si sI ss ss sI sI ss}", "format", 1, "applied", (json_int_t)applied, "donor", r->self.url,
 	    "cluster", p.cluster, "epoch", (json_int_t)p.epoch, "seq", (json_int_t)p.seq, "digest", digest);
-	text = json_text(root, JSON_COMPACT);
+	text = text_of_json(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }
@@ -479,7 +479,7 @@ fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 }
 
 void
-raft_fsm_setup(struct repl_raft *r)
+repl_raft_fsm_setup(struct repl_raft *r)
 {
 	r->fsm = (struct raft_fsm){
 		.version = 3,

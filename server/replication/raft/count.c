@@ -53,12 +53,12 @@ is_late(const struct repl_raft *r, const struct raft_message *m)
 static int
 send_message(struct raft_io *io, struct raft_io_send *request, const struct raft_message *m, raft_io_send_cb cb)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	struct raft_message bounded = *m;
 	struct raft_append_entries_result *result = &bounded.append_entries_result;
 
 	if (m->type == RAFT_IO_APPEND_ENTRIES)
-		raft_flow_bound(r, &bounded);
+		repl_raft_flow_bound(r, &bounded);
 	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
 		return r->send(io, request, &bounded, cb);
 	if (is_late(r, m))
@@ -78,13 +78,13 @@ send_message(struct raft_io *io, struct raft_io_send *request, const struct raft
 static void
 received(struct raft_io *io, struct raft_message *m)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	bool appends = m->type == RAFT_IO_APPEND_ENTRIES;
 
-	raft_flow_settle(r);
+	repl_raft_flow_settle(r);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		bound_claim(r, &m->append_entries_result);
-	if (!raft_rollback_before(r, m))
+	if (!repl_raft_rollback_before(r, m))
 		return;
 	/* What follows these entries in the log here may be a former leader's: libraft would commit it with them. */
 	if (appends && m->append_entries.leader_commit > m->append_entries.prev_log_index + m->append_entries.n_entries)
@@ -100,7 +100,7 @@ received(struct raft_io *io, struct raft_message *m)
 	r->asked = 0;
 	/* A leader begins its term before the next message. */
 	if (!r->closing && raft_state(&r->raft) != r->seen_state)
-		raft_observe(r);
+		repl_raft_observe(r);
 }
 
 /* A pointer on its way to the disk, with whom it is for. */
@@ -121,7 +121,7 @@ put_over(struct raft_io_snapshot_put *request, int status)
 	free(request);
 	w.owner->puts--;
 	if (status == 0)
-		raft_rollback_note(w.owner, w.pointer);
+		repl_raft_rollback_note(w.owner, w.pointer);
 	w.owner->written_term = w.term;
 	w.cb(w.wanted, status);
 	w.owner->written_term = 0;
@@ -131,7 +131,7 @@ static int
 snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
     const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	struct watched_put *w = malloc(sizeof(*w));
 	int rc;
 
@@ -151,14 +151,14 @@ snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put 
 static int
 start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 
 	r->recv = recv;
 	return r->start(io, msecs, tick, received);
 }
 
 void
-raft_count_watch(struct repl_raft *r)
+repl_raft_count_watch(struct repl_raft *r)
 {
 	r->start = r->io.start;
 	r->io.start = start;

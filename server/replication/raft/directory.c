@@ -70,7 +70,7 @@ contact_json(const struct contact *m)
 static char *
 dump(json_t *root)
 {
-	char *text = json_text(root, JSON_COMPACT);
+	char *text = text_of_json(root, JSON_COMPACT);
 
 	json_decref(root);
 	return text;

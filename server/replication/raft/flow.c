@@ -18,7 +18,7 @@
 enum { PROBE = 0, PIPELINE = 1 };
 
 size_t
-raft_window_bytes(const struct repl_raft *r)
+repl_raft_window_bytes(const struct repl_raft *r)
 {
 	size_t bytes = (size_t)r->election_timeout_ms * WINDOW_RATE;
 
@@ -48,7 +48,7 @@ bytes_at(struct repl_raft *r, uint64_t index)
 static size_t
 room_for(struct repl_raft *r, const struct raft_progress *p, uint64_t sent)
 {
-	size_t window = raft_window_bytes(r), bytes = 0;
+	size_t window = repl_raft_window_bytes(r), bytes = 0;
 
 	if (p->state == PROBE)
 		return PART_BYTES;
@@ -60,7 +60,7 @@ room_for(struct repl_raft *r, const struct raft_progress *p, uint64_t sent)
 }
 
 void
-raft_flow_bound(struct repl_raft *r, struct raft_message *m)
+repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 {
 	struct raft_append_entries *a = &m->append_entries;
 	uint64_t sent = a->prev_log_index;
@@ -91,7 +91,7 @@ raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 }
 
 void
-raft_flow_settle(struct repl_raft *r)
+repl_raft_flow_settle(struct repl_raft *r)
 {
 	struct raft_progress *p;
 	unsigned at;

@@ -46,7 +46,7 @@ stay_connected(struct repl_raft *r)
 }
 
 void
-raft_former_turn(struct repl_raft *r)
+repl_raft_former_turn(struct repl_raft *r)
 {
 	int64_t now = clock_mono_ms();
 	bool due = now >= r->former_at_ms;
@@ -56,9 +56,9 @@ raft_former_turn(struct repl_raft *r)
 	if (due)
 		r->former_at_ms = now + SEND_EVERY_MS;
 	for (size_t i = 0; i < r->transport.link_count; i++) {
-		struct raft_link *link = &r->transport.links[i];
+		struct wire_link *link = &r->transport.links[i];
 
-		if (raft_is_member(r, link->id)) {
+		if (repl_raft_is_member(r, link->id)) {
 			link->was_member = true;
 			link->let_go = false;
 		} else if (due && link->was_member && link->connected) {

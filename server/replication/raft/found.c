@@ -10,7 +10,7 @@
 #define ASK_TIMEOUT_MS 2000
 
 int
-raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err)
+repl_raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err)
 {
 	struct http_client *http =
 	    http_client_new(&(struct http_client_options){ .connect_timeout_ms = ASK_TIMEOUT_MS }, err);

@@ -9,7 +9,7 @@
 #define VERSION_PROVES 2
 
 bool
-raft_greeting_same_cluster(const char *a, const char *b)
+greeting_same_cluster(const char *a, const char *b)
 {
 	size_t len = strcspn(a, "/");
 
@@ -18,19 +18,19 @@ raft_greeting_same_cluster(const char *a, const char *b)
 }
 
 size_t
-raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETING_MAX])
+greeting_write(const struct greeting *g, unsigned char out[GREETING_MAX])
 {
-	char *text = (char *)out + RAFT_GREETING_HEAD;
+	char *text = (char *)out + GREETING_HEAD;
 	size_t len;
 	int n;
 
-	memset(out, 0, RAFT_GREETING_MAX);
-	n = snprintf(text, RAFT_GREETING_TEXT, "%s%s%s", g->address, g->cluster[0] != '\0' ? " " : "", g->cluster);
+	memset(out, 0, GREETING_MAX);
+	n = snprintf(text, GREETING_TEXT, "%s%s%s", g->address, g->cluster[0] != '\0' ? " " : "", g->cluster);
 	len = ((size_t)n + 1 + 7) / 8 * 8;
 	le_put(out, g->proves ? VERSION_PROVES : VERSION, 8);
 	le_put(out + 8, g->id, 8);
 	le_put(out + 16, len, 8);
-	len += RAFT_GREETING_HEAD;
+	len += GREETING_HEAD;
 	if (!g->proves)
 		return len;
 	memcpy(out + len, g->nonce, sizeof(g->nonce));
@@ -38,21 +38,21 @@ raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETI
 }
 
 size_t
-raft_greeting_size(const unsigned char *head)
+greeting_size(const unsigned char *head)
 {
 	uint64_t version = le_get(head, 8), len = le_get(head + 16, 8);
 
-	if ((version != VERSION && version != VERSION_PROVES) || len == 0 || len > RAFT_GREETING_TEXT)
+	if ((version != VERSION && version != VERSION_PROVES) || len == 0 || len > GREETING_TEXT)
 		return 0;
-	return RAFT_GREETING_HEAD + (size_t)len + (version == VERSION_PROVES ? SECRET_NONCE_BYTES : 0);
+	return GREETING_HEAD + (size_t)len + (version == VERSION_PROVES ? SECRET_NONCE_BYTES : 0);
 }
 
 bool
-raft_greeting_read(const unsigned char *bytes, size_t len, struct raft_greeting *out)
+greeting_read(const unsigned char *bytes, size_t len, struct greeting *out)
 {
-	const char *text = (const char *)bytes + RAFT_GREETING_HEAD;
+	const char *text = (const char *)bytes + GREETING_HEAD;
 	bool proves = le_get(bytes, 8) == VERSION_PROVES;
-	size_t text_len = len - RAFT_GREETING_HEAD - (proves ? SECRET_NONCE_BYTES : 0), address, cluster;
+	size_t text_len = len - GREETING_HEAD - (proves ? SECRET_NONCE_BYTES : 0), address, cluster;
 
 	if (memchr(text, '\0', text_len) == NULL || le_get(bytes + 8, 8) == 0)
 		return false;
@@ -60,7 +60,7 @@ raft_greeting_read(const unsigned char *bytes, size_t len, struct raft_greeting 
 	cluster = text[address] == ' ' ? strlen(text + address + 1) : 0;
 	if (address == 0 || address >= sizeof(out->address) || cluster >= sizeof(out->cluster))
 		return false;
-	*out = (struct raft_greeting){ .id = le_get(bytes + 8, 8), .proves = proves };
+	*out = (struct greeting){ .id = le_get(bytes + 8, 8), .proves = proves };
 	memcpy(out->address, text, address);
 	if (cluster > 0)
 		memcpy(out->cluster, text + address + 1, cluster);

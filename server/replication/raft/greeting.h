@@ -15,30 +15,30 @@
 #include "lib/protocol/position.h"
 #include "server/replication/raft/repl_raft.h"
 
-#define RAFT_ORIGIN_MAX    (POSITION_CLUSTER_SIZE + 21) /* «cluster/log», with NUL */
-#define RAFT_GREETING_HEAD 24
-#define RAFT_GREETING_TEXT ((MEMBER_ADDRESS_MAX + RAFT_ORIGIN_MAX + 7) / 8 * 8)
-#define RAFT_GREETING_MAX  (RAFT_GREETING_HEAD + RAFT_GREETING_TEXT + SECRET_NONCE_BYTES)
+#define LOG_ORIGIN_MAX (POSITION_CLUSTER_SIZE + 21) /* «cluster/log», with NUL */
+#define GREETING_HEAD  24
+#define GREETING_TEXT  ((MEMBER_ADDRESS_MAX + LOG_ORIGIN_MAX + 7) / 8 * 8)
+#define GREETING_MAX   (GREETING_HEAD + GREETING_TEXT + SECRET_NONCE_BYTES)
 
-struct raft_greeting {
+struct greeting {
 	uint64_t id;
 	char address[MEMBER_ADDRESS_MAX];
-	char cluster[RAFT_ORIGIN_MAX]; /* and after a slash its log, where that is known; "": none yet */
-	bool proves;                   /* version 2: with */
+	char cluster[LOG_ORIGIN_MAX]; /* and after a slash its log, where that is known; "": none yet */
+	bool proves;                  /* version 2: with */
 	unsigned char nonce[SECRET_NONCE_BYTES];
 };
 
 /* Whether two such clusters are one, and not two logs of it: a member of a log that its cluster has left behind is not
  * to be heard. */
-bool raft_greeting_same_cluster(const char *a, const char *b);
+bool greeting_same_cluster(const char *a, const char *b);
 
 /* Its bytes. */
-size_t raft_greeting_write(const struct raft_greeting *g, unsigned char out[RAFT_GREETING_MAX]);
+size_t greeting_write(const struct greeting *g, unsigned char out[GREETING_MAX]);
 
-/* How many bytes it has, told by its first RAFT_GREETING_HEAD: RAFT_GREETING_MAX at most; 0: this is no greeting. */
-size_t raft_greeting_size(const unsigned char *head);
+/* How many bytes it has, told by its first GREETING_HEAD: GREETING_MAX at most; 0: this is no greeting. */
+size_t greeting_size(const unsigned char *head);
 
-/* From so many bytes as raft_greeting_size() said. False where this is no greeting. */
-bool raft_greeting_read(const unsigned char *bytes, size_t len, struct raft_greeting *out);
+/* From so many bytes as greeting_size() said. False where this is no greeting. */
+bool greeting_read(const unsigned char *bytes, size_t len, struct greeting *out);
 
 #endif

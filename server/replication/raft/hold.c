@@ -37,7 +37,7 @@ get_over(struct raft_io_snapshot_get *request, struct raft_snapshot *snapshot, i
 static int
 snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request, raft_io_snapshot_get_cb cb)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	struct watched_get *w = malloc(sizeof(*w));
 	int rc;
 
@@ -51,7 +51,7 @@ snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request, raft_io_s
 }
 
 void
-raft_hold_watch(struct repl_raft *r)
+repl_raft_hold_watch(struct repl_raft *r)
 {
 	r->snapshot_get = r->io.snapshot_get;
 	r->io.snapshot_get = snapshot_get;
@@ -76,7 +76,7 @@ all_are_near(const struct repl_raft *r, uint64_t index)
 }
 
 bool
-raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes)
+repl_raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes)
 {
 	if (r->held_index == 0)
 		return false;

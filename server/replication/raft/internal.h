@@ -21,7 +21,7 @@
 #define FOUND_SIZE (POSITION_CLUSTER_SIZE + 48)
 
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
-struct raft_job {
+struct repl_raft_job {
 	struct commit_job job; /* first: the two are one address */
 	struct repl_raft *owner;
 	struct repl_batch *batch; /* the client's here, or NULL */
@@ -32,7 +32,7 @@ struct raft_job {
 	int code;       /* what came of it */
 	struct sp_error err;
 	uint64_t seq;
-	struct raft_job *next;
+	struct repl_raft_job *next;
 };
 
 #define FLOW_ENTRIES 4096 /* on their way to a member at once, at most; a power of two */
@@ -45,7 +45,7 @@ struct flow_cut {
 
 /* A list with its end. */
 struct job_list {
-	struct raft_job *first, *last;
+	struct repl_raft_job *first, *last;
 	unsigned count;
 };
 
@@ -86,7 +86,7 @@ struct repl_raft {
 	struct raft raft;
 	struct raft_io io;
 	struct raft_fsm fsm;
-	struct raft_transport transport;
+	struct transport transport;
 	struct job_list proposed; /* in the log, and not committed; by index */
 	unsigned rounds;          /* calls of raft_apply() under way */
 	size_t round_bytes;       /* in each of them; constant while the loop runs */
@@ -95,7 +95,7 @@ struct repl_raft {
 
 	/* The large entry that is being passed in parts (propose.c); job NULL: none. */
 	struct {
-		struct raft_job *job;
+		struct repl_raft_job *job;
 		unsigned char *whole; /* malloc'ed: the entry, `len` bytes, of which `done` are in the log */
 		size_t len, done;
 	} split;
@@ -106,12 +106,12 @@ struct repl_raft {
 	int seen_state; /* libraft's, after the last turn */
 	uint64_t seen_term;
 
-	/* The log's disk (repl_raft_log.c): libraft's own append(), and whether one has failed in this run. */
+	/* The log's disk (log.c): libraft's own append(), and whether one has failed in this run. */
 	int (*append)(
 	    struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned, raft_io_append_cb);
 	bool log_failed;
 
-	/* Who has which entries (repl_raft_count.c): libraft's own functions; leading, index of the term's first entry;
+	/* Who has which entries (count.c): libraft's own functions; leading, index of the term's first entry;
 	 * following, up to where the leader of same_term was found to have the same log, and the last entry that the
 	 * message under way (0: none) speaks of. */
 	int (*start)(struct raft_io *, unsigned, raft_io_tick_cb, raft_io_recv_cb);
@@ -145,7 +145,7 @@ struct repl_raft {
 	uint32_t sent_bytes[FLOW_ENTRIES];
 	struct flow_cut cuts_short[PLAN_MEMBERS_MAX];
 
-	/* What is kept for who is being seeded (repl_raft_hold.c): libraft's own snapshot_get(), and entries after
+	/* What is kept for who is being seeded (hold.c): libraft's own snapshot_get(), and entries after
 	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
 	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);
 	uint64_t held_index, held_bytes;
@@ -204,13 +204,13 @@ struct repl_raft {
 	struct plan_member members[PLAN_MEMBERS_MAX];
 	size_t member_count;
 
-	/* The joiner (repl_raft_join.c); stop_joining under lock. */
+	/* The joiner (join.c); stop_joining under lock. */
 	pthread_t joiner;
 	bool stop_joining;
 	pthread_cond_t join_cond;
 	struct http_client *http; /* its own, but for http_client_cancel() */
 
-	/* The reader (repl_raft_read.c); stop_reading under lock. */
+	/* The reader (read.c); stop_reading under lock. */
 	pthread_t reader;
 	bool stop_reading;
 	pthread_cond_t read_cond;
@@ -219,175 +219,175 @@ struct repl_raft {
 
 /* Whose `io` libraft calls. */
 static inline struct repl_raft *
-raft_of_io(struct raft_io *io)
+repl_raft_of_io(struct raft_io *io)
 {
 	return (struct repl_raft *)((char *)io - offsetof(struct repl_raft, io));
 }
 
 /* --- repl_raft.c --- */
 
-void job_list_push(struct job_list *l, struct raft_job *j);
-struct raft_job *job_list_pop(struct job_list *l);
-struct raft_job *raft_job_new(struct repl_raft *r);
-void raft_job_free(struct raft_job *j);
+void job_list_push(struct job_list *l, struct repl_raft_job *j);
+struct repl_raft_job *job_list_pop(struct job_list *l);
+struct repl_raft_job *repl_raft_job_new(struct repl_raft *r);
+void repl_raft_job_free(struct repl_raft_job *j);
 
 /* The job is over without having been applied. */
-void raft_job_fail(struct raft_job *j, int code, const char *text);
+void repl_raft_job_fail(struct repl_raft_job *j, int code, const char *text);
 
-/* --- Start and end (repl_raft_start.c). start: libraft runs, or an error. stop: everything has ended. Under `life`, or
+/* --- Start and end (start.c). start: libraft runs, or an error. stop: everything has ended. Under `life`, or
  * the joiner's thread. --- */
 
-int raft_loop_start(struct repl_raft *r, struct sp_error *err);
-void raft_loop_stop(struct repl_raft *r);
+int repl_raft_loop_start(struct repl_raft *r, struct sp_error *err);
+void repl_raft_loop_stop(struct repl_raft *r);
 
 /* libraft's code as one of ours, with «what: reason». */
-int raft_error(struct sp_error *err, int code, const char *reason, const char *what);
+int repl_raft_error(struct sp_error *err, int code, const char *reason, const char *what);
 
-/* --- Before founding (repl_raft_found.c), and before the loop runs --- */
+/* --- Before founding (found.c), and before the loop runs --- */
 
 /* The founder's store is at `own`: *founds is set back where a peer is a member already, so that this one joins it;
  * SP_EDIVERGED where a store that holds data cannot. Takes two seconds at most. */
-int raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err);
+int repl_raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err);
 
-/* --- The loop's turns (repl_raft_loop.c). On the loop's thread, or before it runs. --- */
+/* --- The loop's turns (loop.c). On the loop's thread, or before it runs. --- */
 
 /* Have the loop turn: now and then, and when it is woken. */
-void raft_turns_begin(struct repl_raft *r);
+void repl_raft_turns_begin(struct repl_raft *r);
 
 /* Turn until the end. A thread's function: takes the struct repl_raft, returns NULL. */
-void *raft_turns_run(void *r);
+void *repl_raft_turns_run(void *r);
 
 /* See what libraft has become, and act on it: a new leader begins its term, a former one fails its proposals. */
-void raft_observe(struct repl_raft *r);
+void repl_raft_observe(struct repl_raft *r);
 
 /* Add an entry that changes nothing: what comes before it is committed with it. */
-void raft_add_barrier(struct repl_raft *r);
+void repl_raft_add_barrier(struct repl_raft *r);
 
 /* Leave the cluster in peace: libraft ends; the loop turns on until it is told to stop. */
-void raft_begin_end(struct repl_raft *r);
+void repl_raft_begin_end(struct repl_raft *r);
 
 /* Any thread; the loop runs. */
-void raft_loop_wake(struct repl_raft *r);
+void repl_raft_loop_wake(struct repl_raft *r);
 
-/* --- Proposing (repl_raft_propose.c). On the loop's thread. --- */
+/* --- Proposing (propose.c). On the loop's thread. --- */
 
 /* Take what waits, as far as it may go now. */
-void raft_propose_queued(struct repl_raft *r);
+void repl_raft_propose_queued(struct repl_raft *r);
 
 /* Propose an entry of the member's own, in front of the clients'. On the leader. */
-void raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text);
+void repl_raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text);
 
 /* The large entry that is being passed in parts is not completed: it was not made. */
-void raft_split_fail(struct repl_raft *r, const char *text);
+void repl_raft_split_fail(struct repl_raft *r, const char *text);
 
 /* Fail what was proposed under the indexes first to last and has not come back. */
-void raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
+void repl_raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text);
 
-/* --- The log's disk (repl_raft_log.c). On the loop's thread; has_room: any. --- */
+/* --- The log's disk (log.c). On the loop's thread; has_room: any. --- */
 
 /* Have each append of libraft's pass through here: after raft_uv_init() and before anything is appended. */
-void raft_log_watch(struct repl_raft *r);
+void repl_raft_log_watch(struct repl_raft *r);
 
 /* The log could not be written: libraft's code. The turn that is under way deals with it. */
-void raft_log_note_failure(struct repl_raft *r, int code);
+void repl_raft_log_note_failure(struct repl_raft *r, int code);
 
 /* After each turn: where the log could not be written for want of room, libraft ends, and the joiner begins it anew
- * when there is some (RAFT_ROLE_NO_ROOM until then); where it is the disk, the process ends. */
-void raft_log_settle(struct repl_raft *r);
+ * when there is some (MEMBER_ROLE_NO_ROOM until then); where it is the disk, the process ends. */
+void repl_raft_log_settle(struct repl_raft *r);
 
 /* libraft takes back entries that another leader replaced by writing what is left of their segment beside it, and then
  * removing the old one. A crash between the two leaves both, and libraft does not start with that. Nothing was written
  * after them yet, so the shorter one goes, as if nothing had been taken back: its leader will have it done again.
  * Before raft_start(). */
-int raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err);
+int repl_raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err);
 
 /* Whether the volume has room for more of the log. */
-bool raft_log_has_room(const struct repl_raft *r);
+bool repl_raft_log_has_room(const struct repl_raft *r);
 
-/* --- Who has which entries on disk, counted right (repl_raft_count.c) --- */
+/* --- Who has which entries on disk, counted right (count.c) --- */
 
 /* Have each message pass through here: after raft_uv_init(). */
-void raft_count_watch(struct repl_raft *r);
+void repl_raft_count_watch(struct repl_raft *r);
 
 /* --- A change of members that is taken back (rollback.c). On the loop's thread. --- */
 
 /* Have the pointer that the log begins with noted at the start: after raft_uv_init(). */
-void raft_rollback_watch(struct repl_raft *r);
+void repl_raft_rollback_watch(struct repl_raft *r);
 
 /* This pointer is on disk; what is before it may be cut away. */
-void raft_rollback_note(struct repl_raft *r, const struct raft_snapshot *pointer);
+void repl_raft_rollback_note(struct repl_raft *r, const struct raft_snapshot *pointer);
 
 /* Before libraft hears of this message: if its entries replace a change of members here, the members are those before
  * it. False: libraft must not hear of it, because the disk is at something else; it was released. */
-bool raft_rollback_before(struct repl_raft *r, struct raft_message *m);
+bool repl_raft_rollback_before(struct repl_raft *r, struct raft_message *m);
 
 /* Whether the log must not be cut now: the newest change of members in it may still be taken back, or entries are. */
-bool raft_rollback_is_open(const struct repl_raft *r);
+bool repl_raft_rollback_is_open(const struct repl_raft *r);
 
 /* The term of an entry that libraft has in memory, or of the last one before these; 0: it has not. */
-uint64_t raft_term_at(const struct repl_raft *r, uint64_t index);
+uint64_t repl_raft_term_at(const struct repl_raft *r, uint64_t index);
 
 /* --- What is on its way to each member (flow.c). On the loop's thread. --- */
 
 /* Bytes of entries that may be on their way to a member at once: what a heartbeat waits behind. So many that a network
  * that carries WINDOW_RATE bytes in a millisecond passes them on in half of the election timeout. */
-size_t raft_window_bytes(const struct repl_raft *r);
+size_t repl_raft_window_bytes(const struct repl_raft *r);
 
 /* Shorten *m, entries of the log for a member, to what may be on its way to it at once; it may become a heartbeat. */
-void raft_flow_bound(struct repl_raft *r, struct raft_message *m);
+void repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m);
 
 /* Have libraft know what was sent: after each of its calls that may send. */
-void raft_flow_settle(struct repl_raft *r);
+void repl_raft_flow_settle(struct repl_raft *r);
 
-/* --- What is kept of the log for a member that is being seeded (repl_raft_hold.c). On the loop's thread. --- */
+/* --- What is kept of the log for a member that is being seeded (hold.c). On the loop's thread. --- */
 
 /* Note each pointer that is sent: after raft_uv_init(). */
-void raft_hold_watch(struct repl_raft *r);
+void repl_raft_hold_watch(struct repl_raft *r);
 
 /* Whether the log is not to be cut, when the entry `index` of so many bytes is applied. No longer than ten minutes, nor
  * for more than log_bytes_max of entries; both are counted and logged. */
-bool raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes);
+bool repl_raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes);
 
-/* --- Members (repl_raft_members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
- * give up. raft_members_json(): any thread. --- */
+/* --- Members (members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
+ * give up. repl_raft_members_json(): any thread. --- */
 
-void raft_members_take(struct repl_raft *r);
-void raft_members_turn(struct repl_raft *r);
-void raft_members_publish(struct repl_raft *r);
-void raft_members_end(struct repl_raft *r);
-int raft_members_json(struct repl_raft *r, struct buf *out);
+void repl_raft_members_take(struct repl_raft *r);
+void repl_raft_members_turn(struct repl_raft *r);
+void repl_raft_members_publish(struct repl_raft *r);
+void repl_raft_members_end(struct repl_raft *r);
+int repl_raft_members_json(struct repl_raft *r, struct buf *out);
 
-/* --- Linearizable reads (repl_raft_read.c). submit: any thread. turn and end: the loop's. start and stop: the reader's
+/* --- Linearizable reads (read.c). submit: any thread. turn and end: the loop's. start and stop: the reader's
  * thread. --- */
 
-int raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err);
-void raft_read_turn(struct repl_raft *r);
-void raft_read_end(struct repl_raft *r);
-int raft_read_start(struct repl_raft *r, struct sp_error *err);
-void raft_read_stop(struct repl_raft *r);
+int repl_raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err);
+void repl_raft_read_turn(struct repl_raft *r);
+void repl_raft_read_end(struct repl_raft *r);
+int repl_raft_read_start(struct repl_raft *r, struct sp_error *err);
+void repl_raft_read_stop(struct repl_raft *r);
 
-/* --- Joining (repl_raft_join.c): a thread that has this member taken in, and finds out where it was taken out. --- */
+/* --- Joining (join.c): a thread that has this member taken in, and finds out where it was taken out. --- */
 
-int raft_join_start(struct repl_raft *r, struct sp_error *err);
-void raft_join_stop(struct repl_raft *r);
+int repl_raft_join_start(struct repl_raft *r, struct sp_error *err);
+void repl_raft_join_stop(struct repl_raft *r);
 
-/* --- Former members (repl_raft_former.c). On the loop's thread. --- */
+/* --- Former members (former.c). On the loop's thread. --- */
 
-void raft_former_turn(struct repl_raft *r);
+void repl_raft_former_turn(struct repl_raft *r);
 
-/* Whether it is in the configuration; true where there is none yet (repl_raft_start.c). */
-bool raft_is_member(const struct repl_raft *r, raft_id id);
+/* Whether it is in the configuration; true where there is none yet (start.c). */
+bool repl_raft_is_member(const struct repl_raft *r, raft_id id);
 
-/* --- The state machine (repl_raft_apply.c). On the loop's thread. --- */
+/* --- The state machine (apply.c). On the loop's thread. --- */
 
-void raft_fsm_setup(struct repl_raft *r);
+void repl_raft_fsm_setup(struct repl_raft *r);
 
 /* Wait until the committer has none of this one's jobs: only then may libraft begin anew, or an entry might be applied
  * without the one before it. False where that takes too long. Any thread. */
-bool raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
+bool repl_raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 
 /* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be
  * done, the process ends, and its next start sees what is on disk. */
-_Noreturn void raft_fail_stop(const struct sp_error *err);
+_Noreturn void repl_raft_fail_stop(const struct sp_error *err);
 
 #endif

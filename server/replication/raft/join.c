@@ -30,7 +30,7 @@
 
 /* What this thread needs to know of the rest at a moment. */
 struct look {
-	enum raft_role role;
+	enum member_role role;
 	bool leader_known, was_member;
 	struct contact self;
 	uint64_t applied;
@@ -205,7 +205,7 @@ application(struct repl_raft *r, const struct contact *self)
 		json_object_set_new(root, "cluster", json_string(p.cluster));
 		json_object_set_new(root, "log", json_string(log));
 	}
-	text = json_text(root, JSON_COMPACT);
+	text = text_of_json(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }
@@ -250,13 +250,13 @@ begin_anew(struct repl_raft *r)
 	int rc;
 
 	log_warn("this member was taken out of the cluster while it was away; it joins as a new one");
-	raft_loop_stop(r);
+	repl_raft_loop_stop(r);
 	rc = file_remove_tree(r->dir, &err);
 	FAULT_POINT("raft.log_removed");
 	if (rc == 0)
-		rc = raft_loop_start(r, &err);
+		rc = repl_raft_loop_start(r, &err);
 	if (rc < 0)
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 }
 
 /* The log could not be written for want of room. What was committed is applied first, so that libraft begins on a store
@@ -266,12 +266,12 @@ come_back(struct repl_raft *r)
 {
 	struct sp_error err = { 0 };
 
-	if (!raft_log_has_room(r) || !raft_wait_idle(r, 0))
+	if (!repl_raft_log_has_room(r) || !repl_raft_wait_idle(r, 0))
 		return;
 	log_info("there is room for the raft log again: this member goes on");
-	raft_loop_stop(r);
-	if (raft_loop_start(r, &err) < 0)
-		raft_fail_stop(&err);
+	repl_raft_loop_stop(r);
+	if (repl_raft_loop_start(r, &err) < 0)
+		repl_raft_fail_stop(&err);
 }
 
 /* --- Waiting --- */
@@ -288,13 +288,13 @@ leader_found(struct vigil *v)
 static void
 say_what_for(const struct repl_raft *r, const struct look *l)
 {
-	if (l->role != RAFT_ROLE_JOINING && l->unresolved[0] != '\0')
+	if (l->role != MEMBER_ROLE_JOINING && l->unresolved[0] != '\0')
 		log_warn("no leader is known: a member's name cannot be resolved", LOG_STR("name", l->unresolved),
-		    LOG_STR("role", raft_role_name(l->role)), LOG_U64("voters", l->voters));
-	else if (l->role != RAFT_ROLE_JOINING)
+		    LOG_STR("role", member_role_name(l->role)), LOG_U64("voters", l->voters));
+	else if (l->role != MEMBER_ROLE_JOINING)
 		log_warn(
 		    "no leader is known: a majority of the voters has to be up and to reach each other's raft port",
-		    LOG_STR("role", raft_role_name(l->role)), LOG_U64("voters", l->voters));
+		    LOG_STR("role", member_role_name(l->role)), LOG_U64("voters", l->voters));
 	else if (l->applied > 0)
 		log_warn(
 		    "this member waits for a leader of the cluster that its store is of, to join it: no peer knows "
@@ -344,10 +344,10 @@ look_around(struct repl_raft *r, struct vigil *v)
 	json_t *answer;
 	bool listed;
 
-	if (l.role == RAFT_ROLE_NO_ROOM)
+	if (l.role == MEMBER_ROLE_NO_ROOM)
 		come_back(r);
-	if (l.role == RAFT_ROLE_NO_ROOM || l.role == RAFT_ROLE_NEEDS_SNAPSHOT || l.role == RAFT_ROLE_LEADER ||
-	    (l.role != RAFT_ROLE_JOINING && l.leader_known)) {
+	if (l.role == MEMBER_ROLE_NO_ROOM || l.role == MEMBER_ROLE_NEEDS_SNAPSHOT || l.role == MEMBER_ROLE_LEADER ||
+	    (l.role != MEMBER_ROLE_JOINING && l.leader_known)) {
 		leader_found(v);
 		v->missed = 0;
 		return EVERY_MS;
@@ -360,9 +360,9 @@ look_around(struct repl_raft *r, struct vigil *v)
 	}
 	leader_found(v);
 	listed = lists(answer, l.self.id);
-	if (listed && (l.role != RAFT_ROLE_JOINING || l.was_member))
+	if (listed && (l.role != MEMBER_ROLE_JOINING || l.was_member))
 		v->missed = 0; /* NOLINT(bugprone-branch-clone): the order counts */
-	else if (l.role == RAFT_ROLE_JOINING && !l.was_member)
+	else if (l.role == MEMBER_ROLE_JOINING && !l.was_member)
 		join(r, &l, leader);
 	else if (!still_leads(r, leader))
 		v->missed = 0;
@@ -371,7 +371,7 @@ look_around(struct repl_raft *r, struct vigil *v)
 	else if (v->missed >= SURE_AFTER) {
 		log_warn("this member was taken out of the cluster: stopping", LOG_STR("leader", leader));
 		pthread_mutex_lock(&r->lock);
-		r->status.role = RAFT_ROLE_REMOVED;
+		r->status.role = MEMBER_ROLE_REMOVED;
 		r->stop_joining = true;
 		pthread_mutex_unlock(&r->lock);
 		r->removed(r->arg);
@@ -401,7 +401,7 @@ joiner(void *arg)
 }
 
 int
-raft_join_start(struct repl_raft *r, struct sp_error *err)
+repl_raft_join_start(struct repl_raft *r, struct sp_error *err)
 {
 	int rc;
 
@@ -417,7 +417,7 @@ raft_join_start(struct repl_raft *r, struct sp_error *err)
 }
 
 void
-raft_join_stop(struct repl_raft *r)
+repl_raft_join_stop(struct repl_raft *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->stop_joining = true;

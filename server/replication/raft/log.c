@@ -27,7 +27,7 @@ struct watched_append {
 };
 
 void
-raft_log_note_failure(struct repl_raft *r, int code)
+repl_raft_log_note_failure(struct repl_raft *r, int code)
 {
 	if (r->closing || r->log_failed)
 		return;
@@ -36,12 +36,12 @@ raft_log_note_failure(struct repl_raft *r, int code)
 	/* Not every code of its I/O is one that libraft has words for. */
 	if (code <= 0 || code > RAFT_TOOMANY)
 		code = RAFT_IOERR;
-	raft_error(&r->log_error, code, r->io.errmsg, "write the raft log");
+	repl_raft_error(&r->log_error, code, r->io.errmsg, "write the raft log");
 	r->log_error.code = SP_EIO;
 }
 
 bool
-raft_log_has_room(const struct repl_raft *r)
+repl_raft_log_has_room(const struct repl_raft *r)
 {
 	uint64_t room;
 
@@ -56,7 +56,7 @@ append_over(struct raft_io_append *request, int status)
 
 	free(w);
 	if (status != 0 && status != RAFT_CANCELED)
-		raft_log_note_failure(done.owner, status);
+		repl_raft_log_note_failure(done.owner, status);
 	if (done.truncations == done.owner->truncations)
 		done.owner->truncating = false;
 	done.owner->written_term = done.term;
@@ -68,7 +68,7 @@ static int
 append(struct raft_io *io, struct raft_io_append *request, const struct raft_entry entries[], unsigned n,
     raft_io_append_cb cb)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	struct watched_append *w = malloc(sizeof(*w));
 	int rc;
 
@@ -82,30 +82,30 @@ append(struct raft_io *io, struct raft_io_append *request, const struct raft_ent
 		return 0;
 	free(w);
 	if (rc != RAFT_NOMEM)
-		raft_log_note_failure(r, rc);
+		repl_raft_log_note_failure(r, rc);
 	return rc;
 }
 
 void
-raft_log_watch(struct repl_raft *r)
+repl_raft_log_watch(struct repl_raft *r)
 {
 	r->append = r->io.append;
 	r->io.append = append;
 }
 
 void
-raft_log_settle(struct repl_raft *r)
+repl_raft_log_settle(struct repl_raft *r)
 {
 	/* Its term or its vote could not be written: libraft has given up. */
 	if (raft_state(&r->raft) == RAFT_UNAVAILABLE)
-		raft_log_note_failure(r, RAFT_IOERR);
+		repl_raft_log_note_failure(r, RAFT_IOERR);
 	if (!r->log_failed)
 		return;
-	if (raft_log_has_room(r))
-		raft_fail_stop(&r->log_error);
+	if (repl_raft_log_has_room(r))
+		repl_raft_fail_stop(&r->log_error);
 	log_error("the raft log cannot be written: this member takes no part until its volume has room",
 	    LOG_STR("error", r->log_error.text), LOG_STR("dir", r->dir));
-	raft_begin_end(r);
+	repl_raft_begin_end(r);
 }
 
 /* --- After a crash --- */
@@ -122,7 +122,7 @@ is_closed_segment(const struct dirent *entry)
 }
 
 int
-raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err)
+repl_raft_log_undo_truncation(struct repl_raft *r, struct sp_error *err)
 {
 	char path[sizeof(r->dir) + 2 * INDEX_DIGITS + 3];
 	struct dirent **names;

@@ -20,7 +20,7 @@ barrier_over(struct raft_barrier *request, int status)
 }
 
 void
-raft_add_barrier(struct repl_raft *r)
+repl_raft_add_barrier(struct repl_raft *r)
 {
 	struct raft_barrier *barrier = calloc(1, sizeof(*barrier));
 
@@ -30,7 +30,7 @@ raft_add_barrier(struct repl_raft *r)
 
 /*
  * A leader may count only entries of its own term as committed; so it begins its term with one, before it looks at any
- * answer (repl_raft_count.c). The founder's first ones say whose log this is, and where the founder is.
+ * answer (count.c). The founder's first ones say whose log this is, and where the founder is.
  */
 static void
 begin_term(struct repl_raft *r)
@@ -46,45 +46,45 @@ begin_term(struct repl_raft *r)
 		sp_error_set(&err, SP_EBADDATA,
 		    "%s: the log has lost entries: it ends with %" PRIu64 ", the store holds all up to %" PRIu64,
 		    r->dir, (uint64_t)raft_last_index(&r->raft), r->delivered);
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	}
 	r->term_first = raft_last_index(&r->raft) + 1;
 	atomic_fetch_add(&r->elections, 1);
 	log_info("this member leads", LOG_U64("term", r->raft.current_term), LOG_U64("number", r->self.number));
 	if (r->delivered == 0 && store_position(r->store, &p, NULL) == 0) {
 		snprintf(found, sizeof(found), "%s %" PRIu64 " %" PRIu64, p.cluster, p.seq, r->self.id);
-		raft_propose_text(r, ENTRY_FOUND, found);
+		repl_raft_propose_text(r, ENTRY_FOUND, found);
 		self = contact_to_json(&r->self);
 		if (self != NULL)
-			raft_propose_text(r, ENTRY_MEMBER, self);
+			repl_raft_propose_text(r, ENTRY_MEMBER, self);
 		free(self);
 		return;
 	}
-	raft_add_barrier(r);
+	repl_raft_add_barrier(r);
 }
 
 /* --- After each turn of the loop --- */
 
-static enum raft_role
+static enum member_role
 role_of(struct repl_raft *r)
 {
 	const struct raft_configuration *c = &r->raft.configuration;
 
 	if (r->needs > 0)
-		return RAFT_ROLE_NEEDS_SNAPSHOT;
+		return MEMBER_ROLE_NEEDS_SNAPSHOT;
 	if (r->log_failed)
-		return RAFT_ROLE_NO_ROOM;
+		return MEMBER_ROLE_NO_ROOM;
 	if (r->closing)
-		return RAFT_ROLE_FOLLOWER;
+		return MEMBER_ROLE_FOLLOWER;
 	if (raft_state(&r->raft) == RAFT_LEADER)
-		return RAFT_ROLE_LEADER;
+		return MEMBER_ROLE_LEADER;
 	if (raft_state(&r->raft) == RAFT_CANDIDATE)
-		return RAFT_ROLE_CANDIDATE;
+		return MEMBER_ROLE_CANDIDATE;
 	/* A spare was announced before it ran: it is sent nothing until it asks to be taken in. */
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->servers[i].id == r->self.id && c->servers[i].role != RAFT_SPARE)
-			return c->servers[i].role == RAFT_VOTER ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_STANDBY;
-	return RAFT_ROLE_JOINING;
+			return c->servers[i].role == RAFT_VOTER ? MEMBER_ROLE_FOLLOWER : MEMBER_ROLE_STANDBY;
+	return MEMBER_ROLE_JOINING;
 }
 
 static void
@@ -102,7 +102,7 @@ publish(struct repl_raft *r)
 	if (!r->closing) {
 		atomic_store(&r->log_entries, raft_last_index(&r->raft) - r->kept_from);
 		raft_leader(&r->raft, &leader, &address);
-		raft_transport_unresolved(&r->transport, s.unresolved, sizeof(s.unresolved));
+		transport_unresolved(&r->transport, s.unresolved, sizeof(s.unresolved));
 		s.members = c->n;
 		for (unsigned i = 0; i < c->n; i++)
 			s.voters += c->servers[i].role == RAFT_VOTER;
@@ -110,15 +110,15 @@ publish(struct repl_raft *r)
 	atomic_store(&r->in_flight, r->proposed.count);
 	s.leader_known = leader != 0;
 	pthread_mutex_lock(&r->lock);
-	if (r->status.role == RAFT_ROLE_REMOVED)
-		s.role = RAFT_ROLE_REMOVED;
-	r->was_member = r->was_member || (s.leader_known && s.role != RAFT_ROLE_JOINING);
+	if (r->status.role == MEMBER_ROLE_REMOVED)
+		s.role = MEMBER_ROLE_REMOVED;
+	r->was_member = r->was_member || (s.leader_known && s.role != MEMBER_ROLE_JOINING);
 	r->status = s;
 	r->leader_id = leader;
 	pthread_mutex_unlock(&r->lock);
 	/* Reads that wait are for whoever is responsible now. */
-	if (atomic_exchange(&r->role, s.role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER) == ROLE_LEADER &&
-	    s.role != RAFT_ROLE_LEADER) {
+	if (atomic_exchange(&r->role, s.role == MEMBER_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER) == ROLE_LEADER &&
+	    s.role != MEMBER_ROLE_LEADER) {
 		pthread_mutex_lock(&r->lock);
 		pthread_cond_signal(&r->read_cond);
 		pthread_mutex_unlock(&r->lock);
@@ -126,17 +126,17 @@ publish(struct repl_raft *r)
 }
 
 void
-raft_observe(struct repl_raft *r)
+repl_raft_observe(struct repl_raft *r)
 {
 	int state = raft_state(&r->raft);
 
 	if (r->seen_state == RAFT_LEADER && (state != RAFT_LEADER || r->seen_term != r->raft.current_term))
-		raft_split_fail(r, "this pod lost the lead before the write was in the log: it was not made");
+		repl_raft_split_fail(r, "this pod lost the lead before the write was in the log: it was not made");
 	if (state == RAFT_LEADER && (r->seen_state != RAFT_LEADER || r->seen_term != r->raft.current_term))
 		begin_term(r);
 	if (state != RAFT_LEADER && r->seen_state == RAFT_LEADER) {
 		log_info("this member does not lead any more", LOG_U64("term", r->raft.current_term));
-		raft_proposed_fail(r, 0, UINT64_MAX, SP_EUNKNOWN,
+		repl_raft_proposed_fail(r, 0, UINT64_MAX, SP_EUNKNOWN,
 		    "this pod lost the lead while the write was on its way: it may have been made or not");
 	}
 	r->seen_state = state;
@@ -185,39 +185,39 @@ transfer_if_wanted(struct repl_raft *r)
 /* --- The end --- */
 
 static void
-raft_closed(struct raft *raft)
+repl_raft_closed(struct raft *raft)
 {
 	struct repl_raft *r = raft->data;
 
 	raft_uv_close(&r->io);
-	raft_transport_release(&r->transport);
+	transport_release(&r->transport);
 	r->closed = true;
 	/* For turned(), which has the loop ended where that is wanted. */
 	uv_async_send(&r->wake);
 }
 
 void
-raft_begin_end(struct repl_raft *r)
+repl_raft_begin_end(struct repl_raft *r)
 {
 	struct job_list waiting;
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	r->closing = true;
-	raft_members_end(r);
-	raft_proposed_fail(r, 0, UINT64_MAX, SP_EUNKNOWN, "the server stops while the write is on its way");
+	repl_raft_members_end(r);
+	repl_raft_proposed_fail(r, 0, UINT64_MAX, SP_EUNKNOWN, "the server stops while the write is on its way");
 	pthread_mutex_lock(&r->lock);
 	r->accepts = false;
 	waiting = r->queue;
 	r->queue = (struct job_list){ 0 };
 	pthread_mutex_unlock(&r->lock);
-	raft_split_fail(r, "this pod takes no writes at present");
+	repl_raft_split_fail(r, "this pod takes no writes at present");
 	while ((j = job_list_pop(&r->own)) != NULL || (j = job_list_pop(&r->taken)) != NULL ||
 	       (j = job_list_pop(&waiting)) != NULL)
-		raft_job_fail(j, SP_EAGAIN, "this pod takes no writes at present");
-	raft_read_end(r);
+		repl_raft_job_fail(j, SP_EAGAIN, "this pod takes no writes at present");
+	repl_raft_read_end(r);
 	handed_over(r);
 	publish(r);
-	raft_close(&r->raft, raft_closed);
+	raft_close(&r->raft, repl_raft_closed);
 }
 
 /* In a pod the sidecar sees to it. A cluster on the command line has nobody who seeds, but whoever reads this. */
@@ -249,25 +249,25 @@ turned(uv_check_t *check)
 	pthread_mutex_lock(&r->lock);
 	stop = r->stop_wanted;
 	pthread_mutex_unlock(&r->lock);
-	raft_members_take(r);
+	repl_raft_members_take(r);
 	transfer_if_wanted(r);
 	if (!r->closing) {
-		raft_flow_settle(r);
-		raft_observe(r);
-		raft_propose_queued(r);
-		raft_read_turn(r);
-		raft_members_turn(r);
-		raft_members_publish(r);
-		raft_transport_turn(&r->transport);
-		raft_former_turn(r);
+		repl_raft_flow_settle(r);
+		repl_raft_observe(r);
+		repl_raft_propose_queued(r);
+		repl_raft_read_turn(r);
+		repl_raft_members_turn(r);
+		repl_raft_members_publish(r);
+		transport_turn(&r->transport);
+		repl_raft_former_turn(r);
 		if (r->needs > 0) {
 			FAULT_POINT("raft.needs");
 			say_needs(r);
 		}
 		if (stop || r->needs > 0)
-			raft_begin_end(r);
+			repl_raft_begin_end(r);
 		else
-			raft_log_settle(r);
+			repl_raft_log_settle(r);
 	}
 	if (r->closed && stop && !uv_is_closing((uv_handle_t *)&r->wake)) {
 		uv_close((uv_handle_t *)&r->wake, NULL);
@@ -289,7 +289,7 @@ woken(uv_async_t *wake)
 }
 
 void
-raft_turns_begin(struct repl_raft *r)
+repl_raft_turns_begin(struct repl_raft *r)
 {
 	uv_async_init(&r->loop, &r->wake, woken);
 	uv_check_init(&r->loop, &r->check);
@@ -300,13 +300,13 @@ raft_turns_begin(struct repl_raft *r)
 }
 
 void
-raft_loop_wake(struct repl_raft *r)
+repl_raft_loop_wake(struct repl_raft *r)
 {
 	uv_async_send(&r->wake);
 }
 
 void *
-raft_turns_run(void *arg)
+repl_raft_turns_run(void *arg)
 {
 	struct repl_raft *r = arg;
 

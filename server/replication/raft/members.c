@@ -36,7 +36,7 @@ list_members(struct repl_raft *r, struct plan_member out[PLAN_MEMBERS_MAX])
 }
 
 void
-raft_members_publish(struct repl_raft *r)
+repl_raft_members_publish(struct repl_raft *r)
 {
 	struct plan_member members[PLAN_MEMBERS_MAX];
 	size_t n = r->closing ? 0 : list_members(r, members);
@@ -150,7 +150,7 @@ go_on(struct repl_raft *r, const struct plan_facts *f)
 			return;
 		text = contact_to_json(&r->change_contact);
 		if (text != NULL)
-			raft_propose_text(r, ENTRY_MEMBER, text);
+			repl_raft_propose_text(r, ENTRY_MEMBER, text);
 		free(text);
 		FAULT_POINT("raft.member_noted");
 		r->change_noted = true;
@@ -184,7 +184,7 @@ knows_leader(struct repl_raft *r)
 }
 
 void
-raft_members_turn(struct repl_raft *r)
+repl_raft_members_turn(struct repl_raft *r)
 {
 	struct plan_member members[PLAN_MEMBERS_MAX];
 	struct plan_facts f = { .members = members, .self = r->self.id, .max_voters = r->max_voters };
@@ -217,11 +217,11 @@ raft_members_turn(struct repl_raft *r)
 	if (step == PLAN_PROMOTE)
 		take_step(r, step, id, NULL);
 	else if (step == PLAN_PROVE)
-		raft_add_barrier(r);
+		repl_raft_add_barrier(r);
 }
 
 void
-raft_members_take(struct repl_raft *r)
+repl_raft_members_take(struct repl_raft *r)
 {
 	struct repl_change *c;
 	struct sp_error err;
@@ -239,7 +239,7 @@ raft_members_take(struct repl_raft *r)
 		c->code = sp_error_set(&c->err, SP_EAGAIN, "another change of members is under way");
 	else if (c->kind == REPL_ADD && contact_from_json(c->text, c->len, &r->change_contact, &err) < 0)
 		c->code = sp_error_set(&c->err, SP_EUSAGE, "%s", err.text);
-	else if (c->kind == REPL_ADD && !raft_transport_can_reach(r->change_contact.raft))
+	else if (c->kind == REPL_ADD && !transport_can_reach(r->change_contact.raft))
 		c->code =
 		    sp_error_set(&c->err, SP_EUSAGE, "member: «raft» must be host:port, the port from 1 to 65535");
 	if (c->code < 0) {
@@ -252,7 +252,7 @@ raft_members_take(struct repl_raft *r)
 }
 
 void
-raft_members_end(struct repl_raft *r)
+repl_raft_members_end(struct repl_raft *r)
 {
 	if (r->change != NULL)
 		change_over(r, SP_EAGAIN, "the server stops");
@@ -261,7 +261,7 @@ raft_members_end(struct repl_raft *r)
 /* --- What others ask. Any thread. --- */
 
 int
-raft_members_json(struct repl_raft *r, struct buf *out)
+repl_raft_members_json(struct repl_raft *r, struct buf *out)
 {
 	static const char *const roles[] = { "spare", "standby", "voter" };
 	const struct contact *leader;
@@ -285,7 +285,7 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 		o = json_pack("{si ss ss ss ss ss sb}", "number", (int)MEMBER_NUMBER(m->id), "id", id, "name",
 		    c != NULL ? c->name : "", "url", c != NULL ? c->url : "", "raft", c != NULL ? c->raft : "", "role",
 		    roles[m->role], "leader", (int)(m->id == r->leader_id));
-		if (r->status.role == RAFT_ROLE_LEADER)
+		if (r->status.role == MEMBER_ROLE_LEADER)
 			json_object_set_new(o, "match", json_integer((json_int_t)m->match));
 		json_array_append_new(list, o);
 	}
@@ -294,7 +294,7 @@ raft_members_json(struct repl_raft *r, struct buf *out)
 	    r->leader_id != 0 && leader != NULL ? leader->url : "", "term", (json_int_t)r->status.term, "members",
 	    list);
 	pthread_mutex_unlock(&r->lock);
-	text = json_text(root, JSON_COMPACT);
+	text = text_of_json(root, JSON_COMPACT);
 	rc = text != NULL ? buf_adds(out, text) : SP_ENOMEM;
 	free(text);
 	json_decref(root);

@@ -23,15 +23,15 @@ struct round {
 };
 
 void
-raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text)
+repl_raft_proposed_fail(struct repl_raft *r, uint64_t first, uint64_t last, int code, const char *text)
 {
 	struct job_list all = r->proposed;
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	r->proposed = (struct job_list){ 0 };
 	while ((j = job_list_pop(&all)) != NULL)
 		if (j->index >= first && j->index <= last)
-			raft_job_fail(j, code, text);
+			repl_raft_job_fail(j, code, text);
 		else
 			job_list_push(&r->proposed, j);
 }
@@ -47,13 +47,13 @@ round_over(struct raft_apply *request, int status, void *result)
 	(void)result;
 	r->rounds--;
 	if (status == RAFT_CORRUPT) {
-		raft_error(&err, status, r->raft.errmsg, "write the raft log");
-		raft_fail_stop(&err);
+		repl_raft_error(&err, status, r->raft.errmsg, "write the raft log");
+		repl_raft_fail_stop(&err);
 	}
 	if (status == RAFT_IOERR || status == RAFT_NOSPACE)
-		raft_log_note_failure(r, status);
+		repl_raft_log_note_failure(r, status);
 	if (status != 0)
-		raft_proposed_fail(r, round->first, round->last, SP_EUNKNOWN,
+		repl_raft_proposed_fail(r, round->first, round->last, SP_EUNKNOWN,
 		    "this pod lost the lead while the write was on its way: it may have been made or not");
 	free(round);
 }
@@ -62,7 +62,7 @@ round_over(struct raft_apply *request, int status, void *result)
  * last). */
 struct gathered {
 	struct raft_buffer bufs[ROUND_MOST];
-	struct raft_job *jobs[ROUND_MOST];
+	struct repl_raft_job *jobs[ROUND_MOST];
 	unsigned n;
 	size_t bytes;
 };
@@ -81,24 +81,24 @@ add_entry(struct gathered *g, size_t len)
 }
 
 void
-raft_split_fail(struct repl_raft *r, const char *text)
+repl_raft_split_fail(struct repl_raft *r, const char *text)
 {
-	struct raft_job *j = r->split.job;
+	struct repl_raft_job *j = r->split.job;
 
 	free(r->split.whole);
 	memset(&r->split, 0, sizeof(r->split));
 	if (j != NULL)
-		raft_job_fail(j, SP_EAGAIN, text);
+		repl_raft_job_fail(j, SP_EAGAIN, text);
 }
 
 /* Begin to pass a large entry in parts. */
 static void
-split(struct repl_raft *r, struct raft_job *j, size_t size)
+split(struct repl_raft *r, struct repl_raft_job *j, size_t size)
 {
 	unsigned char *whole = malloc(size);
 
 	if (whole == NULL) {
-		raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
+		repl_raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
 		return;
 	}
 	entry_encode(&j->entry, whole);
@@ -120,7 +120,7 @@ add_part(struct repl_raft *r, struct gathered *g)
 		.data = r->split.whole + r->split.done };
 
 	if (add_entry(g, part_size(p.len)) < 0) {
-		raft_split_fail(r, raft_strerror(RAFT_NOMEM));
+		repl_raft_split_fail(r, raft_strerror(RAFT_NOMEM));
 		return;
 	}
 	part_encode(&p, g->bufs[g->n - 1].base);
@@ -129,11 +129,11 @@ add_part(struct repl_raft *r, struct gathered *g)
 		return;
 	g->jobs[g->n - 1] = r->split.job;
 	r->split.job = NULL;
-	raft_split_fail(r, "");
+	repl_raft_split_fail(r, "");
 }
 
 static void
-add_job(struct repl_raft *r, struct gathered *g, struct raft_job *j)
+add_job(struct repl_raft *r, struct gathered *g, struct repl_raft_job *j)
 {
 	size_t size;
 
@@ -142,7 +142,7 @@ add_job(struct repl_raft *r, struct gathered *g, struct raft_job *j)
 	if (size > PART_BYTES) {
 		split(r, j, size);
 	} else if (add_entry(g, size) < 0) {
-		raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
+		repl_raft_job_fail(j, SP_ENOMEM, raft_strerror(RAFT_NOMEM));
 	} else {
 		entry_encode(&j->entry, g->bufs[g->n - 1].base);
 		g->jobs[g->n - 1] = j;
@@ -153,7 +153,7 @@ add_job(struct repl_raft *r, struct gathered *g, struct raft_job *j)
 static bool
 has_job(struct repl_raft *r)
 {
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	if (r->taken.first == NULL) {
 		pthread_mutex_lock(&r->lock);
@@ -165,10 +165,10 @@ has_job(struct repl_raft *r)
 }
 
 /* The member's own entries go first, but not between two parts. */
-static struct raft_job *
+static struct repl_raft_job *
 next_job(struct repl_raft *r)
 {
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	if (!has_job(r))
 		return NULL;
@@ -179,7 +179,7 @@ next_job(struct repl_raft *r)
 static void
 gather(struct repl_raft *r, struct gathered *g)
 {
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
 	g->n = 0;
 	g->bytes = 0;
@@ -215,7 +215,7 @@ propose(struct repl_raft *r, struct gathered *g)
 		r->rounds++;
 		FAULT_POINT("raft.proposed");
 		rc = raft_apply(&r->raft, &round->request, g->bufs, g->n, round_over);
-		raft_flow_settle(r);
+		repl_raft_flow_settle(r);
 	}
 	if (rc == 0)
 		return;
@@ -223,9 +223,10 @@ propose(struct repl_raft *r, struct gathered *g)
 	free(round);
 	for (unsigned i = 0; i < g->n; i++)
 		raft_free(g->bufs[i].base);
-	raft_proposed_fail(r, first, first + g->n - 1, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
+	repl_raft_proposed_fail(
+	    r, first, first + g->n - 1, rc == RAFT_NOSPACE ? SP_ENOSPACE : SP_EAGAIN, raft_strerror(rc));
 	/* The log lacks a part: the others lead to nothing. */
-	raft_split_fail(r, raft_strerror(rc));
+	repl_raft_split_fail(r, raft_strerror(rc));
 }
 
 /* Whether this member had better not commit to more. What is in the log must be applied, so the log stops first. */
@@ -235,7 +236,7 @@ is_full(struct repl_raft *r)
 	struct committer_stats stats;
 
 	committer_stats(r->committer, &stats);
-	return stats.full || !raft_log_has_room(r);
+	return stats.full || !repl_raft_log_has_room(r);
 }
 
 /* A line when the volume becomes full, and one when entries are proposed again. */
@@ -255,15 +256,15 @@ tell_full(struct repl_raft *r, bool full)
 static void
 fail_waiting(struct repl_raft *r, int code, const char *text)
 {
-	struct raft_job *j;
+	struct repl_raft_job *j;
 
-	raft_split_fail(r, text);
+	repl_raft_split_fail(r, text);
 	while ((j = next_job(r)) != NULL)
-		raft_job_fail(j, code, text);
+		repl_raft_job_fail(j, code, text);
 }
 
 void
-raft_propose_queued(struct repl_raft *r)
+repl_raft_propose_queued(struct repl_raft *r)
 {
 	struct gathered g;
 
@@ -287,16 +288,16 @@ raft_propose_queued(struct repl_raft *r)
 }
 
 void
-raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
+repl_raft_propose_text(struct repl_raft *r, enum entry_kind kind, const char *text)
 {
-	struct raft_job *j = raft_job_new(r);
+	struct repl_raft_job *j = repl_raft_job_new(r);
 	struct gathered g = { 0 };
 
 	if (j == NULL)
 		return;
 	j->bytes = strdup(text);
 	if (j->bytes == NULL) {
-		raft_job_free(j);
+		repl_raft_job_free(j);
 		return;
 	}
 	j->entry = (struct entry){ .kind = kind, .text = j->bytes, .text_len = strlen(text) };

@@ -52,7 +52,7 @@ take(struct repl_raft *r)
 }
 
 int
-raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err)
+repl_raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err)
 {
 	bool first;
 	int rc = 0;
@@ -65,7 +65,7 @@ raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error *err
 		push(&r->read_queue, rd);
 		/* Whoever takes them takes all. */
 		if (first && atomic_load(&r->role) == ROLE_LEADER)
-			raft_loop_wake(r);
+			repl_raft_loop_wake(r);
 		else if (first)
 			pthread_cond_signal(&r->read_cond);
 	}
@@ -136,7 +136,7 @@ barrier_over(struct raft_barrier *barrier, int status)
 }
 
 void
-raft_read_turn(struct repl_raft *r)
+repl_raft_read_turn(struct repl_raft *r)
 {
 	int rc;
 
@@ -157,7 +157,7 @@ raft_read_turn(struct repl_raft *r)
 }
 
 void
-raft_read_end(struct repl_raft *r)
+repl_raft_read_end(struct repl_raft *r)
 {
 	finish(take(r), SP_EAGAIN, "the server stops");
 }
@@ -244,7 +244,7 @@ reader(void *arg)
 }
 
 int
-raft_read_start(struct repl_raft *r, struct sp_error *err)
+repl_raft_read_start(struct repl_raft *r, struct sp_error *err)
 {
 	int rc;
 
@@ -260,7 +260,7 @@ raft_read_start(struct repl_raft *r, struct sp_error *err)
 }
 
 void
-raft_read_stop(struct repl_raft *r)
+repl_raft_read_stop(struct repl_raft *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->stop_reading = true;

@@ -23,7 +23,7 @@ of(struct repl *r)
 /* --- Jobs --- */
 
 void
-job_list_push(struct job_list *l, struct raft_job *j)
+job_list_push(struct job_list *l, struct repl_raft_job *j)
 {
 	j->next = NULL;
 	if (l->last != NULL)
@@ -34,10 +34,10 @@ job_list_push(struct job_list *l, struct raft_job *j)
 	l->count++;
 }
 
-struct raft_job *
+struct repl_raft_job *
 job_list_pop(struct job_list *l)
 {
-	struct raft_job *j = l->first;
+	struct repl_raft_job *j = l->first;
 
 	if (j == NULL)
 		return NULL;
@@ -48,10 +48,10 @@ job_list_pop(struct job_list *l)
 	return j;
 }
 
-struct raft_job *
-raft_job_new(struct repl_raft *r)
+struct repl_raft_job *
+repl_raft_job_new(struct repl_raft *r)
 {
-	struct raft_job *j = calloc(1, sizeof(*j));
+	struct repl_raft_job *j = calloc(1, sizeof(*j));
 
 	if (j != NULL)
 		j->owner = r;
@@ -59,7 +59,7 @@ raft_job_new(struct repl_raft *r)
 }
 
 void
-raft_job_free(struct raft_job *j)
+repl_raft_job_free(struct repl_raft_job *j)
 {
 	/* A client's ops are the client's. */
 	if (j->bytes != NULL)
@@ -69,22 +69,22 @@ raft_job_free(struct raft_job *j)
 }
 
 void
-raft_job_fail(struct raft_job *j, int code, const char *text)
+repl_raft_job_fail(struct repl_raft_job *j, int code, const char *text)
 {
 	if (j->batch != NULL) {
 		j->batch->code = sp_error_set(&j->batch->err, code, "%s", text);
 		j->batch->done(j->batch);
 	}
-	raft_job_free(j);
+	repl_raft_job_free(j);
 }
 
 /* --- What the HTTP handlers ask --- */
 
 static int
-raft_submit(struct repl *repl, struct repl_batch *b, struct sp_error *err)
+repl_raft_submit(struct repl *repl, struct repl_batch *b, struct sp_error *err)
 {
 	struct repl_raft *r = of(repl);
-	struct raft_job *j = raft_job_new(r);
+	struct repl_raft_job *j = repl_raft_job_new(r);
 	int rc = 0;
 
 	if (j == NULL)
@@ -100,15 +100,15 @@ raft_submit(struct repl *repl, struct repl_batch *b, struct sp_error *err)
 		job_list_push(&r->queue, j);
 	/* Under the lock: while it accepts, the loop is there. */
 	if (rc == 0 && r->queue.count == 1)
-		raft_loop_wake(r);
+		repl_raft_loop_wake(r);
 	pthread_mutex_unlock(&r->lock);
 	if (rc < 0)
-		raft_job_free(j);
+		repl_raft_job_free(j);
 	return rc;
 }
 
 static int
-raft_take_feed(struct repl *repl, struct repl_feed *f, struct sp_error *err)
+repl_raft_take_feed(struct repl *repl, struct repl_feed *f, struct sp_error *err)
 {
 	(void)repl;
 	(void)f;
@@ -116,19 +116,19 @@ raft_take_feed(struct repl *repl, struct repl_feed *f, struct sp_error *err)
 }
 
 static int
-raft_read(struct repl *repl, struct repl_read *rd, struct sp_error *err)
+repl_raft_begin_read(struct repl *repl, struct repl_read *rd, struct sp_error *err)
 {
-	return raft_read_submit(of(repl), rd, err);
+	return repl_raft_read_submit(of(repl), rd, err);
 }
 
 static enum role
-raft_role(struct repl *repl)
+member_role(struct repl *repl)
 {
 	return (enum role)atomic_load(&of(repl)->role);
 }
 
 static void
-raft_leader_url(struct repl *repl, char *out, size_t size)
+repl_raft_leader_url(struct repl *repl, char *out, size_t size)
 {
 	struct repl_raft *r = of(repl);
 	const struct contact *m;
@@ -140,7 +140,7 @@ raft_leader_url(struct repl *repl, char *out, size_t size)
 }
 
 static void
-raft_describe(struct repl *repl, struct position *p)
+repl_raft_describe(struct repl *repl, struct position *p)
 {
 	struct repl_raft *r = of(repl);
 	const struct position_raft stored = p->raft; /* of one moment with seq */
@@ -153,15 +153,15 @@ raft_describe(struct repl *repl, struct position *p)
 }
 
 static int
-raft_members(struct repl *repl, struct buf *json, struct sp_error *err)
+repl_raft_show_members(struct repl *repl, struct buf *json, struct sp_error *err)
 {
-	int rc = raft_members_json(of(repl), json);
+	int rc = repl_raft_members_json(of(repl), json);
 
 	return rc < 0 ? sp_error_set(err, rc, "members") : 0;
 }
 
 static int
-raft_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
+repl_raft_begin_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
 {
 	struct repl_raft *r = of(repl);
 	int rc = 0;
@@ -173,14 +173,14 @@ raft_change(struct repl *repl, struct repl_change *c, struct sp_error *err)
 		rc = sp_error_set(err, SP_EAGAIN, "another change of members is under way");
 	else {
 		r->change_queue = c;
-		raft_loop_wake(r);
+		repl_raft_loop_wake(r);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return rc;
 }
 
 static void
-raft_metrics(struct repl *repl, struct buf *out)
+repl_raft_metrics(struct repl *repl, struct buf *out)
 {
 	struct repl_raft *r = of(repl);
 	const struct {
@@ -214,13 +214,13 @@ raft_metrics(struct repl *repl, struct buf *out)
 }
 
 static bool
-raft_founds(struct repl *repl)
+repl_raft_founds(struct repl *repl)
 {
 	return of(repl)->founder || of(repl)->makes_store;
 }
 
 static int
-raft_set_role(struct repl *repl, enum role role, struct sp_error *err)
+repl_raft_set_role(struct repl *repl, enum role role, struct sp_error *err)
 {
 	(void)repl;
 	(void)role;
@@ -228,19 +228,19 @@ raft_set_role(struct repl *repl, enum role role, struct sp_error *err)
 }
 
 static int
-raft_attached(struct repl *repl, struct sp_error *err)
+repl_raft_attached(struct repl *repl, struct sp_error *err)
 {
 	struct repl_raft *r = of(repl);
 	int rc = 0;
 
 	pthread_mutex_lock(&r->life);
 	if (!r->running) {
-		rc = raft_loop_start(r, err);
-		if (rc == 0 && (rc = raft_join_start(r, err)) < 0)
-			raft_loop_stop(r);
-		if (rc == 0 && (rc = raft_read_start(r, err)) < 0) {
-			raft_join_stop(r);
-			raft_loop_stop(r);
+		rc = repl_raft_loop_start(r, err);
+		if (rc == 0 && (rc = repl_raft_join_start(r, err)) < 0)
+			repl_raft_loop_stop(r);
+		if (rc == 0 && (rc = repl_raft_read_start(r, err)) < 0) {
+			repl_raft_join_stop(r);
+			repl_raft_loop_stop(r);
 		}
 	}
 	r->running = rc == 0;
@@ -249,15 +249,15 @@ raft_attached(struct repl *repl, struct sp_error *err)
 }
 
 static void
-raft_detach(struct repl *repl)
+repl_raft_detach(struct repl *repl)
 {
 	struct repl_raft *r = of(repl);
 
 	pthread_mutex_lock(&r->life);
 	if (r->running) {
-		raft_read_stop(r);
-		raft_join_stop(r);
-		raft_loop_stop(r);
+		repl_raft_read_stop(r);
+		repl_raft_join_stop(r);
+		repl_raft_loop_stop(r);
 	}
 	r->running = false;
 	pthread_mutex_unlock(&r->life);
@@ -265,7 +265,7 @@ raft_detach(struct repl *repl)
 
 /* By libraft's own patience, at most an election timeout; here, a little more. */
 static void
-raft_stop(struct repl *repl)
+repl_raft_stop(struct repl *repl)
 {
 	struct repl_raft *r = of(repl);
 	int64_t deadline = clock_mono_ms() + HAND_OVER_MS;
@@ -274,7 +274,7 @@ raft_stop(struct repl *repl)
 	pthread_mutex_lock(&r->lock);
 	if (r->accepts) {
 		r->hand_over = true;
-		raft_loop_wake(r);
+		repl_raft_loop_wake(r);
 	}
 	while (r->hand_over && rc == 0)
 		rc = cond_wait_until(&r->handed_cond, &r->lock, deadline);
@@ -282,11 +282,11 @@ raft_stop(struct repl *repl)
 }
 
 static void
-raft_free_repl(struct repl *repl)
+repl_raft_free_repl(struct repl *repl)
 {
 	struct repl_raft *r = of(repl);
 
-	raft_detach(repl);
+	repl_raft_detach(repl);
 	directory_release(&r->directory);
 	raft_configuration_close(&r->base);
 	parts_drop(&r->parts);
@@ -302,23 +302,23 @@ raft_free_repl(struct repl *repl)
 	free(r);
 }
 
-static const struct repl_ops raft_ops = {
+static const struct repl_ops repl_raft_ops = {
 	.mode = "raft",
-	.submit = raft_submit,
-	.apply = raft_take_feed,
-	.read = raft_read,
-	.role = raft_role,
-	.leader = raft_leader_url,
-	.describe = raft_describe,
-	.metrics = raft_metrics,
-	.founds = raft_founds,
-	.members = raft_members,
-	.change = raft_change,
-	.set_role = raft_set_role,
-	.attached = raft_attached,
-	.detach = raft_detach,
-	.stop = raft_stop,
-	.free = raft_free_repl,
+	.submit = repl_raft_submit,
+	.apply = repl_raft_take_feed,
+	.read = repl_raft_begin_read,
+	.role = member_role,
+	.leader = repl_raft_leader_url,
+	.describe = repl_raft_describe,
+	.metrics = repl_raft_metrics,
+	.founds = repl_raft_founds,
+	.members = repl_raft_show_members,
+	.change = repl_raft_begin_change,
+	.set_role = repl_raft_set_role,
+	.attached = repl_raft_attached,
+	.detach = repl_raft_detach,
+	.stop = repl_raft_stop,
+	.free = repl_raft_free_repl,
 };
 
 static int
@@ -344,7 +344,7 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 		sp_error_set(err, SP_ENOMEM, "replication");
 		return NULL;
 	}
-	r->repl.ops = &raft_ops;
+	r->repl.ops = &repl_raft_ops;
 	r->store = o->store;
 	r->committer = o->committer;
 	snprintf(r->dir, sizeof(r->dir), "%s", o->dir);
@@ -373,7 +373,7 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	cond_init(&r->read_cond);
 	cond_init(&r->handed_cond);
 	if (copy_peers(r, o->peers) < 0) {
-		raft_free_repl(&r->repl);
+		repl_raft_free_repl(&r->repl);
 		sp_error_set(err, SP_ENOMEM, "replication");
 		return NULL;
 	}

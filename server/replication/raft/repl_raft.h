@@ -20,7 +20,7 @@
 
 /* In the raft directory from the start until all that the log holds is in the store and on disk: without this file the
  * log may be left. */
-#define RAFT_RUNNING_MARK "running"
+#define REPL_RAFT_RUNNING_MARK "running"
 
 /* Strings are copied. */
 struct repl_raft_options {

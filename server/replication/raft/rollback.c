@@ -12,7 +12,7 @@
  * that the log begins with.
  *
  * A pointer names members that are committed, because the log is not cut while the newest change in it is not
- * (raft_rollback_is_open()). On the loop's thread.
+ * (repl_raft_rollback_is_open()). On the loop's thread.
  */
 #include <string.h>
 
@@ -36,7 +36,7 @@ entry_at(const struct repl_raft *r, raft_index index)
 }
 
 uint64_t
-raft_term_at(const struct repl_raft *r, uint64_t index)
+repl_raft_term_at(const struct repl_raft *r, uint64_t index)
 {
 	const struct raft_entry *e = entry_at(r, index);
 
@@ -89,7 +89,7 @@ read_configuration(const struct raft_buffer *buf, struct raft_configuration *to)
 }
 
 void
-raft_rollback_note(struct repl_raft *r, const struct raft_snapshot *pointer)
+repl_raft_rollback_note(struct repl_raft *r, const struct raft_snapshot *pointer)
 {
 	raft_configuration_close(&r->base);
 	r->base_index = pointer->configuration_index;
@@ -117,11 +117,11 @@ static raft_index
 first_replaced(const struct repl_raft *r, const struct raft_append_entries *a)
 {
 	if (a->term < r->raft.current_term || (a->term == r->raft.current_term && r->raft.state == RAFT_LEADER) ||
-	    (a->prev_log_index > 0 && raft_term_at(r, a->prev_log_index) != a->prev_log_term))
+	    (a->prev_log_index > 0 && repl_raft_term_at(r, a->prev_log_index) != a->prev_log_term))
 		return 0;
 	for (unsigned i = 0; i < a->n_entries; i++) {
 		raft_index index = a->prev_log_index + 1 + i;
-		raft_term ours = raft_term_at(r, index);
+		raft_term ours = repl_raft_term_at(r, index);
 
 		if (ours != 0 && ours != a->entries[i].term)
 			return index > r->raft.commit_index ? index : 0;
@@ -144,7 +144,7 @@ take_back_change(struct repl_raft *r, raft_index first)
 		return;
 	if (members_before(r, first, &before, &at) != 0) {
 		sp_error_set(&err, SP_EBADDATA, "%s: the members before entry %llu are not known", r->dir, first);
-		raft_fail_stop(&err);
+		repl_raft_fail_stop(&err);
 	}
 	log_info("a change of members is taken back", LOG_U64("index", newest), LOG_U64("members", before.n));
 	raft_configuration_close(&r->raft.configuration);
@@ -154,7 +154,7 @@ take_back_change(struct repl_raft *r, raft_index first)
 }
 
 bool
-raft_rollback_before(struct repl_raft *r, struct raft_message *m)
+repl_raft_rollback_before(struct repl_raft *r, struct raft_message *m)
 {
 	struct raft_append_entries *a = &m->append_entries;
 	raft_index first;
@@ -182,7 +182,7 @@ raft_rollback_before(struct repl_raft *r, struct raft_message *m)
 static int
 take_back(struct raft_io *io, raft_index index)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 
 	r->truncations++;
 	r->truncating = true;
@@ -190,7 +190,7 @@ take_back(struct raft_io *io, raft_index index)
 }
 
 bool
-raft_rollback_is_open(const struct repl_raft *r)
+repl_raft_rollback_is_open(const struct repl_raft *r)
 {
 	return r->truncating || r->raft.configuration_uncommitted_index != 0 ||
 	       r->raft.configuration_index > r->raft.commit_index;
@@ -202,16 +202,16 @@ static int
 load(struct raft_io *io, raft_term *term, raft_id *voted_for, struct raft_snapshot **pointer, raft_index *first,
     struct raft_entry *entries[], size_t *n)
 {
-	struct repl_raft *r = raft_of_io(io);
+	struct repl_raft *r = repl_raft_of_io(io);
 	int rc = r->load(io, term, voted_for, pointer, first, entries, n);
 
 	if (rc == 0 && *pointer != NULL)
-		raft_rollback_note(r, *pointer);
+		repl_raft_rollback_note(r, *pointer);
 	return rc;
 }
 
 void
-raft_rollback_watch(struct repl_raft *r)
+repl_raft_rollback_watch(struct repl_raft *r)
 {
 	r->truncate = r->io.truncate;
 	r->io.truncate = take_back;

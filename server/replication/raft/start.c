@@ -18,7 +18,7 @@
 #define MEMBER_FILE_MAX    128
 
 int
-raft_error(struct sp_error *err, int code, const char *reason, const char *what)
+repl_raft_error(struct sp_error *err, int code, const char *reason, const char *what)
 {
 	int ours = code == RAFT_NOMEM                               ? SP_ENOMEM
 		   : code == RAFT_NOSPACE                           ? SP_ENOSPACE
@@ -114,7 +114,7 @@ read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error 
 		return rc;
 	*founds = r->founder && p.raft.applied == 0;
 	*needed = !r->founder && p.raft.applied == 0 && p.seq > 0 ? 1 : 0;
-	if (*founds && !has_log(r) && (rc = raft_ask_before_founding(r, &p, founds, err)) < 0)
+	if (*founds && !has_log(r) && (rc = repl_raft_ask_before_founding(r, &p, founds, err)) < 0)
 		return rc;
 	buf_init(&note, 1u << 20);
 	pthread_mutex_lock(&r->lock);
@@ -133,7 +133,7 @@ read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error 
 
 /* What greetings are judged by: whoever has applied nothing yet and founds nothing has no cluster of its own. */
 static void
-own_cluster(void *arg, char out[RAFT_ORIGIN_MAX])
+own_cluster(void *arg, char out[LOG_ORIGIN_MAX])
 {
 	struct repl_raft *r = arg;
 	struct position p;
@@ -142,13 +142,13 @@ own_cluster(void *arg, char out[RAFT_ORIGIN_MAX])
 	if (store_position(r->store, &p, NULL) < 0 || (p.seq == 0 && p.raft.applied == 0))
 		return;
 	if (p.raft.log != 0)
-		snprintf(out, RAFT_ORIGIN_MAX, "%s/%" PRIu64, p.cluster, p.raft.log);
+		snprintf(out, LOG_ORIGIN_MAX, "%s/%" PRIu64, p.cluster, p.raft.log);
 	else
-		snprintf(out, RAFT_ORIGIN_MAX, "%s", p.cluster);
+		snprintf(out, LOG_ORIGIN_MAX, "%s", p.cluster);
 }
 
 bool
-raft_is_member(const struct repl_raft *r, raft_id id)
+repl_raft_is_member(const struct repl_raft *r, raft_id id)
 {
 	const struct raft_configuration *c = &r->raft.configuration;
 
@@ -161,23 +161,23 @@ raft_is_member(const struct repl_raft *r, raft_id id)
 static bool
 is_member(void *arg, raft_id id)
 {
-	return raft_is_member(arg, id);
+	return repl_raft_is_member(arg, id);
 }
 
 static uint64_t
 term_of(void *arg, uint64_t index)
 {
-	return raft_term_at(arg, index);
+	return repl_raft_term_at(arg, index);
 }
 
 static void
-message_facts(void *arg, struct raft_stream_facts *out)
+message_facts(void *arg, struct member_stream_facts *out)
 {
 	struct repl_raft *r = arg;
 
 	if (r->closing)
 		return;
-	*out = (struct raft_stream_facts){ .leads = raft_state(&r->raft) == RAFT_LEADER,
+	*out = (struct member_stream_facts){ .leads = raft_state(&r->raft) == RAFT_LEADER,
 		.term = r->raft.current_term,
 		.commit = r->raft.commit_index,
 		.term_of = term_of,
@@ -198,8 +198,8 @@ set_up(struct repl_raft *r, struct sp_error *err)
 {
 	int rc;
 
-	raft_transport_init(&r->transport, &r->loop, r->listen);
-	r->transport.peers = (struct raft_transport_peers){ .cluster = own_cluster,
+	transport_init(&r->transport, &r->loop, r->listen);
+	r->transport.peers = (struct transport_peers){ .cluster = own_cluster,
 		.is_member = is_member,
 		.name = member_name,
 		.facts = message_facts,
@@ -210,24 +210,24 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	memset(&r->raft, 0, sizeof(r->raft));
 	rc = raft_uv_init(&r->io, &r->loop, r->dir, &r->transport.base);
 	if (rc != 0) {
-		raft_transport_release(&r->transport);
-		return raft_error(err, rc, r->io.errmsg, r->dir);
+		transport_release(&r->transport);
+		return repl_raft_error(err, rc, r->io.errmsg, r->dir);
 	}
 	/* libraft 0.15 brings async_work() and says version 1 all the same. */
 	if (r->io.async_work != NULL && r->io.version < 2)
 		r->io.version = 2;
-	raft_fsm_setup(r);
+	repl_raft_fsm_setup(r);
 	rc = raft_init(&r->raft, &r->io, &r->fsm, r->self.id, r->self.raft);
 	if (rc != 0) {
 		raft_uv_close(&r->io);
-		raft_transport_release(&r->transport);
-		return raft_error(err, rc, r->raft.errmsg, r->dir);
+		transport_release(&r->transport);
+		return repl_raft_error(err, rc, r->raft.errmsg, r->dir);
 	}
 	r->raft.data = r;
-	raft_log_watch(r);
-	raft_hold_watch(r);
-	raft_count_watch(r);
-	raft_rollback_watch(r);
+	repl_raft_log_watch(r);
+	repl_raft_hold_watch(r);
+	repl_raft_count_watch(r);
+	repl_raft_rollback_watch(r);
 	raft_uv_set_segment_size(&r->io, SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&r->io, r->heartbeat_ms);
 	raft_uv_set_snapshot_compression(&r->io, false);
@@ -262,7 +262,7 @@ static int
 mark_running(struct repl_raft *r, struct sp_error *err)
 {
 	char path[sizeof(r->dir) + 16];
-	int rc = file_join(path, sizeof(path), r->dir, RAFT_RUNNING_MARK, err);
+	int rc = file_join(path, sizeof(path), r->dir, REPL_RAFT_RUNNING_MARK, err);
 
 	return rc == 0 ? file_write_atomic(path, "", 0, 0600, err) : rc;
 }
@@ -275,18 +275,18 @@ unmark_running(struct repl_raft *r)
 	struct sp_error err;
 
 	if (store_flush(r->store, &err) == 0 && store_sync(r->store, &err) == 0 &&
-	    file_join(path, sizeof(path), r->dir, RAFT_RUNNING_MARK, NULL) == 0)
+	    file_join(path, sizeof(path), r->dir, REPL_RAFT_RUNNING_MARK, NULL) == 0)
 		unlink(path);
 }
 
 int
-raft_loop_start(struct repl_raft *r, struct sp_error *err)
+repl_raft_loop_start(struct repl_raft *r, struct sp_error *err)
 {
 	bool founds;
 	uint64_t base_needed;
 	int rc;
 
-	rc = raft_wait_idle(r, IDLE_WAIT_MS)
+	rc = repl_raft_wait_idle(r, IDLE_WAIT_MS)
 		 ? read_store(r, &founds, &base_needed, err)
 		 : sp_error_set(err, SP_EAGAIN, "entries of the log are still being applied");
 	if (rc == 0)
@@ -295,7 +295,7 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	if (rc == 0)
 		rc = read_identity(r, err);
 	if (rc == 0)
-		rc = raft_log_undo_truncation(r, err);
+		rc = repl_raft_log_undo_truncation(r, err);
 	if (rc == 0)
 		rc = mark_running(r, err);
 	pthread_mutex_unlock(&r->lock);
@@ -311,7 +311,7 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	r->kept = r->trailing;
 	r->kept_from = 0;
 	r->rounds = 0;
-	r->round_bytes = raft_window_bytes(r) / 2;
+	r->round_bytes = repl_raft_window_bytes(r) / 2;
 	parts_drop(&r->parts);
 	r->change = NULL;
 	r->change_busy = false;
@@ -328,20 +328,20 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 		uv_loop_close(&r->loop);
 		return rc;
 	}
-	raft_turns_begin(r);
+	repl_raft_turns_begin(r);
 	rc = founds ? bootstrap(r) : 0;
 	FAULT_POINT("raft.bootstrapped");
 	if (rc == 0)
 		rc = raft_start(&r->raft);
 	FAULT_POINT("raft.started");
 	if (rc != 0)
-		raft_error(err, rc, r->raft.errmsg, r->dir);
+		repl_raft_error(err, rc, r->raft.errmsg, r->dir);
 	else if (r->raft.current_term == 0 && raft_last_index(&r->raft) > 0)
 		rc = sp_error_set(err, SP_EBADDATA,
 		    "%s: its metadata are gone, and with them what this member voted for; its log is not. Without "
 		    "this folder it joins as another member",
 		    r->dir);
-	else if (r->raft.current_term > RAFT_NUMBER_LIMIT)
+	else if (r->raft.current_term > LOG_NUMBER_LIMIT)
 		rc = sp_error_set(err, SP_EBADDATA,
 		    "%s: term %llu is no election's: a forged message has ended this log's terms. Found the cluster "
 		    "anew on the store of one member",
@@ -350,28 +350,28 @@ raft_loop_start(struct repl_raft *r, struct sp_error *err)
 		pthread_mutex_lock(&r->lock);
 		r->accepts = true;
 		pthread_mutex_unlock(&r->lock);
-		raft_observe(r);
-		rc = pthread_create(&r->thread, NULL, raft_turns_run, r);
+		repl_raft_observe(r);
+		rc = pthread_create(&r->thread, NULL, repl_raft_turns_run, r);
 		if (rc == 0)
 			return 0;
 		sp_error_errno(err, rc, "start the raft loop");
 	}
 	r->stop_wanted = true;
-	raft_begin_end(r);
-	raft_turns_run(r);
+	repl_raft_begin_end(r);
+	repl_raft_turns_run(r);
 	uv_loop_close(&r->loop);
 	return err->code;
 }
 
 void
-raft_loop_stop(struct repl_raft *r)
+repl_raft_loop_stop(struct repl_raft *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->stop_wanted = true;
 	pthread_mutex_unlock(&r->lock);
-	raft_loop_wake(r);
+	repl_raft_loop_wake(r);
 	/* What was committed is applied and answered, as far as the disk takes it; the rest after the next start. */
-	if (!raft_wait_idle(r, IDLE_WAIT_MS)) {
+	if (!repl_raft_wait_idle(r, IDLE_WAIT_MS)) {
 		pthread_mutex_lock(&r->lock);
 		atomic_store(&r->halted, true);
 		pthread_cond_broadcast(&r->applied_cond);
@@ -379,6 +379,6 @@ raft_loop_stop(struct repl_raft *r)
 	}
 	pthread_join(r->thread, NULL);
 	uv_loop_close(&r->loop);
-	if (raft_wait_idle(r, IDLE_WAIT_MS) && !atomic_load(&r->halted))
+	if (repl_raft_wait_idle(r, IDLE_WAIT_MS) && !atomic_load(&r->halted))
 		unmark_running(r);
 }

@@ -31,7 +31,7 @@ stream_refuse(struct sp_error *err, const char *fmt, ...)
 }
 
 int
-stream_expect(struct raft_stream *s, enum stream_unit unit, size_t want, struct sp_error *err)
+stream_expect(struct member_stream *s, enum stream_unit unit, size_t want, struct sp_error *err)
 {
 	unsigned char *grown;
 
@@ -51,7 +51,7 @@ stream_expect(struct raft_stream *s, enum stream_unit unit, size_t want, struct 
 }
 
 static uint64_t
-number(const struct raft_stream *s, size_t i)
+number(const struct member_stream *s, size_t i)
 {
 	return le_get(s->unit + 8 * i, 8);
 }
@@ -59,7 +59,7 @@ number(const struct raft_stream *s, size_t i)
 /* --- Numbers --- */
 
 static int
-check_term(const struct raft_stream_facts *f, uint64_t term, struct sp_error *err)
+check_term(const struct member_stream_facts *f, uint64_t term, struct sp_error *err)
 {
 	if (term > f->term_max)
 		return stream_refuse(
@@ -70,7 +70,7 @@ check_term(const struct raft_stream_facts *f, uint64_t term, struct sp_error *er
 static int
 check_index(uint64_t index, struct sp_error *err)
 {
-	return index <= RAFT_NUMBER_LIMIT ? 0 : stream_refuse(err, "index %" PRIu64 " is not possible", index);
+	return index <= LOG_NUMBER_LIMIT ? 0 : stream_refuse(err, "index %" PRIu64 " is not possible", index);
 }
 
 /* Entries are of their message's term or of one before it. */
@@ -85,7 +85,7 @@ check_within(uint64_t entry_term, uint64_t term, struct sp_error *err)
 
 /* Who leads a term is the only one that does. */
 static int
-check_is_leaders(const struct raft_stream_facts *f, uint64_t term, struct sp_error *err)
+check_is_leaders(const struct member_stream_facts *f, uint64_t term, struct sp_error *err)
 {
 	if (term == 0)
 		return stream_refuse(err, "a leader's message of term 0");
@@ -96,8 +96,8 @@ check_is_leaders(const struct raft_stream_facts *f, uint64_t term, struct sp_err
 
 /* libraft ends where what is committed is said to be something else. Leaders of former terms may still say so. */
 static int
-check_committed(
-    const struct raft_stream *s, const struct raft_stream_facts *f, uint64_t index, uint64_t term, struct sp_error *err)
+check_committed(const struct member_stream *s, const struct member_stream_facts *f, uint64_t index, uint64_t term,
+    struct sp_error *err)
 {
 	uint64_t ours;
 
@@ -113,7 +113,7 @@ check_committed(
 /* --- Headers --- */
 
 static int
-request_vote(struct raft_stream *s, struct sp_error *err)
+request_vote(struct member_stream *s, struct sp_error *err)
 {
 	int rc = number(s, 0) > 0 ? 0 : stream_refuse(err, "a vote of term 0");
 
@@ -127,7 +127,7 @@ request_vote(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-append_entries(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+append_entries(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
 	uint64_t prev_index = number(s, 1), prev_term = number(s, 2), n = number(s, 4);
 	int rc = check_is_leaders(f, s->term, err);
@@ -140,7 +140,7 @@ append_entries(struct raft_stream *s, const struct raft_stream_facts *f, struct 
 		rc = check_within(prev_term, s->term, err);
 	if (rc == 0 && (prev_index == 0) != (prev_term == 0))
 		rc = stream_refuse(err, "entry %" PRIu64 " of term %" PRIu64, prev_index, prev_term);
-	if (rc == 0 && n > RAFT_STREAM_ENTRIES_MAX)
+	if (rc == 0 && n > MEMBER_STREAM_ENTRIES_MAX)
 		rc = stream_refuse(err, "an append of %" PRIu64 " entries", n);
 	if (rc == 0 && s->header_left != n * HEAD_BYTES && s->header_left != n * HEAD_BYTES + UNUSED_BYTES)
 		rc = stream_refuse(
@@ -153,7 +153,7 @@ append_entries(struct raft_stream *s, const struct raft_stream_facts *f, struct 
 }
 
 static int
-install_snapshot(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+install_snapshot(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
 	uint64_t last_index = number(s, 1), last_term = number(s, 2), conf_index = number(s, 3), conf = number(s, 4);
 	int rc = check_is_leaders(f, s->term, err);
@@ -174,7 +174,7 @@ install_snapshot(struct raft_stream *s, const struct raft_stream_facts *f, struc
 }
 
 static int
-append_result(struct raft_stream *s, struct sp_error *err)
+append_result(struct member_stream *s, struct sp_error *err)
 {
 	int rc = check_index(number(s, 1), err);
 
@@ -182,7 +182,7 @@ append_result(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-timeout_now(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+timeout_now(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
 	int rc = check_is_leaders(f, s->term, err);
 
@@ -210,7 +210,7 @@ fixed_size(uint64_t type)
 }
 
 static int
-preamble(struct raft_stream *s, struct sp_error *err)
+preamble(struct member_stream *s, struct sp_error *err)
 {
 	uint64_t size = number(s, 1);
 	size_t fixed;
@@ -229,7 +229,7 @@ preamble(struct raft_stream *s, struct sp_error *err)
 
 /* The numbers are good: on to what follows them. */
 static int
-after_fixed(struct raft_stream *s, struct sp_error *err)
+after_fixed(struct member_stream *s, struct sp_error *err)
 {
 	if (s->announced > 0)
 		return stream_expect(s, UNIT_ENTRY_HEAD, HEAD_BYTES, err);
@@ -241,7 +241,7 @@ after_fixed(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-fixed_part(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+fixed_part(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
 	int rc;
 
@@ -263,9 +263,9 @@ fixed_part(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_e
 }
 
 static int
-note_entry(struct raft_stream *s, const struct raft_stream_entry *e, struct sp_error *err)
+note_entry(struct member_stream *s, const struct member_stream_entry *e, struct sp_error *err)
 {
-	struct raft_stream_entry *grown;
+	struct member_stream_entry *grown;
 	size_t size = s->entries_size > 0 ? 2 * s->entries_size : 64;
 
 	if (s->count == s->entries_size) {
@@ -281,9 +281,9 @@ note_entry(struct raft_stream *s, const struct raft_stream_entry *e, struct sp_e
 }
 
 static int
-entry_head(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+entry_head(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
-	const struct raft_stream_entry e = { .term = le_get(s->unit, 8),
+	const struct member_stream_entry e = { .term = le_get(s->unit, 8),
 		.type = (uint32_t)le_get(s->unit + 8, 1),
 		.size = (uint32_t)le_get(s->unit + 12, 4) };
 	uint64_t before = s->count > 0 ? s->entries[s->count - 1].term : 1;
@@ -294,10 +294,10 @@ entry_head(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_e
 	if (rc == 0 && e.type != RAFT_COMMAND && e.type != RAFT_BARRIER && e.type != RAFT_CHANGE)
 		rc = stream_refuse(err, "an entry of type %" PRIu32, e.type);
 	/* libraft pads to 8 bytes in its memory what it does not pad on its way. */
-	if (rc == 0 && (e.size == 0 || e.size % 8 != 0 || e.size > RAFT_STREAM_ENTRY_MAX))
+	if (rc == 0 && (e.size == 0 || e.size % 8 != 0 || e.size > MEMBER_STREAM_ENTRY_MAX))
 		rc = stream_refuse(err, "an entry of %" PRIu32 " bytes", e.size);
-	if (rc == 0 && s->payload + e.size > RAFT_STREAM_MESSAGE_MAX)
-		rc = stream_refuse(err, "an append of more than %u bytes", RAFT_STREAM_MESSAGE_MAX);
+	if (rc == 0 && s->payload + e.size > MEMBER_STREAM_MESSAGE_MAX)
+		rc = stream_refuse(err, "an append of more than %u bytes", MEMBER_STREAM_MESSAGE_MAX);
 	if (rc == 0)
 		rc = check_committed(s, f, s->index + s->count, e.term, err);
 	if (rc == 0)
@@ -312,7 +312,7 @@ entry_head(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_e
 }
 
 static int
-configuration(struct raft_stream *s, struct sp_error *err)
+configuration(struct member_stream *s, struct sp_error *err)
 {
 	size_t len = s->want - 8;
 	int rc = stream_check_configuration(s->unit, len, err);
@@ -330,7 +330,7 @@ configuration(struct raft_stream *s, struct sp_error *err)
 /* --- The whole --- */
 
 static int
-unit_done(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_error *err)
+unit_done(struct member_stream *s, const struct member_stream_facts *f, struct sp_error *err)
 {
 	switch (s->at) {
 	case UNIT_PREAMBLE:
@@ -349,13 +349,13 @@ unit_done(struct raft_stream *s, const struct raft_stream_facts *f, struct sp_er
 }
 
 void
-raft_stream_init(struct raft_stream *s, uint64_t sender)
+member_stream_init(struct member_stream *s, uint64_t sender)
 {
-	*s = (struct raft_stream){ .sender = sender, .at = UNIT_PREAMBLE, .want = PREAMBLE_BYTES };
+	*s = (struct member_stream){ .sender = sender, .at = UNIT_PREAMBLE, .want = PREAMBLE_BYTES };
 }
 
 void
-raft_stream_release(struct raft_stream *s)
+member_stream_release(struct member_stream *s)
 {
 	free(s->unit);
 	free(s->entries);
@@ -366,7 +366,7 @@ raft_stream_release(struct raft_stream *s)
 
 /* Between two messages. */
 static int
-begin_message(struct raft_stream *s, struct sp_error *err)
+begin_message(struct member_stream *s, struct sp_error *err)
 {
 	if (s->entries_size > TABLE_KEPT) {
 		free(s->entries);
@@ -377,8 +377,8 @@ begin_message(struct raft_stream *s, struct sp_error *err)
 }
 
 int
-raft_stream_check(
-    struct raft_stream *s, const struct raft_stream_facts *facts, const void *bytes, size_t len, struct sp_error *err)
+member_stream_check(struct member_stream *s, const struct member_stream_facts *facts, const void *bytes, size_t len,
+    struct sp_error *err)
 {
 	const unsigned char *p = bytes;
 	size_t n;
@@ -405,21 +405,21 @@ raft_stream_check(
 }
 
 uint64_t
-raft_terms_most(struct raft_terms *t, uint64_t term, int64_t now_ms)
+term_bound_most(struct term_bound *t, uint64_t term, int64_t now_ms)
 {
 	uint64_t risen = term > t->term ? term - t->term : 0;
 	uint64_t room;
 
 	if (!t->seen) {
-		*t = (struct raft_terms){ .seen = true, .allowance = RAFT_TERMS_AT_ONCE, .at_ms = now_ms };
+		*t = (struct term_bound){ .seen = true, .allowance = TERM_BOUND_AT_ONCE, .at_ms = now_ms };
 		/* What it has when it starts is no rise; nor is the first one that a new member hears of. */
 		risen = 0;
 	} else if (t->term == 0) {
 		risen = 0;
 	}
-	room = RAFT_TERMS_AT_ONCE - t->allowance;
+	room = TERM_BOUND_AT_ONCE - t->allowance;
 	if (now_ms - t->at_ms >= 1000) {
-		uint64_t more = (uint64_t)(now_ms - t->at_ms) / 1000 * RAFT_TERMS_A_SECOND;
+		uint64_t more = (uint64_t)(now_ms - t->at_ms) / 1000 * TERM_BOUND_A_SECOND;
 
 		t->allowance += more < room ? more : room;
 		t->at_ms = now_ms;
@@ -427,6 +427,6 @@ raft_terms_most(struct raft_terms *t, uint64_t term, int64_t now_ms)
 	t->allowance -= risen < t->allowance ? risen : t->allowance;
 	t->term = term;
 	if (term == 0)
-		return RAFT_NUMBER_LIMIT;
-	return term < RAFT_NUMBER_LIMIT - t->allowance ? term + t->allowance : RAFT_NUMBER_LIMIT;
+		return LOG_NUMBER_LIMIT;
+	return term < LOG_NUMBER_LIMIT - t->allowance ? term + t->allowance : LOG_NUMBER_LIMIT;
 }

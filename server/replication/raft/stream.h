@@ -3,11 +3,11 @@
  * and term that it reads: a header that ends before its entries makes it read past its memory, and one vote in the last
  * term ends every election. So the bytes pass through here, and go on only if no rule is broken up to the last of them.
  *
- *	raft_stream_init(&s, id);
+ *	member_stream_init(&s, id);
  *	while (… read bytes …)
- *		if (raft_stream_check(&s, &facts, bytes, len, &err) == 0) … pass them on …
+ *		if (member_stream_check(&s, &facts, bytes, len, &err) == 0) … pass them on …
  *		else … close the connection, libraft's end as well …
- *	raft_stream_release(&s);
+ *	member_stream_release(&s);
  *
  * libraft acts on a header when its last byte has come, and on a payload likewise. A rule that is broken is found at
  * that byte or before it, so no chunk that holds it is passed on, and the parts before are harmless.
@@ -27,18 +27,22 @@
 
 #include "lib/base/error.h"
 
-#define RAFT_STREAM_ENTRIES_MAX (1u << 22)   /* in one append: more than trailing and snapshot_every can be together */
-#define RAFT_STREAM_ENTRY_MAX   (256u << 20) /* bytes of one entry; a batch is smaller */
-#define RAFT_STREAM_MESSAGE_MAX (1u << 30)   /* bytes of all entries of an append; libraft keeps 64 MiB of log, about */
+#define MEMBER_STREAM_ENTRIES_MAX                                                                                      \
+	(1u << 22)                           /* in one append: more than trailing and snapshot_every can be together   \
+					      */
+#define MEMBER_STREAM_ENTRY_MAX (256u << 20) /* bytes of one entry; a batch is smaller */
+#define MEMBER_STREAM_MESSAGE_MAX                                                                                      \
+	(1u << 30) /* bytes of all entries of an append; libraft keeps 64 MiB of log, about                            \
+		    */
 
 /* No index and no term is beyond this, so that no sum of two overflows and none is negative where it is printed. */
-#define RAFT_NUMBER_LIMIT ((uint64_t)1 << 62)
+#define LOG_NUMBER_LIMIT ((uint64_t)1 << 62)
 
 /* What this member knows at the moment. */
-struct raft_stream_facts {
+struct member_stream_facts {
 	bool leads;
 	uint64_t term;     /* its own */
-	uint64_t term_max; /* the highest that a message may name: raft_terms_most() */
+	uint64_t term_max; /* the highest that a message may name: term_bound_most() */
 	uint64_t commit;   /* index */
 
 	/* The term of the entry with this index in its log; 0 if it is not there. May be NULL: then nothing is
@@ -48,7 +52,7 @@ struct raft_stream_facts {
 };
 
 /* The state between two chunks. */
-struct raft_stream {
+struct member_stream {
 	uint64_t sender; /* the member's id, by its greeting */
 
 	/* The unit that is being gathered. */
@@ -64,8 +68,8 @@ struct raft_stream {
 	uint64_t term, index;       /* of an append: its own, and its first entry's; of a snapshot: its last entry's */
 	uint64_t announced;         /* entries */
 	uint64_t payload;           /* bytes of those seen */
-	struct raft_stream_entry *entries; /* entries_size of them, malloc'ed */
-	size_t entries_size, count;        /* count: those seen */
+	struct member_stream_entry *entries; /* entries_size of them, malloc'ed */
+	size_t entries_size, count;          /* count: those seen */
 
 	/* The payload. */
 	size_t entry;        /* the one under way */
@@ -73,12 +77,12 @@ struct raft_stream {
 	uint32_t ops_left;
 };
 
-void raft_stream_init(struct raft_stream *s, uint64_t sender);
-void raft_stream_release(struct raft_stream *s);
+void member_stream_init(struct member_stream *s, uint64_t sender);
+void member_stream_release(struct member_stream *s);
 
 /* The next `len` bytes. SP_EBADDATA: they must not be passed on, and nothing may follow them; SP_ENOMEM the same. */
-int raft_stream_check(
-    struct raft_stream *s, const struct raft_stream_facts *facts, const void *bytes, size_t len, struct sp_error *err);
+int member_stream_check(struct member_stream *s, const struct member_stream_facts *facts, const void *bytes, size_t len,
+    struct sp_error *err);
 
 /*
  * How far the term may rise. A term is one election. At the shortest timeout (100 ms) and with the most voters (15)
@@ -87,11 +91,11 @@ int raft_stream_check(
  * end. A forged term costs that, and is no harm: at 2^32 a message the terms would end after 2^30 of them, but the 2^32
  * are there once in the life of a process. A member that has no term yet may be new to a cluster that is old.
  */
-#define RAFT_TERMS_AT_ONCE  ((uint64_t)1 << 32)
-#define RAFT_TERMS_A_SECOND 1000
+#define TERM_BOUND_AT_ONCE  ((uint64_t)1 << 32)
+#define TERM_BOUND_A_SECOND 1000
 
 /* All zeros to begin with. */
-struct raft_terms {
+struct term_bound {
 	bool seen;
 	uint64_t term;      /* seen last */
 	uint64_t allowance; /* what it may rise by, */
@@ -99,6 +103,6 @@ struct raft_terms {
 };
 
 /* The highest term that this member, which is in `term`, may hear of now. */
-uint64_t raft_terms_most(struct raft_terms *t, uint64_t term, int64_t now_ms);
+uint64_t term_bound_most(struct term_bound *t, uint64_t term, int64_t now_ms);
 
 #endif

@@ -6,7 +6,7 @@
 #include "server/replication/raft/stream.h"
 
 /* What an entry is, by its head. */
-struct raft_stream_entry {
+struct member_stream_entry {
 	uint64_t term;
 	uint32_t size; /* bytes */
 	uint32_t type; /* libraft's */
@@ -32,7 +32,7 @@ enum stream_next { NEXT_MESSAGE, NEXT_ENTRY, NEXT_OP };
 #define STREAM_CONF_MAX 1048576 /* bytes of a configuration: DIRECTORY_MAX members take 75 KB */
 
 /* Gather so many bytes. 0 or SP_ENOMEM. */
-int stream_expect(struct raft_stream *s, enum stream_unit unit, size_t want, struct sp_error *err);
+int stream_expect(struct member_stream *s, enum stream_unit unit, size_t want, struct sp_error *err);
 
 /* SP_EBADDATA, with why. */
 int stream_refuse(struct sp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -40,13 +40,13 @@ int stream_refuse(struct sp_error *err, const char *fmt, ...) __attribute__((for
 /* --- stream_payload.c --- */
 
 /* The header is whole: begin with what follows. */
-int stream_begin_payload(struct raft_stream *s, struct sp_error *err);
+int stream_begin_payload(struct member_stream *s, struct sp_error *err);
 
 /* What was skipped has come: go on with s->after. */
-int stream_go_on(struct raft_stream *s, struct sp_error *err);
+int stream_go_on(struct member_stream *s, struct sp_error *err);
 
 /* A unit of the payload is there. */
-int stream_payload_unit(struct raft_stream *s, struct sp_error *err);
+int stream_payload_unit(struct member_stream *s, struct sp_error *err);
 
 /* Whether these bytes are a configuration that libraft reads to its end and no further. */
 int stream_check_configuration(const unsigned char *bytes, size_t len, struct sp_error *err);

@@ -66,7 +66,7 @@ stream_check_configuration(const unsigned char *bytes, size_t len, struct sp_err
 /* --- Entries of ours --- */
 
 static int
-check_text(const struct raft_stream *s, struct sp_error *err)
+check_text(const struct member_stream *s, struct sp_error *err)
 {
 	const char *text = (const char *)s->unit + ENTRY_HEAD_BYTES;
 	char found[FOUND_MAX];
@@ -90,7 +90,7 @@ check_text(const struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-skip_rest(struct raft_stream *s, struct sp_error *err)
+skip_rest(struct member_stream *s, struct sp_error *err)
 {
 	s->skip = s->entry_left;
 	s->want = s->have = 0;
@@ -99,7 +99,7 @@ skip_rest(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-check_term(uint64_t term, const struct raft_stream_entry *is, struct sp_error *err)
+check_term(uint64_t term, const struct member_stream_entry *is, struct sp_error *err)
 {
 	if (term == is->term)
 		return 0;
@@ -109,7 +109,7 @@ check_term(uint64_t term, const struct raft_stream_entry *is, struct sp_error *e
 
 /* A part of a large entry. What its whole amounts to is known with the last one (apply.c); its kind with the first. */
 static int
-part(struct raft_stream *s, const struct raft_stream_entry *is, struct sp_error *err)
+part(struct member_stream *s, const struct member_stream_entry *is, struct sp_error *err)
 {
 	struct part p;
 	int rc = part_decode(s->unit, is->size, &p, err);
@@ -127,7 +127,7 @@ part(struct raft_stream *s, const struct raft_stream_entry *is, struct sp_error 
 }
 
 static int
-whole(struct raft_stream *s, struct sp_error *err)
+whole(struct member_stream *s, struct sp_error *err)
 {
 	struct entry_head h;
 	int rc = entry_head_read(s->unit, &h, err);
@@ -144,9 +144,9 @@ whole(struct raft_stream *s, struct sp_error *err)
 
 /* Its head: kind, term and count. */
 static int
-command(struct raft_stream *s, struct sp_error *err)
+command(struct member_stream *s, struct sp_error *err)
 {
-	const struct raft_stream_entry *is = &s->entries[s->entry];
+	const struct member_stream_entry *is = &s->entries[s->entry];
 	struct entry_head h;
 	int rc;
 
@@ -173,7 +173,7 @@ command(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-next_op(struct raft_stream *s, struct sp_error *err)
+next_op(struct member_stream *s, struct sp_error *err)
 {
 	if (s->ops_left == 0)
 		return skip_rest(s, err);
@@ -183,7 +183,7 @@ next_op(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-op(struct raft_stream *s, struct sp_error *err)
+op(struct member_stream *s, struct sp_error *err)
 {
 	unsigned kind = s->unit[0];
 	uint64_t key = le_get(s->unit + 2, 2), value = le_get(s->unit + 4, 4);
@@ -207,9 +207,9 @@ op(struct raft_stream *s, struct sp_error *err)
 /* --- Entries --- */
 
 static int
-begin_entry(struct raft_stream *s, struct sp_error *err)
+begin_entry(struct member_stream *s, struct sp_error *err)
 {
-	const struct raft_stream_entry *e = &s->entries[s->entry];
+	const struct member_stream_entry *e = &s->entries[s->entry];
 
 	switch (e->type) {
 	case RAFT_BARRIER:
@@ -229,7 +229,7 @@ begin_entry(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-next_entry(struct raft_stream *s, struct sp_error *err)
+next_entry(struct member_stream *s, struct sp_error *err)
 {
 	s->entry++;
 	if (s->entry < s->count)
@@ -239,7 +239,7 @@ next_entry(struct raft_stream *s, struct sp_error *err)
 }
 
 static int
-check_pointer(const struct raft_stream *s, struct sp_error *err)
+check_pointer(const struct member_stream *s, struct sp_error *err)
 {
 	const char *text = (const char *)s->unit;
 	json_t *root = json_loadb(text, strnlen(text, s->want), 0, NULL), *applied = json_object_get(root, "applied");
@@ -252,7 +252,7 @@ check_pointer(const struct raft_stream *s, struct sp_error *err)
 }
 
 int
-stream_begin_payload(struct raft_stream *s, struct sp_error *err)
+stream_begin_payload(struct member_stream *s, struct sp_error *err)
 {
 	s->entry = 0;
 	if (s->count > 0)
@@ -264,13 +264,13 @@ stream_begin_payload(struct raft_stream *s, struct sp_error *err)
 }
 
 int
-stream_go_on(struct raft_stream *s, struct sp_error *err)
+stream_go_on(struct member_stream *s, struct sp_error *err)
 {
 	return s->after == NEXT_OP ? next_op(s, err) : next_entry(s, err);
 }
 
 int
-stream_payload_unit(struct raft_stream *s, struct sp_error *err)
+stream_payload_unit(struct member_stream *s, struct sp_error *err)
 {
 	int rc;
 

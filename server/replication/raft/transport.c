@@ -19,16 +19,16 @@
 #define COME_MAX     16    /* that may come in SHUT_MS */
 #define SHUT_MS      100   /* before who waits is looked at again, where too many have come or no descriptor is left */
 
-static struct raft_transport *
+static struct transport *
 transport_of(struct raft_uv_transport *base)
 {
-	return (struct raft_transport *)base->impl;
+	return (struct transport *)base->impl;
 }
 
 static int
 init(struct raft_uv_transport *base, raft_id id, const char *address)
 {
-	struct raft_transport *t = transport_of(base);
+	struct transport *t = transport_of(base);
 
 	t->id = id;
 	t->address = address;
@@ -38,15 +38,15 @@ init(struct raft_uv_transport *base, raft_id id, const char *address)
 /* --- Handles --- */
 
 void
-raft_handle_free(uv_handle_t *handle)
+loop_handle_free(uv_handle_t *handle)
 {
 	raft_free(handle);
 }
 
-struct raft_poll *
-raft_poll_new(struct raft_transport *t, int fd, void *owner)
+struct loop_poll *
+loop_poll_new(struct transport *t, int fd, void *owner)
 {
-	struct raft_poll *p = calloc(1, sizeof(*p));
+	struct loop_poll *p = calloc(1, sizeof(*p));
 
 	if (p == NULL || uv_poll_init(t->loop, &p->handle, fd) != 0) {
 		free(p);
@@ -61,22 +61,22 @@ raft_poll_new(struct raft_transport *t, int fd, void *owner)
 static void
 poll_closed(uv_handle_t *handle)
 {
-	struct raft_poll *p = (struct raft_poll *)handle;
-	struct raft_transport *t = p->transport;
+	struct loop_poll *p = (struct loop_poll *)handle;
+	struct transport *t = p->transport;
 
 	free(p);
-	raft_transport_let_go(t);
+	transport_let_go(t);
 }
 
 void
-raft_poll_close(struct raft_poll *p)
+loop_poll_close(struct loop_poll *p)
 {
 	if (p != NULL)
 		uv_close((uv_handle_t *)&p->handle, poll_closed);
 }
 
 void
-raft_transport_let_go(struct raft_transport *t)
+transport_let_go(struct transport *t)
 {
 	t->open--;
 	if (t->open == 0 && t->closing && t->closed != NULL)
@@ -84,7 +84,7 @@ raft_transport_let_go(struct raft_transport *t)
 }
 
 uv_stream_t *
-raft_pipe_new(uv_loop_t *loop, int fd)
+loop_pipe_new(uv_loop_t *loop, int fd)
 {
 	uv_pipe_t *pipe = raft_malloc(sizeof(*pipe));
 
@@ -94,7 +94,7 @@ raft_pipe_new(uv_loop_t *loop, int fd)
 		return NULL;
 	}
 	if (uv_pipe_open(pipe, fd) != 0) {
-		uv_close((uv_handle_t *)pipe, raft_handle_free);
+		uv_close((uv_handle_t *)pipe, loop_handle_free);
 		close(fd);
 		return NULL;
 	}
@@ -104,7 +104,7 @@ raft_pipe_new(uv_loop_t *loop, int fd)
 /* --- Who comes --- */
 
 void
-raft_transport_refuse(struct raft_transport *t, const char *address, const char *why)
+transport_refuse(struct transport *t, const char *address, const char *why)
 {
 	int64_t now_ms = clock_mono_ms();
 
@@ -118,7 +118,7 @@ raft_transport_refuse(struct raft_transport *t, const char *address, const char 
 }
 
 void
-raft_transport_refuse_message(struct raft_transport *t, raft_id id, const char *why)
+transport_refuse_message(struct transport *t, raft_id id, const char *why)
 {
 	int64_t now_ms = clock_mono_ms();
 	uint64_t before = atomic_fetch_add(&t->refused_messages, 1);
@@ -131,23 +131,23 @@ raft_transport_refuse_message(struct raft_transport *t, raft_id id, const char *
 }
 
 void
-raft_transport_facts(struct raft_transport *t, struct raft_stream_facts *out)
+transport_facts(struct transport *t, struct member_stream_facts *out)
 {
-	*out = (struct raft_stream_facts){ 0 };
+	*out = (struct member_stream_facts){ 0 };
 	if (t->peers.facts != NULL)
 		t->peers.facts(t->peers.arg, out);
-	out->term_max = raft_terms_most(&t->terms, out->term, clock_mono_ms());
+	out->term_max = term_bound_most(&t->terms, out->term, clock_mono_ms());
 }
 
 bool
-raft_transport_knows(const struct raft_transport *t, raft_id id)
+transport_knows(const struct transport *t, raft_id id)
 {
 	return t->peers.is_member == NULL || t->peers.is_member(t->peers.arg, id);
 }
 
 /* Whoever comes may cost a signature, on the thread that keeps the cluster together: a flood of them waits outside. */
 static bool
-may_come(struct raft_transport *t)
+may_come(struct transport *t)
 {
 	int64_t now_ms = clock_mono_ms();
 
@@ -161,8 +161,8 @@ may_come(struct raft_transport *t)
 static void
 knocked(uv_poll_t *handle, int status, int events)
 {
-	struct raft_poll *p = (struct raft_poll *)handle;
-	struct raft_transport *t = p->transport;
+	struct loop_poll *p = (struct loop_poll *)handle;
+	struct transport *t = p->transport;
 	int fd;
 
 	(void)status;
@@ -171,7 +171,7 @@ knocked(uv_poll_t *handle, int status, int events)
 		fd = accept4(t->door_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		t->came += fd >= 0;
 		if (fd >= 0)
-			raft_wire_answer(t, fd);
+			wire_answer(t, fd);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			break;
 		else if (errno != EINTR && errno != ECONNABORTED)
@@ -185,7 +185,7 @@ knocked(uv_poll_t *handle, int status, int events)
 static int
 start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 {
-	struct raft_transport *t = transport_of(base);
+	struct transport *t = transport_of(base);
 	struct sp_error err;
 	unsigned port;
 
@@ -195,7 +195,7 @@ start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 		return RAFT_IOERR;
 	}
 	fcntl(t->door_fd, F_SETFL, fcntl(t->door_fd, F_GETFL) | O_NONBLOCK);
-	t->door = raft_poll_new(t, t->door_fd, t);
+	t->door = loop_poll_new(t, t->door_fd, t);
 	if (t->door != NULL && uv_poll_start(&t->door->handle, UV_READABLE, knocked) == 0)
 		return 0;
 	snprintf(base->errmsg, sizeof(base->errmsg), "listen on %s: out of memory", t->listen);
@@ -204,8 +204,8 @@ start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 
 /* --- Connecting --- */
 
-struct raft_link *
-raft_transport_link(struct raft_transport *t, raft_id id)
+struct wire_link *
+transport_link(struct transport *t, raft_id id)
 {
 	for (size_t i = 0; i < t->link_count; i++)
 		if (t->links[i].id == id)
@@ -214,9 +214,9 @@ raft_transport_link(struct raft_transport *t, raft_id id)
 }
 
 void
-raft_transport_complain(struct raft_transport *t, raft_id id, const char *why)
+transport_complain(struct transport *t, raft_id id, const char *why)
 {
-	struct raft_link *link = raft_transport_link(t, id);
+	struct wire_link *link = transport_link(t, id);
 	int64_t now_ms = clock_mono_ms();
 
 	if (link == NULL || (link->said_ms != 0 && now_ms - link->said_ms < SAY_EVERY_MS))
@@ -227,10 +227,10 @@ raft_transport_complain(struct raft_transport *t, raft_id id, const char *why)
 }
 
 void
-raft_transport_note_name(struct raft_transport *t, raft_id id, const char *host, const char *why)
+transport_note_name(struct transport *t, raft_id id, const char *host, const char *why)
 {
-	struct raft_link *link = raft_transport_link(t, id);
-	char text[RAFT_HOST_MAX + 128];
+	struct wire_link *link = transport_link(t, id);
+	char text[WIRE_HOST_MAX + 128];
 
 	if (link == NULL)
 		return;
@@ -238,26 +238,26 @@ raft_transport_note_name(struct raft_transport *t, raft_id id, const char *host,
 	if (why == NULL)
 		return;
 	snprintf(text, sizeof(text), "the name %s cannot be resolved: %s", host, why);
-	raft_transport_complain(t, id, text);
+	transport_complain(t, id, text);
 }
 
 void
-raft_transport_unresolved(const struct raft_transport *t, char *out, size_t size)
+transport_unresolved(const struct transport *t, char *out, size_t size)
 {
-	struct raft_address at;
+	struct wire_address at;
 
 	out[0] = '\0';
 	for (size_t i = 0; i < t->link_count && out[0] == '\0'; i++)
-		if (t->links[i].unresolved && !t->links[i].connected && raft_transport_knows(t, t->links[i].id) &&
-		    raft_address_parse(t->links[i].address, &at))
+		if (t->links[i].unresolved && !t->links[i].connected && transport_knows(t, t->links[i].id) &&
+		    wire_address_parse(t->links[i].address, &at))
 			snprintf(out, size, "%s", at.host);
 }
 
 /* The same, noted where it is new; NULL: out of memory. */
-static struct raft_link *
-note_link(struct raft_transport *t, raft_id id, const char *address)
+static struct wire_link *
+note_link(struct transport *t, raft_id id, const char *address)
 {
-	struct raft_link *link = raft_transport_link(t, id), *grown;
+	struct wire_link *link = transport_link(t, id), *grown;
 
 	if (link == NULL) {
 		grown = realloc(t->links, (t->link_count + 1) * sizeof(*grown));
@@ -265,7 +265,7 @@ note_link(struct raft_transport *t, raft_id id, const char *address)
 			return NULL;
 		t->links = grown;
 		link = &t->links[t->link_count++];
-		*link = (struct raft_link){ .id = id };
+		*link = (struct wire_link){ .id = id };
 	}
 	snprintf(link->address, sizeof(link->address), "%s", address);
 	link->connected = false;
@@ -277,7 +277,7 @@ note_link(struct raft_transport *t, raft_id id, const char *address)
  * part of it, in memory. So it is given a connection once whose other end is closed, and fails them all.
  */
 static int
-connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_uv_connect *request)
+connect_to_nobody(struct transport *t, struct wire_link *link, struct raft_uv_connect *request)
 {
 	uv_stream_t *stream;
 	int ends[2];
@@ -285,7 +285,7 @@ connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_
 	if (link->let_go || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return RAFT_NOCONNECTION;
 	close(ends[1]);
-	stream = raft_pipe_new(t->loop, ends[0]);
+	stream = loop_pipe_new(t->loop, ends[0]);
 	if (stream == NULL)
 		return RAFT_NOMEM;
 	link->connected = link->let_go = true;
@@ -294,34 +294,34 @@ connect_to_nobody(struct raft_transport *t, struct raft_link *link, struct raft_
 }
 
 bool
-raft_transport_can_reach(const char *address)
+transport_can_reach(const char *address)
 {
-	struct raft_address ignored;
+	struct wire_address ignored;
 
-	return raft_address_parse(address, &ignored);
+	return wire_address_parse(address, &ignored);
 }
 
 static int
 start_connecting(struct raft_uv_transport *base, struct raft_uv_connect *request, raft_id id, const char *address,
     raft_uv_connect_cb cb)
 {
-	struct raft_transport *t = transport_of(base);
-	struct raft_link *link = note_link(t, id, address);
+	struct transport *t = transport_of(base);
+	struct wire_link *link = note_link(t, id, address);
 
 	request->cb = cb;
 	if (link == NULL)
 		return RAFT_NOMEM;
 	if (link->was_member && !t->peers.is_member(t->peers.arg, id))
 		return connect_to_nobody(t, link, request);
-	return raft_wire_dial(t, request, id, address, cb);
+	return wire_dial(t, request, id, address, cb);
 }
 
 /* --- Time, and the end --- */
 
 void
-raft_transport_turn(struct raft_transport *t)
+transport_turn(struct transport *t)
 {
-	raft_wires_turn(t);
+	wires_turn(t);
 	if (t->door_shut_ms == 0 || clock_mono_ms() < t->door_shut_ms + SHUT_MS)
 		return;
 	t->door_shut_ms = 0;
@@ -331,24 +331,24 @@ raft_transport_turn(struct raft_transport *t)
 static void
 start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 {
-	struct raft_transport *t = transport_of(base);
+	struct transport *t = transport_of(base);
 
 	t->closing = true;
 	t->closed = cb;
 	t->open++; /* until all of them have been told */
-	raft_poll_close(t->door);
+	loop_poll_close(t->door);
 	t->door = NULL;
 	if (t->door_fd >= 0)
 		close(t->door_fd);
 	t->door_fd = -1;
 	t->door_shut_ms = 0;
-	raft_wires_cancel(t);
-	raft_tunnels_end(t);
-	raft_transport_let_go(t);
+	wires_cancel(t);
+	tunnels_end(t);
+	transport_let_go(t);
 }
 
 void
-raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen)
+transport_init(struct transport *t, uv_loop_t *loop, const char *listen)
 {
 	uint64_t refused = atomic_load(&t->refused), messages = atomic_load(&t->refused_messages);
 
@@ -364,7 +364,7 @@ raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *liste
 }
 
 void
-raft_transport_release(struct raft_transport *t)
+transport_release(struct transport *t)
 {
 	free(t->links);
 	t->links = NULL;

@@ -8,12 +8,12 @@
  * TLS: each shows the other its own, and who greets as a member must bear that member's name. Who has left for good is
  * not connected to, and libraft is made to forget what it keeps for them.
  *
- *	raft_transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
- *	raft_transport_turn(&t);	// a few times a second, or more often
- *	raft_transport_release(&t);	// after libraft has closed it
+ *	transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
+ *	transport_turn(&t);	// a few times a second, or more often
+ *	transport_release(&t);	// after libraft has closed it
  *
- * On the loop's thread. The parts: a connection until it has greeted is a wire (repl_raft_wire.h), and a tunnel from
- * then on (repl_raft_tunnel.h).
+ * On the loop's thread. The parts: a connection until it has greeted is a wire (wire.h), and a tunnel from
+ * then on (tunnel.h).
  */
 #ifndef SERVER_REPLICATION_RAFT_TRANSPORT_H_
 #define SERVER_REPLICATION_RAFT_TRANSPORT_H_
@@ -31,7 +31,7 @@
 #include "server/replication/raft/stream.h"
 
 /* A member that libraft wanted to reach: it forgets none of them. */
-struct raft_link {
+struct wire_link {
 	raft_id id;
 	char address[MEMBER_ADDRESS_MAX];
 	bool unresolved; /* its name was looked up last in vain, or is being looked up for too long */
@@ -42,9 +42,9 @@ struct raft_link {
 };
 
 /* What others are judged by. */
-struct raft_transport_peers {
+struct transport_peers {
 	/* This member's cluster, as its greeting says it; "" where it has none yet. */
-	void (*cluster)(void *arg, char out[RAFT_ORIGIN_MAX]);
+	void (*cluster)(void *arg, char out[LOG_ORIGIN_MAX]);
 
 	/* Whether this id is in the configuration; true where there is none yet. */
 	bool (*is_member)(void *arg, raft_id id);
@@ -53,7 +53,7 @@ struct raft_transport_peers {
 	int (*name)(void *arg, raft_id id, char *out, size_t size);
 
 	/* What its messages are judged by: all but term_max. NULL: nothing is known. */
-	void (*facts)(void *arg, struct raft_stream_facts *out);
+	void (*facts)(void *arg, struct member_stream_facts *out);
 
 	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
 	struct tls *tls;
@@ -63,89 +63,89 @@ struct raft_transport_peers {
 	void *arg;
 };
 
-struct raft_transport {
+struct transport {
 	struct raft_uv_transport base; /* what libraft sees */
 	uv_loop_t *loop;
 	const char *listen;
 	raft_uv_accept_cb accepted;
-	struct raft_poll *door; /* of the listening socket; NULL: none */
+	struct loop_poll *door; /* of the listening socket; NULL: none */
 	int64_t door_shut_ms;   /* for want of descriptors, or too many have come; monotonic; 0: it is open */
 	int64_t came_since_ms;  /* monotonic: from here on */
 	unsigned came;          /* so many have come */
 	int door_fd;
-	struct raft_wire *wires;
-	struct raft_tunnel *tunnels;
-	unsigned open;                     /* polls and lookups that libuv has not let go of */
-	struct raft_transport_peers peers; /* zeros: whoever comes is taken */
+	struct wire *wires;
+	struct tunnel *tunnels;
+	unsigned open;                /* polls and lookups that libuv has not let go of */
+	struct transport_peers peers; /* zeros: whoever comes is taken */
 	raft_id id;
 	const char *address;     /* this member's */
-	struct raft_link *links; /* link_count of them, malloc'ed */
+	struct wire_link *links; /* link_count of them, malloc'ed */
 	size_t link_count;
 	atomic_uint_fast64_t refused;          /* strangers; any thread may read it */
 	int64_t refused_said_ms;               /* monotonic */
 	atomic_uint_fast64_t refused_messages; /* any thread may read it */
 	int64_t refused_message_said_ms;       /* monotonic */
-	struct raft_terms terms;
+	struct term_bound terms;
 	bool closing;
 	raft_uv_transport_close_cb closed;
 };
 
 /* *t holds zeros, or what was released before; `peers` is to be set between this and the first connection. `listen`
  * must stay where it is. */
-void raft_transport_init(struct raft_transport *t, uv_loop_t *loop, const char *listen);
-void raft_transport_release(struct raft_transport *t);
+void transport_init(struct transport *t, uv_loop_t *loop, const char *listen);
+void transport_release(struct transport *t);
 
 /* Give up who is silent. */
-void raft_transport_turn(struct raft_transport *t);
+void transport_turn(struct transport *t);
 
 /* Whether this is «host:port». What is not can never be connected to, and libraft keeps all that it would send there.
  */
-bool raft_transport_can_reach(const char *address);
+bool transport_can_reach(const char *address);
 
 /* --- For wires and tunnels --- */
 
 /* What is known of this member, or NULL. */
-struct raft_link *raft_transport_link(struct raft_transport *t, raft_id id);
+struct wire_link *transport_link(struct transport *t, raft_id id);
 
 /* Count one who was not let in, and say so now and then. */
-void raft_transport_refuse(struct raft_transport *t, const char *address, const char *why);
+void transport_refuse(struct transport *t, const char *address, const char *why);
 
 /* Count a message of this member that was not passed on, and say so now and then. */
-void raft_transport_refuse_message(struct raft_transport *t, raft_id id, const char *why);
+void transport_refuse_message(struct transport *t, raft_id id, const char *why);
 
 /* What messages are judged by now. */
-void raft_transport_facts(struct raft_transport *t, struct raft_stream_facts *out);
+void transport_facts(struct transport *t, struct member_stream_facts *out);
 
 /* Whether this id is a member's, as far as is known. */
-bool raft_transport_knows(const struct raft_transport *t, raft_id id);
+bool transport_knows(const struct transport *t, raft_id id);
 
 /* Its name was looked up: `why` it is not known, NULL: it is. Says so now and then. */
-void raft_transport_note_name(struct raft_transport *t, raft_id id, const char *host, const char *why);
+void transport_note_name(struct transport *t, raft_id id, const char *host, const char *why);
 
 /* The host name of a member that cannot be resolved, into out[size]; "" if there is none. */
-void raft_transport_unresolved(const struct raft_transport *t, char *out, size_t size);
+void transport_unresolved(const struct transport *t, char *out, size_t size);
 
 /* Say, now and then, why there is no talking to this member. */
-void raft_transport_complain(struct raft_transport *t, raft_id id, const char *why);
+void transport_complain(struct transport *t, raft_id id, const char *why);
 
 /* A descriptor that libuv looks at; it stays the caller's. NULL: out of memory, or one that cannot be looked at.
  * Once it is closed, nothing is called any more, and the descriptor may be closed too. */
-struct raft_poll {
+struct loop_poll {
 	uv_poll_t handle;
-	struct raft_transport *transport;
+	struct transport *transport;
 	void *owner;
 };
 
-struct raft_poll *raft_poll_new(struct raft_transport *t, int fd, void *owner);
-void raft_poll_close(struct raft_poll *p); /* NULL does nothing */
+struct loop_poll *loop_poll_new(struct transport *t, int fd, void *owner);
+void loop_poll_close(struct loop_poll *p); /* NULL does nothing */
 
 /* One of t->open is over. */
-void raft_transport_let_go(struct raft_transport *t);
+void transport_let_go(struct transport *t);
 
 /* A handle that libraft may have: to be freed by raft_free(). */
-void raft_handle_free(uv_handle_t *handle);
+void loop_handle_free(uv_handle_t *handle);
 
 /* One end of a socketpair for libraft; -1 in *stream's place: NULL. The descriptor is taken in any case. */
-uv_stream_t *raft_pipe_new(uv_loop_t *loop, int fd);
+uv_stream_t *loop_pipe_new(uv_loop_t *loop, int fd);
 
 #endif

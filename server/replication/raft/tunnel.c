@@ -12,35 +12,35 @@
 #define SAME_MAX     8     /* connections from one member */
 #define FOREIGN_MAX  64    /* connections from ids that are no member's */
 
-struct raft_tunnel {
-	struct raft_transport *transport;
-	struct raft_tunnel *next;
+struct tunnel {
+	struct transport *transport;
+	struct tunnel *next;
 	struct tls_stream *tls; /* or NULL */
 	bool outwards;
 	raft_id id;
-	struct raft_stream stream; /* inwards: what has come */
+	struct member_stream stream; /* inwards: what has come */
 	int net_fd, inside_fd;
-	struct raft_poll *net, *inside;
+	struct loop_poll *net, *inside;
 	size_t len, done; /* of the buffer: what it holds, and what of that has gone on */
 	char buffer[BUFFER_BYTES];
 };
 
 static void
-release(struct raft_tunnel *n)
+release(struct tunnel *n)
 {
-	raft_poll_close(n->net);
-	raft_poll_close(n->inside);
+	loop_poll_close(n->net);
+	loop_poll_close(n->inside);
 	tls_stream_free(n->tls);
-	raft_stream_release(&n->stream);
+	member_stream_release(&n->stream);
 	close(n->net_fd);
 	close(n->inside_fd);
 	free(n);
 }
 
 static void
-end(struct raft_tunnel *n)
+end(struct tunnel *n)
 {
-	struct raft_tunnel **p = &n->transport->tunnels;
+	struct tunnel **p = &n->transport->tunnels;
 
 	while (*p != n)
 		p = &(*p)->next;
@@ -70,15 +70,15 @@ write_fd(int fd, const void *buf, size_t size, size_t *moved)
 
 /* Who is asked may refuse us only now, when we think that all is well. */
 static int
-complained(struct raft_tunnel *n, int rc, const struct sp_error *err)
+complained(struct tunnel *n, int rc, const struct sp_error *err)
 {
 	if (rc == SP_EPERM && n->outwards)
-		raft_transport_complain(n->transport, n->id, err->text);
+		transport_complain(n->transport, n->id, err->text);
 	return rc;
 }
 
 static int
-read_net(struct raft_tunnel *n, void *buf, size_t size, size_t *moved)
+read_net(struct tunnel *n, void *buf, size_t size, size_t *moved)
 {
 	struct sp_error err;
 
@@ -88,7 +88,7 @@ read_net(struct raft_tunnel *n, void *buf, size_t size, size_t *moved)
 }
 
 static int
-write_net(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
+write_net(struct tunnel *n, const void *buf, size_t size, size_t *moved)
 {
 	struct sp_error err;
 
@@ -99,21 +99,21 @@ write_net(struct raft_tunnel *n, const void *buf, size_t size, size_t *moved)
 
 /* What has come in goes on to libraft only if it is what a member sends. */
 static int
-check(struct raft_tunnel *n)
+check(struct tunnel *n)
 {
-	struct raft_stream_facts facts;
+	struct member_stream_facts facts;
 	struct sp_error err;
 	int rc;
 
-	raft_transport_facts(n->transport, &facts);
-	rc = raft_stream_check(&n->stream, &facts, n->buffer, n->len, &err);
+	transport_facts(n->transport, &facts);
+	rc = member_stream_check(&n->stream, &facts, n->buffer, n->len, &err);
 	if (rc == SP_EBADDATA)
-		raft_transport_refuse_message(n->transport, n->id, err.text);
+		transport_refuse_message(n->transport, n->id, err.text);
 	return rc;
 }
 
 static int
-fill(struct raft_tunnel *n)
+fill(struct tunnel *n)
 {
 	int rc;
 
@@ -129,7 +129,7 @@ fill(struct raft_tunnel *n)
 }
 
 static int
-drain(struct raft_tunnel *n)
+drain(struct tunnel *n)
 {
 	size_t moved = 0;
 	int rc;
@@ -144,7 +144,7 @@ drain(struct raft_tunnel *n)
 
 /* The side that sends nothing: all there is to learn of it is its end. */
 static int
-listen_behind(struct raft_tunnel *n)
+listen_behind(struct tunnel *n)
 {
 	char byte;
 	size_t got;
@@ -154,7 +154,7 @@ listen_behind(struct raft_tunnel *n)
 }
 
 static int
-pump(struct raft_tunnel *n)
+pump(struct tunnel *n)
 {
 	int rc = 0;
 
@@ -172,7 +172,7 @@ pump(struct raft_tunnel *n)
 static void turn(uv_poll_t *handle, int status, int events);
 
 static int
-look_at(struct raft_poll *p, int events)
+look_at(struct loop_poll *p, int events)
 {
 	return events != 0 ? uv_poll_start(&p->handle, events, turn) : uv_poll_stop(&p->handle);
 }
@@ -180,7 +180,7 @@ look_at(struct raft_poll *p, int events)
 /* What is full is waited for on the other side. The end of the silent side is always of interest. Only what is left in
  * the buffer waits for writing: a socket that can be written is that nearly always, and would wake us without end. */
 static int
-wait(struct raft_tunnel *n)
+wait(struct tunnel *n)
 {
 	bool full = n->len > 0;
 	int to = full ? UV_WRITABLE : 0, from = full ? 0 : UV_READABLE;
@@ -193,8 +193,8 @@ wait(struct raft_tunnel *n)
 static void
 turn(uv_poll_t *handle, int status, int events)
 {
-	struct raft_poll *p = (struct raft_poll *)handle;
-	struct raft_tunnel *n = p->owner;
+	struct loop_poll *p = (struct loop_poll *)handle;
+	struct tunnel *n = p->owner;
 	bool behind = p == (n->outwards ? n->net : n->inside) && (events & UV_READABLE) != 0;
 	int rc = status < 0 ? SP_EIO : 0;
 
@@ -211,18 +211,18 @@ turn(uv_poll_t *handle, int status, int events)
 /* --- From the beginning to the end --- */
 
 void
-raft_tunnels_make_room(struct raft_transport *t, raft_id id)
+tunnels_make_room(struct transport *t, raft_id id)
 {
-	struct raft_tunnel *oldest = NULL, *oldest_foreign = NULL;
+	struct tunnel *oldest = NULL, *oldest_foreign = NULL;
 	unsigned same = 0, foreign = 0;
 
-	for (struct raft_tunnel *n = t->tunnels; n != NULL; n = n->next) {
+	for (struct tunnel *n = t->tunnels; n != NULL; n = n->next) {
 		if (n->outwards)
 			continue;
 		if (n->id == id) {
 			oldest = n;
 			same++;
-		} else if (!raft_transport_knows(t, n->id)) {
+		} else if (!transport_knows(t, n->id)) {
 			oldest_foreign = n;
 			foreign++;
 		}
@@ -234,9 +234,9 @@ raft_tunnels_make_room(struct raft_transport *t, raft_id id)
 }
 
 uv_stream_t *
-raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id)
+tunnel_new(struct transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id)
 {
-	struct raft_tunnel *n = calloc(1, sizeof(*n));
+	struct tunnel *n = calloc(1, sizeof(*n));
 	uv_stream_t *theirs;
 	int ends[2];
 
@@ -246,7 +246,7 @@ raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool o
 		free(n);
 		return NULL;
 	}
-	*n = (struct raft_tunnel){ .transport = t,
+	*n = (struct tunnel){ .transport = t,
 		.next = t->tunnels,
 		.tls = tls,
 		.outwards = outwards,
@@ -254,23 +254,23 @@ raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool o
 		.net_fd = fd,
 		.inside_fd = ends[0] };
 	t->tunnels = n;
-	raft_stream_init(&n->stream, id);
-	n->net = raft_poll_new(t, n->net_fd, n);
-	n->inside = raft_poll_new(t, n->inside_fd, n);
-	theirs = raft_pipe_new(t->loop, ends[1]);
+	member_stream_init(&n->stream, id);
+	n->net = loop_poll_new(t, n->net_fd, n);
+	n->inside = loop_poll_new(t, n->inside_fd, n);
+	theirs = loop_pipe_new(t->loop, ends[1]);
 	/* What came with the greeting is in memory already. */
 	if (theirs != NULL && n->net != NULL && n->inside != NULL && pump(n) == 0 && wait(n) == 0)
 		return theirs;
 	if (theirs != NULL)
-		uv_close((uv_handle_t *)theirs, raft_handle_free);
+		uv_close((uv_handle_t *)theirs, loop_handle_free);
 	end(n);
 	return NULL;
 }
 
 void
-raft_tunnels_end(struct raft_transport *t)
+tunnels_end(struct transport *t)
 {
-	struct raft_tunnel *n;
+	struct tunnel *n;
 
 	while ((n = t->tunnels) != NULL) {
 		t->tunnels = n->next;

@@ -11,14 +11,14 @@
 #include "server/replication/raft/transport.h"
 
 /* End the oldest connection from `id` if there are eight, and, of those from ids that are no member's, the oldest if
- * there are 64: a member needs one, and one more while the former is not known to be gone. Before raft_tunnel_new(). */
-void raft_tunnels_make_room(struct raft_transport *t, raft_id id);
+ * there are 64: a member needs one, and one more while the former is not known to be gone. Before tunnel_new(). */
+void tunnels_make_room(struct transport *t, raft_id id);
 
 /* Descriptor and stream (NULL: no TLS) are taken, in any case. `outwards`: libraft writes, to the member `id`; else it
  * reads, from that member. Returns libraft's end, or NULL where there is no memory or no descriptor. */
-uv_stream_t *raft_tunnel_new(struct raft_transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id);
+uv_stream_t *tunnel_new(struct transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id);
 
 /* End all of them; what libraft has written goes out, as far as the network takes it at once. */
-void raft_tunnels_end(struct raft_transport *t);
+void tunnels_end(struct transport *t);
 
 #endif

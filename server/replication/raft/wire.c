@@ -26,14 +26,14 @@
 #define SILENCE_MS  2000
 #define KEEPALIVE_S 15 /* that it is asked for a sign of life, where nothing comes from it */
 
-static void advance(struct raft_wire *w);
+static void advance(struct wire *w);
 
 /* --- The end of a wire --- */
 
 static void
-hang_up(struct raft_wire *w)
+hang_up(struct wire *w)
 {
-	raft_poll_close(w->poll);
+	loop_poll_close(w->poll);
 	tls_stream_free(w->tls);
 	if (w->fd >= 0)
 		close(w->fd);
@@ -43,9 +43,9 @@ hang_up(struct raft_wire *w)
 }
 
 void
-raft_wire_drop(struct raft_wire *w)
+wire_drop(struct wire *w)
 {
-	struct raft_wire **p = &w->transport->wires;
+	struct wire **p = &w->transport->wires;
 
 	while (*p != w)
 		p = &(*p)->next;
@@ -57,13 +57,13 @@ raft_wire_drop(struct raft_wire *w)
 
 /* It leads to nothing. */
 void
-raft_wire_fail(struct raft_wire *w, int code)
+wire_fail(struct wire *w, int code)
 {
 	struct raft_uv_connect *request = w->request;
 	raft_uv_connect_cb cb = w->cb;
 	bool asks = w->asks;
 
-	raft_wire_drop(w);
+	wire_drop(w);
 	if (asks)
 		cb(request, NULL, code);
 }
@@ -83,30 +83,30 @@ host_of(int fd, char out[NI_MAXHOST])
 
 /* With a reason, which somebody should read; `address` as it greeted, "" where it did not. */
 void
-raft_wire_refuse(struct raft_wire *w, const char *address, const char *why)
+wire_refuse(struct wire *w, const char *address, const char *why)
 {
 	char host[NI_MAXHOST];
 
 	if (w->asks)
-		raft_transport_complain(w->transport, w->id, why);
+		transport_complain(w->transport, w->id, why);
 	else
-		raft_transport_refuse(w->transport, address[0] != '\0' ? address : host_of(w->fd, host), why);
-	raft_wire_fail(w, RAFT_NOCONNECTION);
+		transport_refuse(w->transport, address[0] != '\0' ? address : host_of(w->fd, host), why);
+	wire_fail(w, RAFT_NOCONNECTION);
 }
 
 uv_stream_t *
-raft_wire_give_away(struct raft_wire *w)
+wire_give_away(struct wire *w)
 {
 	int fd = w->fd;
 	struct tls_stream *tls = w->tls;
 
 	w->fd = -1;
 	w->tls = NULL;
-	raft_poll_close(w->poll);
+	loop_poll_close(w->poll);
 	w->poll = NULL;
 	if (!w->asks)
-		raft_tunnels_make_room(w->transport, w->id);
-	return raft_tunnel_new(w->transport, fd, tls, w->asks, w->id);
+		tunnels_make_room(w->transport, w->id);
+	return tunnel_new(w->transport, fd, tls, w->asks, w->id);
 }
 
 /* --- Waiting --- */
@@ -114,7 +114,7 @@ raft_wire_give_away(struct raft_wire *w)
 static void
 ready(uv_poll_t *handle, int status, int events)
 {
-	struct raft_wire *w = ((struct raft_poll *)handle)->owner;
+	struct wire *w = ((struct loop_poll *)handle)->owner;
 
 	(void)status; /* whatever it is, the next call says the same */
 	(void)events;
@@ -122,10 +122,10 @@ ready(uv_poll_t *handle, int status, int events)
 }
 
 void
-raft_wire_wait(struct raft_wire *w, int events)
+wire_wait(struct wire *w, int events)
 {
 	if (uv_poll_start(&w->poll->handle, events, ready) != 0)
-		raft_wire_fail(w, RAFT_NOCONNECTION);
+		wire_fail(w, RAFT_NOCONNECTION);
 }
 
 /* --- Steps --- */
@@ -150,7 +150,7 @@ set_patience(int fd, bool asks)
 
 /* From one address to the next. False where there is none left. */
 static bool
-connect_next(struct raft_wire *w)
+connect_next(struct wire *w)
 {
 	const struct addrinfo *a;
 
@@ -163,7 +163,7 @@ connect_next(struct raft_wire *w)
 		if (w->fd >= 0)
 			set_patience(w->fd, true);
 		if (w->fd >= 0 && (connect(w->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) &&
-		    (w->poll = raft_poll_new(w->transport, w->fd, w)) != NULL &&
+		    (w->poll = loop_poll_new(w->transport, w->fd, w)) != NULL &&
 		    uv_poll_start(&w->poll->handle, UV_WRITABLE, ready) == 0)
 			return true;
 		hang_up(w);
@@ -173,15 +173,15 @@ connect_next(struct raft_wire *w)
 
 /* The connection stands: TLS, where there is a certificate, and then the greeting. */
 static int
-begin_talk(struct raft_wire *w)
+begin_talk(struct wire *w)
 {
-	struct raft_transport *t = w->transport;
+	struct transport *t = w->transport;
 	char name[MEMBER_ADDRESS_MAX];
 	struct sp_error err;
 
 	w->until_ms = clock_mono_ms() + TALK_MS;
 	w->step = t->peers.tls != NULL ? SHAKING : GREETING;
-	if (raft_wire_begin_greeting(w) < 0)
+	if (wire_begin_greeting(w) < 0)
 		return SP_EINTERNAL;
 	if (t->peers.tls == NULL)
 		return 0;
@@ -192,15 +192,15 @@ begin_talk(struct raft_wire *w)
 }
 
 static void
-shake(struct raft_wire *w)
+shake(struct wire *w)
 {
 	struct sp_error err;
 	int rc = tls_stream_shake(w->tls, &err);
 
 	if (rc == SP_EAGAIN) {
-		raft_wire_wait(w, tls_stream_wants_write(w->tls) ? UV_WRITABLE : UV_READABLE);
+		wire_wait(w, tls_stream_wants_write(w->tls) ? UV_WRITABLE : UV_READABLE);
 	} else if (rc < 0) {
-		raft_wire_refuse(w, "", err.text);
+		wire_refuse(w, "", err.text);
 	} else {
 		w->step = GREETING;
 		advance(w);
@@ -208,7 +208,7 @@ shake(struct raft_wire *w)
 }
 
 static void
-advance(struct raft_wire *w)
+advance(struct wire *w)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
@@ -219,9 +219,9 @@ advance(struct raft_wire *w)
 	case CONNECTING:
 		if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
 			if (!connect_next(w))
-				raft_wire_fail(w, RAFT_NOCONNECTION);
+				wire_fail(w, RAFT_NOCONNECTION);
 		} else if (begin_talk(w) != 0) {
-			raft_wire_fail(w, RAFT_NOMEM);
+			wire_fail(w, RAFT_NOMEM);
 		} else {
 			advance(w);
 		}
@@ -230,7 +230,7 @@ advance(struct raft_wire *w)
 		shake(w);
 		break;
 	case GREETING:
-		raft_wire_greet(w);
+		wire_greet(w);
 		break;
 	}
 }
@@ -245,7 +245,7 @@ static void looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *fou
  * its threads at most look names up, so that a name server that is silent leaves libraft's disk the other half.
  */
 static int
-ask_name(struct raft_wire *w, int family)
+ask_name(struct wire *w, int family)
 {
 	const struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 
@@ -268,25 +268,25 @@ has_no_such_address(int status)
 static void
 looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
-	struct raft_wire *w = lookup->data;
-	struct raft_transport *t = w->transport;
+	struct wire *w = lookup->data;
+	struct transport *t = w->transport;
 
 	w->found = w->at = found;
 	if (t->closing) {
-		raft_wire_fail(w, RAFT_CANCELED);
+		wire_fail(w, RAFT_CANCELED);
 	} else if (has_no_such_address(status) && w->family == AF_INET && ask_name(w, AF_INET6) == 0) {
 		; /* this comes again */
 	} else {
-		raft_transport_note_name(t, w->id, w->to.host, status != 0 ? uv_strerror(status) : NULL);
+		transport_note_name(t, w->id, w->to.host, status != 0 ? uv_strerror(status) : NULL);
 		if (status != 0 || !connect_next(w))
-			raft_wire_fail(w, RAFT_NOCONNECTION);
+			wire_fail(w, RAFT_NOCONNECTION);
 	}
-	raft_transport_let_go(t);
+	transport_let_go(t);
 }
 
 /* A number needs nobody to be asked. */
 static int
-look_up(struct raft_wire *w)
+look_up(struct wire *w)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
 
@@ -298,10 +298,10 @@ look_up(struct raft_wire *w)
 	return ask_name(w, AF_INET);
 }
 
-static struct raft_wire *
-wire_new(struct raft_transport *t, bool asks)
+static struct wire *
+wire_new(struct transport *t, bool asks)
 {
-	struct raft_wire *w = calloc(1, sizeof(*w));
+	struct wire *w = calloc(1, sizeof(*w));
 
 	if (w == NULL)
 		return NULL;
@@ -314,14 +314,13 @@ wire_new(struct raft_transport *t, bool asks)
 }
 
 int
-raft_wire_dial(
-    struct raft_transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb)
+wire_dial(struct transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb)
 {
-	struct raft_address to;
-	struct raft_wire *w;
+	struct wire_address to;
+	struct wire *w;
 	int rc;
 
-	if (!raft_address_parse(address, &to))
+	if (!wire_address_parse(address, &to))
 		return RAFT_INVALID;
 	w = wire_new(t, true);
 	if (w == NULL)
@@ -332,7 +331,7 @@ raft_wire_dial(
 	w->cb = cb;
 	rc = look_up(w);
 	if (rc != 0)
-		raft_wire_drop(w);
+		wire_drop(w);
 	return rc;
 }
 
@@ -340,25 +339,25 @@ raft_wire_dial(
 
 /* The oldest of too many. */
 static void
-make_room(struct raft_transport *t)
+make_room(struct transport *t)
 {
-	struct raft_wire *oldest = NULL;
+	struct wire *oldest = NULL;
 	unsigned coming = 0;
 
-	for (struct raft_wire *w = t->wires; w != NULL; w = w->next) {
+	for (struct wire *w = t->wires; w != NULL; w = w->next) {
 		if (w->asks)
 			continue;
 		oldest = w;
 		coming++;
 	}
 	if (coming >= COMING_MAX)
-		raft_wire_drop(oldest);
+		wire_drop(oldest);
 }
 
 void
-raft_wire_answer(struct raft_transport *t, int fd)
+wire_answer(struct transport *t, int fd)
 {
-	struct raft_wire *w;
+	struct wire *w;
 
 	make_room(t);
 	w = wire_new(t, false);
@@ -368,9 +367,9 @@ raft_wire_answer(struct raft_transport *t, int fd)
 	}
 	w->fd = fd;
 	set_patience(fd, false);
-	w->poll = raft_poll_new(t, fd, w);
+	w->poll = loop_poll_new(t, fd, w);
 	if (w->poll == NULL || begin_talk(w) != 0)
-		raft_wire_drop(w);
+		wire_drop(w);
 	else
 		advance(w);
 }
@@ -378,39 +377,39 @@ raft_wire_answer(struct raft_transport *t, int fd)
 /* --- All of them --- */
 
 /* Two may not be told of at once: who is told may dial again. */
-static struct raft_wire *
-find_late(struct raft_transport *t, int64_t now_ms)
+static struct wire *
+find_late(struct transport *t, int64_t now_ms)
 {
-	for (struct raft_wire *w = t->wires; w != NULL; w = w->next)
+	for (struct wire *w = t->wires; w != NULL; w = w->next)
 		if (w->step != LOOKING_UP && now_ms > w->until_ms)
 			return w;
 	return NULL;
 }
 
 void
-raft_wires_turn(struct raft_transport *t)
+wires_turn(struct transport *t)
 {
-	struct raft_wire *w;
+	struct wire *w;
 
 	for (w = t->wires; w != NULL; w = w->next)
 		if (w->step == LOOKING_UP && clock_mono_ms() > w->until_ms)
-			raft_transport_note_name(t, w->id, w->to.host, "the name server does not answer");
+			transport_note_name(t, w->id, w->to.host, "the name server does not answer");
 
 	while ((w = find_late(t, clock_mono_ms())) != NULL)
 		if (w->step != CONNECTING || !connect_next(w))
-			raft_wire_fail(w, RAFT_NOCONNECTION);
+			wire_fail(w, RAFT_NOCONNECTION);
 }
 
 void
-raft_wires_cancel(struct raft_transport *t)
+wires_cancel(struct transport *t)
 {
-	struct raft_wire *next;
+	struct wire *next;
 
-	for (struct raft_wire *w = t->wires; w != NULL; w = next) {
+	for (struct wire *w = t->wires; w != NULL; w = next) {
 		next = w->next;
 		if (w->step == LOOKING_UP)
 			uv_cancel((uv_req_t *)&w->lookup); /* looked_up() comes, now or when it has ended */
 		else
-			raft_wire_fail(w, RAFT_CANCELED);
+			wire_fail(w, RAFT_CANCELED);
 	}
 }

@@ -10,16 +10,16 @@
 #include "server/replication/raft/transport.h"
 
 /* Connect to a member; `cb` is called later, and once, where this returns 0. Otherwise libraft's code. */
-int raft_wire_dial(
-    struct raft_transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb);
+int wire_dial(
+    struct transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb);
 
 /* Somebody has connected. The descriptor is taken. Where too many have and not greeted, the oldest is given up. */
-void raft_wire_answer(struct raft_transport *t, int fd);
+void wire_answer(struct transport *t, int fd);
 
 /* Give up those whose time is over. */
-void raft_wires_turn(struct raft_transport *t);
+void wires_turn(struct transport *t);
 
 /* Give up all of them: the callbacks are told RAFT_CANCELED, in time. */
-void raft_wires_cancel(struct raft_transport *t);
+void wires_cancel(struct transport *t);
 
 #endif

@@ -24,7 +24,7 @@
 
 /* A member learns its cluster when it joins; from then on its greetings tell. */
 static void
-own_cluster(const struct raft_transport *t, char out[RAFT_ORIGIN_MAX])
+own_cluster(const struct transport *t, char out[LOG_ORIGIN_MAX])
 {
 	out[0] = '\0';
 	if (t->peers.cluster != NULL)
@@ -32,7 +32,7 @@ own_cluster(const struct raft_transport *t, char out[RAFT_ORIGIN_MAX])
 }
 
 static void
-begin_leg(struct raft_wire *w, enum leg leg, unsigned char *part, size_t len)
+begin_leg(struct wire *w, enum leg leg, unsigned char *part, size_t len)
 {
 	w->leg = leg;
 	w->part = part;
@@ -41,45 +41,45 @@ begin_leg(struct raft_wire *w, enum leg leg, unsigned char *part, size_t len)
 }
 
 static bool
-writes(const struct raft_wire *w)
+writes(const struct wire *w)
 {
 	return w->asks == (w->leg == LEG_GREETING || w->leg == LEG_PROOF);
 }
 
 int
-raft_wire_begin_greeting(struct raft_wire *w)
+wire_begin_greeting(struct wire *w)
 {
-	struct raft_greeting g = { .id = w->transport->id, .proves = w->transport->peers.secret != NULL };
+	struct greeting g = { .id = w->transport->id, .proves = w->transport->peers.secret != NULL };
 
-	begin_leg(w, LEG_GREETING, w->greeting, RAFT_GREETING_HEAD);
+	begin_leg(w, LEG_GREETING, w->greeting, GREETING_HEAD);
 	if (!w->asks)
 		return 0;
 	snprintf(g.address, sizeof(g.address), "%s", w->transport->address);
 	own_cluster(w->transport, g.cluster);
 	if (g.proves && secret_nonce(g.nonce) < 0)
 		return SP_EIO;
-	w->len = w->greeting_len = raft_greeting_write(&g, w->greeting);
+	w->len = w->greeting_len = greeting_write(&g, w->greeting);
 	return 0;
 }
 
 /* Whoever has no cluster yet is one that the leader took in, and known by its id. */
 static bool
-is_one_of_us(struct raft_transport *t, const struct raft_greeting *g)
+is_one_of_us(struct transport *t, const struct greeting *g)
 {
-	char ours[RAFT_ORIGIN_MAX];
+	char ours[LOG_ORIGIN_MAX];
 
 	own_cluster(t, ours);
 	if (ours[0] == '\0')
 		return true;
-	return g->cluster[0] != '\0' ? raft_greeting_same_cluster(ours, g->cluster)
+	return g->cluster[0] != '\0' ? greeting_same_cluster(ours, g->cluster)
 				     : t->peers.is_member(t->peers.arg, g->id);
 }
 
 /* Within TLS, whoever says that they are a member must be that one. */
 static bool
-bears_name(struct raft_wire *w, const struct raft_greeting *g, char *why, size_t size)
+bears_name(struct wire *w, const struct greeting *g, char *why, size_t size)
 {
-	const struct raft_transport_peers *peers = &w->transport->peers;
+	const struct transport_peers *peers = &w->transport->peers;
 	char name[MEMBER_ADDRESS_MAX];
 
 	if (w->tls == NULL)
@@ -94,29 +94,29 @@ bears_name(struct raft_wire *w, const struct raft_greeting *g, char *why, size_t
 
 /* All of it was read. False: it was refused, and the wire is gone. */
 static bool
-judge(struct raft_wire *w)
+judge(struct wire *w)
 {
-	struct raft_transport *t = w->transport;
-	struct raft_greeting g;
+	struct transport *t = w->transport;
+	struct greeting g;
 	char why[MEMBER_ADDRESS_MAX + 64];
 
 	w->greeting_len = w->len;
-	if (!raft_greeting_read(w->greeting, w->len, &g)) {
-		raft_wire_refuse(w, "", NO_GREETING);
+	if (!greeting_read(w->greeting, w->len, &g)) {
+		wire_refuse(w, "", NO_GREETING);
 		return false;
 	}
 	if (!bears_name(w, &g, why, sizeof(why))) {
-		raft_wire_refuse(w, g.address, why);
+		wire_refuse(w, g.address, why);
 		return false;
 	}
 	if (!is_one_of_us(t, &g)) {
 		snprintf(why, sizeof(why), g.cluster[0] != '\0' ? "it is of cluster %s" : "it is of no cluster%s",
 		    g.cluster);
-		raft_wire_refuse(w, g.address, why);
+		wire_refuse(w, g.address, why);
 		return false;
 	}
 	if (g.proves != (t->peers.secret != NULL)) {
-		raft_wire_refuse(w, g.address,
+		wire_refuse(w, g.address,
 		    g.proves ? "it has a [raft] secret_file, and this member has none"
 			     : "it has no [raft] secret_file, and this member has one");
 		return false;
@@ -127,11 +127,11 @@ judge(struct raft_wire *w)
 
 /* --- Secrets --- */
 
-#define SIGNED_MAX (RAFT_GREETING_MAX + SECRET_NONCE_BYTES + 8)
+#define SIGNED_MAX (GREETING_MAX + SECRET_NONCE_BYTES + 8)
 
 /* What both sides sign; how many bytes. */
 static size_t
-signed_bytes(const struct raft_wire *w, unsigned char out[SIGNED_MAX])
+signed_bytes(const struct wire *w, unsigned char out[SIGNED_MAX])
 {
 	size_t len = w->greeting_len;
 
@@ -142,71 +142,71 @@ signed_bytes(const struct raft_wire *w, unsigned char out[SIGNED_MAX])
 }
 
 static bool
-prove(struct raft_wire *w)
+prove(struct wire *w)
 {
 	unsigned char bytes[SIGNED_MAX];
 	size_t len = signed_bytes(w, bytes);
 
 	if (secret_prove(w->transport->peers.secret, ASKS, bytes, len, w->proof) == 0)
 		return true;
-	raft_wire_fail(w, RAFT_NOCONNECTION);
+	wire_fail(w, RAFT_NOCONNECTION);
 	return false;
 }
 
 /* What the other side has proved. False: nothing, and the wire is gone. */
 static bool
-verify(struct raft_wire *w)
+verify(struct wire *w)
 {
 	struct secret *secret = w->transport->peers.secret;
 	unsigned char bytes[SIGNED_MAX];
 	size_t len = signed_bytes(w, bytes);
-	struct raft_greeting g;
+	struct greeting g;
 
 	if (w->asks ? secret_verify(secret, ANSWERS, bytes, len, w->answer, NULL, NULL)
 		    : secret_verify(secret, ASKS, bytes, len, w->proof, ANSWERS, w->answer))
 		return true;
-	if (w->asks || !raft_greeting_read(w->greeting, w->greeting_len, &g))
+	if (w->asks || !greeting_read(w->greeting, w->greeting_len, &g))
 		g.address[0] = '\0';
-	raft_wire_refuse(w, g.address, "it does not know the secret of [raft] secret_file, or asks for another member");
+	wire_refuse(w, g.address, "it does not know the secret of [raft] secret_file, or asks for another member");
 	return false;
 }
 
 /* --- The end of it --- */
 
 static void
-accept_member(struct raft_wire *w)
+accept_member(struct wire *w)
 {
-	struct raft_transport *t = w->transport;
-	struct raft_greeting g;
+	struct transport *t = w->transport;
+	struct greeting g;
 	uv_stream_t *stream;
 
-	raft_greeting_read(w->greeting, w->greeting_len, &g);
-	stream = raft_wire_give_away(w);
-	raft_wire_drop(w);
+	greeting_read(w->greeting, w->greeting_len, &g);
+	stream = wire_give_away(w);
+	wire_drop(w);
 	if (stream != NULL)
 		t->accepted(&t->base, g.id, g.address, stream);
 }
 
 static void
-greeted(struct raft_wire *w)
+greeted(struct wire *w)
 {
 	struct raft_uv_connect *request = w->request;
 	raft_uv_connect_cb cb = w->cb;
-	uv_stream_t *stream = raft_wire_give_away(w);
+	uv_stream_t *stream = wire_give_away(w);
 
 	if (stream == NULL) {
-		raft_wire_fail(w, RAFT_NOMEM);
+		wire_fail(w, RAFT_NOMEM);
 		return;
 	}
-	raft_transport_link(w->transport, w->id)->connected = true;
-	raft_wire_drop(w);
+	transport_link(w->transport, w->id)->connected = true;
+	wire_drop(w);
 	cb(request, stream, 0);
 }
 
 /* --- Leg by leg. False: the wire is gone. --- */
 
 static bool
-next_leg_of_asking(struct raft_wire *w)
+next_leg_of_asking(struct wire *w)
 {
 	switch (w->leg) {
 	case LEG_GREETING:
@@ -232,7 +232,7 @@ next_leg_of_asking(struct raft_wire *w)
 }
 
 static bool
-next_leg_of_answering(struct raft_wire *w)
+next_leg_of_answering(struct wire *w)
 {
 	switch (w->leg) {
 	case LEG_GREETING:
@@ -241,7 +241,7 @@ next_leg_of_answering(struct raft_wire *w)
 		if (w->transport->peers.secret == NULL)
 			break;
 		if (secret_nonce(w->nonce) < 0) {
-			raft_wire_fail(w, RAFT_NOCONNECTION);
+			wire_fail(w, RAFT_NOCONNECTION);
 			return false;
 		}
 		begin_leg(w, LEG_NONCE, w->nonce, sizeof(w->nonce));
@@ -263,7 +263,7 @@ next_leg_of_answering(struct raft_wire *w)
 
 /* More of it, in the one direction or the other: 0; SP_EAGAIN; another code if nothing comes of it. */
 static int
-move_some(struct raft_wire *w)
+move_some(struct wire *w)
 {
 	unsigned char *at = w->part + w->done;
 	size_t left = w->len - w->done, moved = 0;
@@ -285,14 +285,14 @@ move_some(struct raft_wire *w)
 
 /* The whole leg. SP_EBADDATA: what comes is no greeting. */
 static int
-move_leg(struct raft_wire *w)
+move_leg(struct wire *w)
 {
 	int rc = 0;
 
 	while (rc == 0 && w->done < w->len) {
 		rc = move_some(w);
-		if (rc == 0 && w->leg == LEG_GREETING && !w->asks && w->done == RAFT_GREETING_HEAD)
-			w->len = raft_greeting_size(w->greeting);
+		if (rc == 0 && w->leg == LEG_GREETING && !w->asks && w->done == GREETING_HEAD)
+			w->len = greeting_size(w->greeting);
 		if (w->len == 0)
 			return SP_EBADDATA;
 	}
@@ -300,7 +300,7 @@ move_leg(struct raft_wire *w)
 }
 
 void
-raft_wire_greet(struct raft_wire *w)
+wire_greet(struct wire *w)
 {
 	int rc;
 
@@ -308,11 +308,11 @@ raft_wire_greet(struct raft_wire *w)
 		rc = move_leg(w);
 	} while (rc == 0 && (w->asks ? next_leg_of_asking(w) : next_leg_of_answering(w)));
 	if (rc == SP_EAGAIN)
-		raft_wire_wait(w, writes(w) ? UV_WRITABLE : UV_READABLE);
+		wire_wait(w, writes(w) ? UV_WRITABLE : UV_READABLE);
 	else if (rc == SP_EBADDATA)
-		raft_wire_refuse(w, "", NO_GREETING);
+		wire_refuse(w, "", NO_GREETING);
 	else if (rc < 0 && w->asks && w->leg != LEG_GREETING)
-		raft_wire_refuse(w, "", "it has closed the connection: is [raft] secret_file the same there?");
+		wire_refuse(w, "", "it has closed the connection: is [raft] secret_file the same there?");
 	else if (rc < 0)
-		raft_wire_fail(w, RAFT_NOCONNECTION);
+		wire_fail(w, RAFT_NOCONNECTION);
 }

@@ -1,4 +1,4 @@
-/* What the parts of a wire share: repl_raft_wire.c takes the steps, repl_raft_wire_greet.c the last one. */
+/* What the parts of a wire share: wire.c takes the steps, wire_greet.c the last one. */
 #ifndef SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
 #define SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
 
@@ -12,26 +12,26 @@ enum leg { LEG_GREETING, LEG_NONCE, LEG_PROOF, LEG_ANSWER };
 
 enum step { LOOKING_UP, CONNECTING, SHAKING, GREETING };
 
-struct raft_wire {
-	struct raft_transport *transport;
-	struct raft_wire *next;
+struct wire {
+	struct transport *transport;
+	struct wire *next;
 	enum step step;
 	bool asks;
 	int64_t until_ms; /* of this step; monotonic */
 	int fd;           /* -1: none */
-	struct raft_poll *poll;
+	struct loop_poll *poll;
 	struct tls_stream *tls;
 	enum leg leg;        /* of the greeting: */
 	unsigned char *part; /* what is written or read in it, */
 	size_t len, done;    /* all of that as far as is known, and what has gone */
 	size_t greeting_len;
-	unsigned char greeting[RAFT_GREETING_MAX];
+	unsigned char greeting[GREETING_MAX];
 	unsigned char nonce[SECRET_NONCE_BYTES]; /* of the one that is asked */
 	unsigned char proof[SECRET_PROOF_BYTES], answer[SECRET_PROOF_BYTES];
 
 	/* Who asks: */
 	raft_id id;
-	struct raft_address to;
+	struct wire_address to;
 	uv_getaddrinfo_t lookup;
 	int family;                  /* that is looked up */
 	struct addrinfo *found, *at; /* all addresses, and the one after this */
@@ -39,32 +39,32 @@ struct raft_wire {
 	raft_uv_connect_cb cb;
 };
 
-/* --- The end of a wire (repl_raft_wire.c): each frees it --- */
+/* --- The end of a wire (wire.c): each frees it --- */
 
 /* Without a word to anybody. */
-void raft_wire_drop(struct raft_wire *w);
+void wire_drop(struct wire *w);
 
 /* It leads to nothing: who asked for it is told. */
-void raft_wire_fail(struct raft_wire *w, int code);
+void wire_fail(struct wire *w, int code);
 
 /* The same with a reason, which somebody should read; `address` as it greeted, "" where it did not. */
-void raft_wire_refuse(struct raft_wire *w, const char *address, const char *why);
+void wire_refuse(struct wire *w, const char *address, const char *why);
 
 /* --- On the way --- */
 
 /* Go on when the socket can be read or written. The wire may be gone afterwards. */
-void raft_wire_wait(struct raft_wire *w, int events);
+void wire_wait(struct wire *w, int events);
 
 /* The connection is libraft's from here on, through a tunnel; the wire is left. NULL: no memory or no
  * descriptors. */
-uv_stream_t *raft_wire_give_away(struct raft_wire *w);
+uv_stream_t *wire_give_away(struct wire *w);
 
-/* --- Greetings (repl_raft_wire_greet.c) --- */
+/* --- Greetings (wire_greet.c) --- */
 
 /* Begin with it; who asks has what it says ready. 0 or an error. */
-int raft_wire_begin_greeting(struct raft_wire *w);
+int wire_begin_greeting(struct wire *w);
 
 /* Say it, or hear it and judge. The wire may be gone afterwards. */
-void raft_wire_greet(struct raft_wire *w);
+void wire_greet(struct wire *w);
 
 #endif

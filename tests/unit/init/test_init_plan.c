@@ -305,17 +305,17 @@ START_TEST(plan_leader__waits_while_a_majority_in_mode_raft_goes_on)
 {
 	struct position member = at(CLUSTER, 1, 60), other = at(OTHER, 1, 60);
 
-	other.raft = (struct position_raft){ .role = RAFT_ROLE_LEADER, .leader_known = true };
+	other.raft = (struct position_raft){ .role = MEMBER_ROLE_LEADER, .leader_known = true };
 	pods(0);
 	facts.grace_over = true;
 	has(at(CLUSTER, 3, 70));
-	for (int role = RAFT_ROLE_JOINING; role <= RAFT_ROLE_REMOVED; role++)
+	for (int role = MEMBER_ROLE_JOINING; role <= MEMBER_ROLE_REMOVED; role++)
 		for (int known = 0; known <= 1; known++) {
 			member.raft =
-			    (struct position_raft){ .role = (enum raft_role)role, .leader_known = known != 0 };
+			    (struct position_raft){ .role = (enum member_role)role, .leader_known = known != 0 };
 			answers(1, member);
 			answers(2, other);
-			if (role == RAFT_ROLE_LEADER || (role == RAFT_ROLE_FOLLOWER && known)) {
+			if (role == MEMBER_ROLE_LEADER || (role == MEMBER_ROLE_FOLLOWER && known)) {
 				expect_end(PLAN_WAIT, 65);
 				ck_assert_ptr_nonnull(strstr(plan.why, "store-1 is a member of mode raft"));
 			} else {

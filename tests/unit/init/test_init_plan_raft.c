@@ -10,13 +10,13 @@
 #define OTHER   "00000000-35a1-4a4c-9f0e-0123456789ab"
 
 static struct position
-at(const char *cluster, enum raft_role role, uint64_t applied)
+at(const char *cluster, enum member_role role, uint64_t applied)
 {
 	struct position p = { .epoch = 3,
 		.seq = applied * 2,
 		.keys = 1000,
 		.consistent = true,
-		.role = role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER,
+		.role = role == MEMBER_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER,
 		.raft = { .role = role, .term = 3, .leader_known = true, .applied = applied, .commit = applied } };
 
 	snprintf(p.cluster, sizeof(p.cluster), "%s", cluster);
@@ -66,7 +66,7 @@ START_TEST(plan_raft_empty__founder_creates_nothing_while_a_peer_may_have_data)
 	peer(1)->had_data = true;
 	expect_end(PLAN_WAIT, 75);
 	ck_assert_ptr_nonnull(strstr(plan.why, "store-1 may have data"));
-	answers(1, at(CLUSTER, RAFT_ROLE_LEADER, 500));
+	answers(1, at(CLUSTER, MEMBER_ROLE_LEADER, 500));
 	expect_donor(PLAN_SEED, 1);
 }
 END_TEST
@@ -75,7 +75,7 @@ START_TEST(plan_raft_empty__founder_that_lost_its_volume_is_seeded_and_restores_
 {
 	members(0);
 	facts.grace_over = false;
-	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 500));
+	answers(2, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 500));
 	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
@@ -96,7 +96,7 @@ START_TEST(plan_raft_empty__founder_beside_a_log_without_its_store_creates_nothi
 	members(0);
 	facts.volume.raft = true;
 	expect_end(PLAN_WAIT, 69);
-	answers(1, at(CLUSTER, RAFT_ROLE_LEADER, 500));
+	answers(1, at(CLUSTER, MEMBER_ROLE_LEADER, 500));
 	expect_donor(PLAN_SEED, 1);
 }
 END_TEST
@@ -105,10 +105,10 @@ END_TEST
 START_TEST(plan_raft_empty__founder_beside_peers_that_cannot_donate_waits)
 {
 	members(0);
-	answers(1, at(CLUSTER, RAFT_ROLE_NEEDS_SNAPSHOT, 500));
-	answers(2, at(CLUSTER, RAFT_ROLE_REMOVED, 500));
+	answers(1, at(CLUSTER, MEMBER_ROLE_NEEDS_SNAPSHOT, 500));
+	answers(2, at(CLUSTER, MEMBER_ROLE_REMOVED, 500));
 	expect_end(PLAN_WAIT, 69);
-	answers(3, at(CLUSTER, RAFT_ROLE_STANDBY, 400));
+	answers(3, at(CLUSTER, MEMBER_ROLE_STANDBY, 400));
 	expect_donor(PLAN_SEED, 3);
 }
 END_TEST
@@ -117,8 +117,8 @@ START_TEST(plan_raft_empty__peers_of_different_clusters_are_refused)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
 		members(ordinal);
-		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 500));
-		answers(3, at(OTHER, RAFT_ROLE_LEADER, 5));
+		answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 500));
+		answers(3, at(OTHER, MEMBER_ROLE_LEADER, 5));
 		expect_end(PLAN_REFUSE, 65);
 		ck_assert_ptr_nonnull(strstr(plan.why, CLUSTER));
 		ck_assert_ptr_nonnull(strstr(plan.why, OTHER));
@@ -132,14 +132,14 @@ START_TEST(plan_raft_donor__near_the_furthest_are_spread_and_the_leader_is_spare
 {
 	for (unsigned ordinal = 3; ordinal <= 4; ordinal++) {
 		members(ordinal);
-		answers(0, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
-		answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
-		answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
+		answers(0, at(CLUSTER, MEMBER_ROLE_LEADER, 5000));
+		answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000));
+		answers(2, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX));
 		expect_donor(PLAN_SEED, ordinal == 3 ? 2 : 1);
 	}
-	answers(2, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	answers(2, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
 	expect_donor(PLAN_SEED, 1);
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000 - PLAN_MEMBER_LAG_MAX - 1));
 	expect_donor(PLAN_SEED, 0);
 }
 END_TEST
@@ -148,9 +148,9 @@ START_TEST(plan_raft_donor__leader_alone_where_the_configuration_says_so)
 {
 	members(3);
 	facts.donor_auto = false;
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000));
 	expect_end(PLAN_WAIT, 69);
-	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
+	answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 5000));
 	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
@@ -158,7 +158,7 @@ END_TEST
 START_TEST(plan_raft_donor__peers_of_another_mode_are_none)
 {
 	members(3);
-	answers(1, at(CLUSTER, RAFT_ROLE_NONE, 0));
+	answers(1, at(CLUSTER, MEMBER_ROLE_NONE, 0));
 	expect_end(PLAN_WAIT, 69);
 }
 END_TEST
@@ -166,8 +166,8 @@ END_TEST
 START_TEST(plan_raft_donor__after_bad_data_others_are_asked_and_after_that_nobody)
 {
 	members(3);
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 5000));
-	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 5000));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 5000));
+	answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 5000));
 	expect_donor(PLAN_SEED, 1);
 	peer(1)->gave_bad_data = true;
 	expect_donor(PLAN_SEED, 2);
@@ -182,12 +182,12 @@ START_TEST(plan_raft_store__starts_whoever_answers)
 {
 	for (unsigned ordinal = 0; ordinal <= 1; ordinal++) {
 		members(ordinal);
-		has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
+		has(at(CLUSTER, MEMBER_ROLE_STOPPED, 10));
 		expect(PLAN_START);
-		answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 1000000));
+		answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 1000000));
 		expect(PLAN_START);
 		ck_assert(!plan.warn);
-		answers(3, at(OTHER, RAFT_ROLE_LEADER, 5));
+		answers(3, at(OTHER, MEMBER_ROLE_LEADER, 5));
 		expect(PLAN_START);
 		ck_assert(plan.warn);
 	}
@@ -197,8 +197,8 @@ END_TEST
 START_TEST(plan_raft_store__among_strangers_alone_is_refused_even_to_be_replaced)
 {
 	members(1);
-	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
-	answers(0, at(OTHER, RAFT_ROLE_LEADER, 5));
+	has(at(CLUSTER, MEMBER_ROLE_STOPPED, 10));
+	answers(0, at(OTHER, MEMBER_ROLE_LEADER, 5));
 	expect_end(PLAN_REFUSE, 65);
 	facts.replace = facts.reseed_diverged = true;
 	expect_end(PLAN_REFUSE, 65);
@@ -208,15 +208,15 @@ END_TEST
 START_TEST(plan_raft_store__to_be_replaced_takes_a_donor_that_has_applied_what_it_needs)
 {
 	members(3);
-	has(at(CLUSTER, RAFT_ROLE_STOPPED, 10));
+	has(at(CLUSTER, MEMBER_ROLE_STOPPED, 10));
 	facts.replace = facts.reseed_diverged = true;
 	facts.needs = 900;
 	expect_end(PLAN_WAIT, 69);
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 899));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 899));
 	expect_end(PLAN_WAIT, 69);
-	answers(4, at(OTHER, RAFT_ROLE_FOLLOWER, 99999));
+	answers(4, at(OTHER, MEMBER_ROLE_FOLLOWER, 99999));
 	expect_end(PLAN_WAIT, 69);
-	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 900));
+	answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 900));
 	expect_donor(PLAN_SEED, 2);
 }
 END_TEST
@@ -224,15 +224,15 @@ END_TEST
 START_TEST(plan_raft_store__to_be_replaced_takes_no_donor_that_has_applied_less)
 {
 	members(3);
-	has(at(CLUSTER, RAFT_ROLE_STOPPED, 950));
+	has(at(CLUSTER, MEMBER_ROLE_STOPPED, 950));
 	facts.replace = facts.reseed_diverged = true;
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 949));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 949));
 	expect_end(PLAN_WAIT, 69);
 	ck_assert_ptr_nonnull(strstr(plan.why, "index 950"));
-	answers(2, at(CLUSTER, RAFT_ROLE_LEADER, 960));
+	answers(2, at(CLUSTER, MEMBER_ROLE_LEADER, 960));
 	expect_donor(PLAN_SEED, 2);
 	ck_assert_ptr_eq(plan.floor, &facts.own);
-	answers(1, at(CLUSTER, RAFT_ROLE_FOLLOWER, 950));
+	answers(1, at(CLUSTER, MEMBER_ROLE_FOLLOWER, 950));
 	expect_donor(PLAN_SEED, 1);
 }
 END_TEST
@@ -243,7 +243,7 @@ START_TEST(plan_raft_store__damaged_is_refused_or_seeded_as_configured)
 	facts.store = STORE_DAMAGED;
 	facts.volume.raft = true;
 	snprintf(facts.damage, sizeof(facts.damage), "no LMDB image");
-	answers(0, at(CLUSTER, RAFT_ROLE_LEADER, 500));
+	answers(0, at(CLUSTER, MEMBER_ROLE_LEADER, 500));
 	expect_end(PLAN_REFUSE, 65);
 	ck_assert_ptr_nonnull(strstr(plan.why, "no LMDB image"));
 	facts.reseed_diverged = true;
@@ -253,7 +253,7 @@ END_TEST
 
 /* One of the same cluster that is in another log of it: a cluster that went by way of mode static has a new one. */
 static struct position
-of_log(uint64_t log, enum raft_role role, uint64_t applied)
+of_log(uint64_t log, enum member_role role, uint64_t applied)
 {
 	struct position p = at(CLUSTER, role, applied);
 
@@ -264,22 +264,22 @@ of_log(uint64_t log, enum raft_role role, uint64_t applied)
 START_TEST(plan_raft_log__members_of_another_are_strangers)
 {
 	members(1);
-	has(of_log(7, RAFT_ROLE_STOPPED, 400));
-	answers(0, of_log(8, RAFT_ROLE_LEADER, 500));
+	has(of_log(7, MEMBER_ROLE_STOPPED, 400));
+	answers(0, of_log(8, MEMBER_ROLE_LEADER, 500));
 	expect_end(PLAN_REFUSE, 65);
 	facts.replace = facts.reseed_diverged = true;
 	expect_end(PLAN_REFUSE, 65);
 	facts.replace = facts.reseed_diverged = false;
-	answers(2, of_log(7, RAFT_ROLE_LEADER, 450));
+	answers(2, of_log(7, MEMBER_ROLE_LEADER, 450));
 	expect(PLAN_START);
 	ck_assert(plan.warn);
 	facts.replace = facts.reseed_diverged = true;
 	expect_donor(PLAN_SEED, 2);
 	/* Nobody guesses for an empty volume either. */
 	members(1);
-	answers(0, of_log(8, RAFT_ROLE_LEADER, 500));
+	answers(0, of_log(8, MEMBER_ROLE_LEADER, 500));
 	expect_donor(PLAN_SEED, 0);
-	answers(2, of_log(7, RAFT_ROLE_CANDIDATE, 600));
+	answers(2, of_log(7, MEMBER_ROLE_CANDIDATE, 600));
 	expect_end(PLAN_REFUSE, 65);
 }
 END_TEST
@@ -306,7 +306,7 @@ member_at(uint64_t seq, bool leader_known)
 {
 	struct position p = written_in_static(seq);
 
-	p.raft = (struct position_raft){ .role = leader_known ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_CANDIDATE,
+	p.raft = (struct position_raft){ .role = leader_known ? MEMBER_ROLE_FOLLOWER : MEMBER_ROLE_CANDIDATE,
 		.leader_known = leader_known,
 		.applied = 5,
 		.log = 7 };

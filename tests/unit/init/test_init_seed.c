@@ -327,7 +327,7 @@ START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 		donor.pods[0].absent = true;
 		donor.pods[2].position = donor.pods[0].position;
 		donor.pods[2].position.raft =
-		    (struct position_raft){ .role = mode == CONF_MODE_RAFT ? RAFT_ROLE_LEADER : RAFT_ROLE_NONE };
+		    (struct position_raft){ .role = mode == CONF_MODE_RAFT ? MEMBER_ROLE_LEADER : MEMBER_ROLE_NONE };
 		donor.pods[2].absent = false;
 		donor.pods[2].vanishes = true;
 		donor.pods[2].cut_at = 100000;
@@ -352,7 +352,8 @@ have_member(void)
 	snprintf(path, sizeof(path), "%s/raft/member", dir);
 	ck_assert_int_eq(file_write_atomic(path, "vote", 4, 0600, &err), 0);
 	conf.replication_mode = CONF_MODE_RAFT;
-	donor.pods[0].position.raft = (struct position_raft){ .role = RAFT_ROLE_LEADER, .applied = 900, .commit = 900 };
+	donor.pods[0].position.raft =
+	    (struct position_raft){ .role = MEMBER_ROLE_LEADER, .applied = 900, .commit = 900 };
 	snapshot_pack(&snapshot, tar());
 }
 
@@ -368,7 +369,7 @@ run_member(uint64_t min_applied)
 START_TEST(init_seed__a_member_gets_another_store_and_keeps_its_log)
 {
 	have_member();
-	new_position.raft = (struct position_raft){ .role = RAFT_ROLE_STOPPED, .applied = 850 };
+	new_position.raft = (struct position_raft){ .role = MEMBER_ROLE_STOPPED, .applied = 850 };
 	ck_assert_int_eq(run_member(850), 0);
 	ck_assert(store_is(snapshot.data.data, snapshot.data.len));
 	ck_assert(is_there("raft/member"));
@@ -390,7 +391,7 @@ END_TEST
 START_TEST(init_seed__a_member_refuses_a_snapshot_from_before_what_it_needs)
 {
 	have_member();
-	new_position.raft = (struct position_raft){ .role = RAFT_ROLE_STOPPED, .applied = 849 };
+	new_position.raft = (struct position_raft){ .role = MEMBER_ROLE_STOPPED, .applied = 849 };
 	ck_assert_int_eq(run_member(850), SP_EAGAIN);
 	ck_assert_ptr_nonnull(strstr(err.text, "needed is 850"));
 	ck_assert(store_is("old store", 9));

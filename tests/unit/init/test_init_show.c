@@ -112,7 +112,7 @@ START_TEST(show_text__a_member_of_mode_raft)
 	asked(1);
 	facts.mode = CONF_MODE_RAFT;
 	facts.volume.raft = true;
-	p.raft = (struct position_raft){ .role = RAFT_ROLE_LEADER, .applied = 123, .number = 1, .id = 1 };
+	p.raft = (struct position_raft){ .role = MEMBER_ROLE_LEADER, .applied = 123, .number = 1, .id = 1 };
 	answers(0, p);
 	plan_make(&facts, &plan);
 	SAYS("pod     store-1 (member)\n");

@@ -174,10 +174,10 @@ END_TEST
 /* Its log moves it and gives it its role; another id is another volume. */
 START_TEST(own_life__of_a_member_goes_on_with_its_log)
 {
-	own.raft = (struct position_raft){ .role = RAFT_ROLE_FOLLOWER, .id = 7, .applied = 10 };
+	own.raft = (struct position_raft){ .role = MEMBER_ROLE_FOLLOWER, .id = 7, .applied = 10 };
 	make_proven();
 	own.role = ROLE_LEADER;
-	own.raft.role = RAFT_ROLE_LEADER;
+	own.raft.role = MEMBER_ROLE_LEADER;
 	own.raft.applied = 20;
 	own.epoch = 3;
 	own.seq = 5;
@@ -241,7 +241,7 @@ START_TEST(own_target__goes_down_with_the_leader_but_not_in_mode_raft)
 	for (int member = 0; member <= 1; member++) {
 		own_init(&o);
 		own.raft =
-		    (struct position_raft){ .role = member ? RAFT_ROLE_FOLLOWER : RAFT_ROLE_NONE, .applied = 10 };
+		    (struct position_raft){ .role = member ? MEMBER_ROLE_FOLLOWER : MEMBER_ROLE_NONE, .applied = 10 };
 		own_told(&o, &own, 1);
 		own_set_target(&o, o.life, 12);
 		own_set_target(&o, o.life, 13);
@@ -255,7 +255,7 @@ END_TEST
 
 START_TEST(own_target__of_a_member_is_an_index_of_the_log)
 {
-	own.raft = (struct position_raft){ .role = RAFT_ROLE_FOLLOWER, .id = 7, .applied = 99 };
+	own.raft = (struct position_raft){ .role = MEMBER_ROLE_FOLLOWER, .id = 7, .applied = 99 };
 	own.seq = 500;
 	own_told(&o, &own, 1);
 	own_set_target(&o, o.life, 100);

@@ -43,7 +43,7 @@ close_position(struct toy_store *s)
 
 /* What this member is and has applied. */
 static void
-member(enum raft_role role, uint64_t applied)
+member(enum member_role role, uint64_t applied)
 {
 	struct position *p = open_position(&store);
 
@@ -51,12 +51,13 @@ member(enum raft_role role, uint64_t applied)
 		.id = 7,
 		.number = 2,
 		.term = 3,
-		.leader_known = role == RAFT_ROLE_FOLLOWER || role == RAFT_ROLE_STANDBY || role == RAFT_ROLE_LEADER,
+		.leader_known =
+		    role == MEMBER_ROLE_FOLLOWER || role == MEMBER_ROLE_STANDBY || role == MEMBER_ROLE_LEADER,
 		.commit = applied,
 		.applied = applied,
 		.members = 3,
 		.voters = 3 };
-	p->role = role == RAFT_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER;
+	p->role = role == MEMBER_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER;
 	p->writable = true;
 	snprintf(p->leader, sizeof(p->leader), "%s", p->raft.leader_known ? leader.url : "");
 	close_position(&store);
@@ -67,7 +68,7 @@ leader_applied(uint64_t applied)
 {
 	struct position *p = open_position(&leader.store);
 
-	p->raft = (struct position_raft){ .role = RAFT_ROLE_LEADER,
+	p->raft = (struct position_raft){ .role = MEMBER_ROLE_LEADER,
 		.id = 1,
 		.number = 1,
 		.term = 3,
@@ -90,7 +91,7 @@ reseed(void *arg, const struct reseed_call *call, struct sp_error *err)
 	if (reseeds.fail < 0)
 		return sp_error_set(err, reseeds.fail, "no donor");
 	toy_copy(&store, &leader.store);
-	member(RAFT_ROLE_FOLLOWER, call->min_applied + 5);
+	member(MEMBER_ROLE_FOLLOWER, call->min_applied + 5);
 	return 0;
 }
 
@@ -119,7 +120,7 @@ setup(void)
 	memset(&reseeds, 0, sizeof(reseeds));
 	toy_pair_start(&leader, &store, &driver);
 	leader_applied(100);
-	member(RAFT_ROLE_FOLLOWER, 100);
+	member(MEMBER_ROLE_FOLLOWER, 100);
 }
 
 static void
@@ -149,16 +150,16 @@ text_of(const char *check)
 	return "";
 }
 
-START_TEST(raft_follower__is_ready_when_it_has_applied_what_the_leader_had_at_the_start)
+START_TEST(mode_raft_follower__is_ready_when_it_has_applied_what_the_leader_had_at_the_start)
 {
 	begin("");
-	member(RAFT_ROLE_FOLLOWER, 99);
+	member(MEMBER_ROLE_FOLLOWER, 99);
 	ck_assert_int_le(follower_turn(follower), 100);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_ptr_nonnull(strstr(text_of("log"), "applied to index 99, the leader was at 100"));
 	/* The target is that of the start: a leader that goes on is not to be caught up with. */
 	leader_applied(500);
-	member(RAFT_ROLE_FOLLOWER, 100);
+	member(MEMBER_ROLE_FOLLOWER, 100);
 	ck_assert_int_ge(follower_turn(follower), 1000);
 	ck_assert(look()->readiness.ready);
 	ck_assert(view.proven);
@@ -168,39 +169,39 @@ START_TEST(raft_follower__is_ready_when_it_has_applied_what_the_leader_had_at_th
 }
 END_TEST
 
-START_TEST(raft_member__that_becomes_leader_stays_proven)
+START_TEST(mode_raft_member__that_becomes_leader_stays_proven)
 {
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
-	member(RAFT_ROLE_LEADER, 101);
+	member(MEMBER_ROLE_LEADER, 101);
 	store.p.epoch = 4;
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "leading");
 	ck_assert_str_eq(text_of("writes"), "writes accepted (leader)");
-	member(RAFT_ROLE_FOLLOWER, 102);
+	member(MEMBER_ROLE_FOLLOWER, 102);
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 }
 END_TEST
 
-START_TEST(raft_leader__that_cannot_write_is_not_ready)
+START_TEST(mode_raft_leader__that_cannot_write_is_not_ready)
 {
 	begin("");
-	member(RAFT_ROLE_LEADER, 101);
+	member(MEMBER_ROLE_LEADER, 101);
 	store.p.writable = false;
 	follower_turn(follower);
 	ck_assert(!look()->readiness.ready);
 }
 END_TEST
 
-START_TEST(raft_member__on_another_volume_is_proven_anew)
+START_TEST(mode_raft_member__on_another_volume_is_proven_anew)
 {
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->proven);
-	member(RAFT_ROLE_FOLLOWER, 400);
+	member(MEMBER_ROLE_FOLLOWER, 400);
 	store.p.raft.id = 8;
 	leader_applied(500);
 	follower_turn(follower);
@@ -208,12 +209,12 @@ START_TEST(raft_member__on_another_volume_is_proven_anew)
 }
 END_TEST
 
-START_TEST(raft_member__without_a_leader_is_not_ready)
+START_TEST(mode_raft_member__without_a_leader_is_not_ready)
 {
 	begin("");
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
-	member(RAFT_ROLE_CANDIDATE, 100);
+	member(MEMBER_ROLE_CANDIDATE, 100);
 	follower_turn(follower);
 	ck_assert_int_eq(look()->readiness.verdict, READINESS_POOR);
 	ck_assert_ptr_nonnull(strstr(text_of("leader"), "no leader is known"));
@@ -227,20 +228,20 @@ START_TEST(raft_member__without_a_leader_is_not_ready)
 	ck_assert(view.stale);
 	view_take(state, clock_mono_ms() + READINESS_PATIENCE_MS + 1, &view);
 	ck_assert(!view.readiness.ready);
-	member(RAFT_ROLE_FOLLOWER, 100);
+	member(MEMBER_ROLE_FOLLOWER, 100);
 	follower_turn(follower);
 	ck_assert(look()->readiness.ready);
 }
 END_TEST
 
-START_TEST(raft_member__joining_or_removed_is_not_ready_and_is_left_alone)
+START_TEST(mode_raft_member__joining_or_removed_is_not_ready_and_is_left_alone)
 {
 	begin("");
-	member(RAFT_ROLE_JOINING, 100);
+	member(MEMBER_ROLE_JOINING, 100);
 	follower_turn(follower);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "joining");
-	member(RAFT_ROLE_REMOVED, 100);
+	member(MEMBER_ROLE_REMOVED, 100);
 	ck_assert_int_ge(follower_turn(follower), 1000);
 	ck_assert(!look()->readiness.ready);
 	ck_assert_str_eq(view.phase, "removed");
@@ -248,10 +249,10 @@ START_TEST(raft_member__joining_or_removed_is_not_ready_and_is_left_alone)
 }
 END_TEST
 
-START_TEST(raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says)
+START_TEST(mode_raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says)
 {
 	begin("[sync]\non_divergence = halt\n");
-	member(RAFT_ROLE_NEEDS_SNAPSHOT, 10);
+	member(MEMBER_ROLE_NEEDS_SNAPSHOT, 10);
 	store.p.raft.needs = 95;
 	follower_turn(follower);
 	ck_assert_uint_eq(reseeds.calls, 1);
@@ -263,10 +264,10 @@ START_TEST(raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_diverg
 }
 END_TEST
 
-START_TEST(raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again)
+START_TEST(mode_raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again)
 {
 	begin("");
-	member(RAFT_ROLE_NEEDS_SNAPSHOT, 10);
+	member(MEMBER_ROLE_NEEDS_SNAPSHOT, 10);
 	store.p.raft.needs = 95;
 	reseeds.fail = SP_EUNAVAIL;
 	follower_turn(follower);
@@ -280,7 +281,7 @@ START_TEST(raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again)
 }
 END_TEST
 
-START_TEST(raft_member__with_another_content_at_the_same_change_has_diverged)
+START_TEST(mode_raft_member__with_another_content_at_the_same_change_has_diverged)
 {
 	begin("");
 	toy_put(&leader.store, "key", "value");
@@ -295,7 +296,7 @@ START_TEST(raft_member__with_another_content_at_the_same_change_has_diverged)
 END_TEST
 
 /* Its log goes on, and with it the numbers: the content is as wrong as before. */
-START_TEST(raft_member__with_another_content_stays_diverged_while_its_log_goes_on)
+START_TEST(mode_raft_member__with_another_content_stays_diverged_while_its_log_goes_on)
 {
 	struct position *p;
 
@@ -324,7 +325,7 @@ START_TEST(raft_member__with_another_content_stays_diverged_while_its_log_goes_o
 END_TEST
 
 /* It has nobody to be compared with, and one of the two was wrong: it says so until its server begins anew. */
-START_TEST(raft_member__that_was_found_to_differ_is_not_proven_by_leading)
+START_TEST(mode_raft_member__that_was_found_to_differ_is_not_proven_by_leading)
 {
 	struct sp_error err = { .code = SP_EUNAVAIL };
 
@@ -332,7 +333,7 @@ START_TEST(raft_member__that_was_found_to_differ_is_not_proven_by_leading)
 	toy_put(&store, "k", "bad");
 	begin("");
 	follower_turn(follower);
-	member(RAFT_ROLE_LEADER, 101);
+	member(MEMBER_ROLE_LEADER, 101);
 	for (int i = 0; i < 3; i++)
 		follower_turn(follower);
 	ck_assert(!look()->readiness.ready);
@@ -346,7 +347,7 @@ START_TEST(raft_member__that_was_found_to_differ_is_not_proven_by_leading)
 }
 END_TEST
 
-START_TEST(raft_metrics__tell_of_the_member)
+START_TEST(mode_raft_metrics__tell_of_the_member)
 {
 	struct reload_status conf = { .success = true };
 	struct metrics_seed seed = { 0 };
@@ -362,7 +363,7 @@ START_TEST(raft_metrics__tell_of_the_member)
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_term 3\n"));
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_commit_index 100\n"));
 	ck_assert_ptr_nonnull(strstr(page.data, "\nseedpod_raft_voters 3\n"));
-	view.own.raft.role = RAFT_ROLE_NONE;
+	view.own.raft.role = MEMBER_ROLE_NONE;
 	buf_release(&page);
 	ck_assert_int_eq(metrics_page_write(&page, &view, &conf, &seed), 0);
 	ck_assert_ptr_null(strstr(page.data, "seedpod_raft_"));
@@ -374,18 +375,18 @@ int
 main(void)
 {
 	const TTest *tests[] = {
-		raft_follower__is_ready_when_it_has_applied_what_the_leader_had_at_the_start,
-		raft_member__that_becomes_leader_stays_proven,
-		raft_leader__that_cannot_write_is_not_ready,
-		raft_member__on_another_volume_is_proven_anew,
-		raft_member__without_a_leader_is_not_ready,
-		raft_member__joining_or_removed_is_not_ready_and_is_left_alone,
-		raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says,
-		raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again,
-		raft_member__with_another_content_at_the_same_change_has_diverged,
-		raft_member__with_another_content_stays_diverged_while_its_log_goes_on,
-		raft_member__that_was_found_to_differ_is_not_proven_by_leading,
-		raft_metrics__tell_of_the_member,
+		mode_raft_follower__is_ready_when_it_has_applied_what_the_leader_had_at_the_start,
+		mode_raft_member__that_becomes_leader_stays_proven,
+		mode_raft_leader__that_cannot_write_is_not_ready,
+		mode_raft_member__on_another_volume_is_proven_anew,
+		mode_raft_member__without_a_leader_is_not_ready,
+		mode_raft_member__joining_or_removed_is_not_ready_and_is_left_alone,
+		mode_raft_member__that_needs_a_snapshot_is_seeded_again_whatever_on_divergence_says,
+		mode_raft_member__whose_reseed_fails_says_what_it_needs_and_tries_again,
+		mode_raft_member__with_another_content_at_the_same_change_has_diverged,
+		mode_raft_member__with_another_content_stays_diverged_while_its_log_goes_on,
+		mode_raft_member__that_was_found_to_differ_is_not_proven_by_leading,
+		mode_raft_metrics__tell_of_the_member,
 	};
 
 	return suite_run_fixture("sync in mode raft", tests, sizeof(tests) / sizeof(tests[0]), 20, setup, teardown);

@@ -27,14 +27,14 @@ START_TEST(json_text__is_what_jansson_writes)
 	json_t *root = example();
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		char *expected = json_dumps(root, flags[i]), *text = json_text(root, flags[i]);
+		char *expected = json_dumps(root, flags[i]), *text = text_of_json(root, flags[i]);
 
 		ck_assert_ptr_nonnull(text);
 		ck_assert_str_eq(text, expected);
 		free(expected);
 		free(text);
 	}
-	ck_assert_ptr_null(json_text(NULL, 0));
+	ck_assert_ptr_null(text_of_json(NULL, 0));
 	json_decref(root);
 }
 END_TEST
@@ -51,14 +51,14 @@ START_TEST(json_text__is_whole_or_nothing)
 		snprintf(key, sizeof(key), "a key that is longer than its value: %d", i);
 		json_object_set_new(root, key, json_true());
 	}
-	whole = json_text(root, JSON_COMPACT);
+	whole = text_of_json(root, JSON_COMPACT);
 
 	json_set_alloc_funcs(allocate, free);
 	for (failing = 1; !complete; failing++) {
 		char *text;
 
 		allocations = 0;
-		text = json_text(root, JSON_COMPACT);
+		text = text_of_json(root, JSON_COMPACT);
 		complete = allocations < failing;
 		if (text != NULL)
 			ck_assert_str_eq(text, whole);

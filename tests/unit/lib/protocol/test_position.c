@@ -405,18 +405,18 @@ START_TEST(position_json__a_member_of_mode_raft_round_trip)
 		.members = 5,
 		.voters = 4,
 		.unresolved = "store-1.seedpod-headless.default.svc" };
-	for (int role = RAFT_ROLE_STOPPED; role <= RAFT_ROLE_REMOVED; role++) {
-		p.raft.role = (enum raft_role)role;
+	for (int role = MEMBER_ROLE_STOPPED; role <= MEMBER_ROLE_REMOVED; role++) {
+		p.raft.role = (enum member_role)role;
 		text = position_to_json(&p);
 		ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
 		ck_assert_mem_eq(&back.raft, &p.raft, sizeof(p.raft));
 		free(text);
 	}
-	p.raft.role = RAFT_ROLE_NONE;
+	p.raft.role = MEMBER_ROLE_NONE;
 	text = position_to_json(&p);
 	ck_assert_ptr_null(strstr(text, "raft"));
 	ck_assert_int_eq(position_from_json(text, strlen(text), &back, NULL), 0);
-	ck_assert_int_eq(back.raft.role, RAFT_ROLE_NONE);
+	ck_assert_int_eq(back.raft.role, MEMBER_ROLE_NONE);
 	free(text);
 }
 END_TEST

@@ -141,10 +141,10 @@ START_TEST(json_bytes_set__text_or_base64)
 	json_t *o = json_object();
 	char *text;
 
-	ck_assert_int_eq(json_bytes_set(o, "key", "k\xc3\xa4se", 5), 0);
-	ck_assert_int_eq(json_bytes_set(o, "value", "\xff\xfe", 2), 0);
-	ck_assert_int_eq(json_bytes_set(o, "zero", "a\0b", 3), 0);
-	ck_assert_int_eq(json_bytes_set(o, "empty", "", 0), 0);
+	ck_assert_int_eq(set_json_bytes(o, "key", "k\xc3\xa4se", 5), 0);
+	ck_assert_int_eq(set_json_bytes(o, "value", "\xff\xfe", 2), 0);
+	ck_assert_int_eq(set_json_bytes(o, "zero", "a\0b", 3), 0);
+	ck_assert_int_eq(set_json_bytes(o, "empty", "", 0), 0);
 	text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
 	ck_assert_str_eq(text, "{\"empty\":\"\",\"key\":\"k\xc3\xa4se\",\"value64\":\"//4=\",\"zero\":\"a\\u0000b\"}");
 	free(text);

@@ -39,17 +39,18 @@ send_after(raft_index prev)
 		    .n_entries = ENTRIES,
 		    .leader_commit = prev + ENTRIES } };
 
-	raft_flow_bound(&r, &m);
+	repl_raft_flow_bound(&r, &m);
 	ck_assert_uint_eq(m.append_entries.leader_commit, prev + m.append_entries.n_entries);
 	if (progress[1].state == PIPELINE)
 		progress[1].next_index = prev + 1 + ENTRIES;
-	raft_flow_settle(&r);
+	repl_raft_flow_settle(&r);
 	return m.append_entries.n_entries;
 }
 
-START_TEST(raft_flow__a_member_is_sent_a_window_and_more_when_it_answers)
+START_TEST(repl_raft_flow__a_member_is_sent_a_window_and_more_when_it_answers)
 {
-	unsigned window = (unsigned)((raft_window_bytes(&r) + BYTES - 1) / BYTES); /* the last one reaches beyond it */
+	unsigned window =
+	    (unsigned)((repl_raft_window_bytes(&r) + BYTES - 1) / BYTES); /* the last one reaches beyond it */
 
 	ck_assert_uint_lt(window, ENTRIES);
 	ck_assert_uint_eq(send_after(100), window);
@@ -63,9 +64,9 @@ START_TEST(raft_flow__a_member_is_sent_a_window_and_more_when_it_answers)
 }
 END_TEST
 
-START_TEST(raft_flow__an_entry_that_is_larger_goes_alone)
+START_TEST(repl_raft_flow__an_entry_that_is_larger_goes_alone)
 {
-	entries[0].buf.len = raft_window_bytes(&r) * 3;
+	entries[0].buf.len = repl_raft_window_bytes(&r) * 3;
 	ck_assert_uint_eq(send_after(100), 1);
 	ck_assert_uint_eq(send_after(101), 0);
 	entries[0].buf.len = BYTES;
@@ -74,7 +75,7 @@ START_TEST(raft_flow__an_entry_that_is_larger_goes_alone)
 }
 END_TEST
 
-START_TEST(raft_flow__who_is_probed_is_sent_a_part)
+START_TEST(repl_raft_flow__who_is_probed_is_sent_a_part)
 {
 	progress[1] = (struct raft_progress){ .state = PROBE, .next_index = 101, .match_index = 0 };
 	ck_assert_uint_eq(send_after(100), PART_BYTES / BYTES);
@@ -83,7 +84,7 @@ START_TEST(raft_flow__who_is_probed_is_sent_a_part)
 }
 END_TEST
 
-START_TEST(raft_flow__small_entries_go_as_they_are)
+START_TEST(repl_raft_flow__small_entries_go_as_they_are)
 {
 	for (size_t i = 0; i < ENTRIES; i++)
 		entries[i].buf.len = 64;
@@ -92,20 +93,20 @@ START_TEST(raft_flow__small_entries_go_as_they_are)
 }
 END_TEST
 
-START_TEST(raft_flow__what_has_changed_meanwhile_is_left_alone)
+START_TEST(repl_raft_flow__what_has_changed_meanwhile_is_left_alone)
 {
 	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
 		.server_id = 2,
 		.append_entries = { .prev_log_index = 100, .entries = entries, .n_entries = ENTRIES } };
 
-	raft_flow_bound(&r, &m);
+	repl_raft_flow_bound(&r, &m);
 	progress[1].state = PROBE;
 	progress[1].next_index = 300;
-	raft_flow_settle(&r);
+	repl_raft_flow_settle(&r);
 	ck_assert_uint_eq(progress[1].next_index, 300);
 	/* Nor is it later. */
 	progress[1].state = PIPELINE;
-	raft_flow_settle(&r);
+	repl_raft_flow_settle(&r);
 	ck_assert_uint_eq(progress[1].next_index, 300);
 }
 END_TEST
@@ -114,11 +115,11 @@ int
 main(void)
 {
 	const TTest *tests[] = {
-		raft_flow__a_member_is_sent_a_window_and_more_when_it_answers,
-		raft_flow__an_entry_that_is_larger_goes_alone,
-		raft_flow__who_is_probed_is_sent_a_part,
-		raft_flow__small_entries_go_as_they_are,
-		raft_flow__what_has_changed_meanwhile_is_left_alone,
+		repl_raft_flow__a_member_is_sent_a_window_and_more_when_it_answers,
+		repl_raft_flow__an_entry_that_is_larger_goes_alone,
+		repl_raft_flow__who_is_probed_is_sent_a_part,
+		repl_raft_flow__small_entries_go_as_they_are,
+		repl_raft_flow__what_has_changed_meanwhile_is_left_alone,
 	};
 
 	return suite_run_fixture("raft flow", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);

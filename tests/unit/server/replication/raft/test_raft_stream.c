@@ -17,22 +17,22 @@
 
 static unsigned char bytes[1 << 16];
 static size_t length;
-static struct raft_stream stream;
-static struct raft_stream_facts facts;
+static struct member_stream stream;
+static struct member_stream_facts facts;
 static struct sp_error err;
 
 static void
 set_up(void)
 {
-	raft_stream_init(&stream, SENDER);
-	facts = (struct raft_stream_facts){ .term = TERM, .term_max = TERM + 1000, .commit = 100 };
+	member_stream_init(&stream, SENDER);
+	facts = (struct member_stream_facts){ .term = TERM, .term_max = TERM + 1000, .commit = 100 };
 	length = 0;
 }
 
 static void
 tear_down(void)
 {
-	raft_stream_release(&stream);
+	member_stream_release(&stream);
 }
 
 static void
@@ -191,7 +191,7 @@ check_all(size_t piece)
 	int rc = 0;
 
 	for (size_t done = 0; rc == 0 && done < length; done += piece)
-		rc = raft_stream_check(
+		rc = member_stream_check(
 		    &stream, &facts, bytes + done, length - done < piece ? length - done : piece, &err);
 	return rc;
 }
@@ -209,20 +209,20 @@ add_all_kinds(void)
 	add_three(RAFT_IO_REQUEST_VOTE_RESULT, 0, 0, 0); /* what former members are sent */
 }
 
-START_TEST(raft_stream__all_kinds_pass_in_pieces_of_any_size)
+START_TEST(member_stream__all_kinds_pass_in_pieces_of_any_size)
 {
 	for (int i = 0; i < 3; i++)
 		add_all_kinds();
 	for (size_t piece = 1; piece < 100; piece++) {
-		raft_stream_release(&stream);
-		raft_stream_init(&stream, SENDER);
+		member_stream_release(&stream);
+		member_stream_init(&stream, SENDER);
 		ck_assert_msg(check_all(piece) == 0, "pieces of %zu: %s", piece, err.text);
 	}
 	ck_assert_int_eq(check_all(length), 0);
 }
 END_TEST
 
-START_TEST(raft_stream__heartbeat_with_and_without_the_unused_bytes)
+START_TEST(member_stream__heartbeat_with_and_without_the_unused_bytes)
 {
 	for (unsigned more = 0; more <= 8; more += 8) {
 		add(RAFT_IO_APPEND_ENTRIES);
@@ -367,7 +367,7 @@ static const struct {
 	{ "a pointer beyond its snapshot", add_snapshot, 108, 2, '9' | '9' << 8 },
 };
 
-START_TEST(raft_stream__what_no_member_sends_is_refused)
+START_TEST(member_stream__what_no_member_sends_is_refused)
 {
 	for (size_t piece = 1; piece <= 4096; piece *= 8) {
 		set_up();
@@ -376,16 +376,16 @@ START_TEST(raft_stream__what_no_member_sends_is_refused)
 		if (piece == 1)
 			ck_assert_msg(check_all(piece) == 0, "%s before the change: %s", bad[_i].what, err.text);
 		le_put(bytes + 40 + bad[_i].at, bad[_i].value, bad[_i].size);
-		raft_stream_release(&stream);
-		raft_stream_init(&stream, SENDER);
+		member_stream_release(&stream);
+		member_stream_init(&stream, SENDER);
 		ck_assert_msg(check_all(piece) == SP_EBADDATA, "%s, in pieces of %zu", bad[_i].what, piece);
 		ck_assert_msg(err.text[0] != '\0', "%s", bad[_i].what);
-		raft_stream_release(&stream);
+		member_stream_release(&stream);
 	}
 }
 END_TEST
 
-START_TEST(raft_stream__leader_is_not_told_by_another_of_its_own_term)
+START_TEST(member_stream__leader_is_not_told_by_another_of_its_own_term)
 {
 	facts.leads = true;
 	add_append(TERM);
@@ -405,7 +405,7 @@ term_of(void *arg, uint64_t index)
 	return index >= 190 && index <= 202 ? TERM - 1 : 0;
 }
 
-START_TEST(raft_stream__committed_entries_stay)
+START_TEST(member_stream__committed_entries_stay)
 {
 	/* The append says: 200 and 201 are of TERM - 1, 202 of TERM. */
 	facts.term_of = term_of;
@@ -416,21 +416,21 @@ START_TEST(raft_stream__committed_entries_stay)
 	ck_assert_int_eq(check_all(length), SP_EBADDATA);
 	/* One of a former term, whom libraft answers, and does not believe. */
 	tear_down();
-	raft_stream_init(&stream, SENDER);
+	member_stream_init(&stream, SENDER);
 	facts.term = TERM + 1;
 	ck_assert_msg(check_all(length) == 0, "%s", err.text);
 }
 END_TEST
 
-START_TEST(raft_stream__nothing_is_allocated_on_a_mere_announcement)
+START_TEST(member_stream__nothing_is_allocated_on_a_mere_announcement)
 {
 	add(RAFT_IO_APPEND_ENTRIES);
-	add(40 + 16 * (uint64_t)RAFT_STREAM_ENTRIES_MAX);
+	add(40 + 16 * (uint64_t)MEMBER_STREAM_ENTRIES_MAX);
 	add(TERM);
 	add(0);
 	add(0);
 	add(0);
-	add(RAFT_STREAM_ENTRIES_MAX);
+	add(MEMBER_STREAM_ENTRIES_MAX);
 	ck_assert_int_eq(check_all(length), 0);
 	ck_assert_uint_le(stream.unit_size + stream.entries_size, 1024);
 }
@@ -438,49 +438,49 @@ END_TEST
 
 /* --- Terms --- */
 
-START_TEST(raft_terms__rise_at_once_and_by_the_second)
+START_TEST(term_bound__rise_at_once_and_by_the_second)
 {
-	struct raft_terms t = { 0 };
+	struct term_bound t = { 0 };
 
-	ck_assert_uint_eq(raft_terms_most(&t, 5, 1000), 5 + RAFT_TERMS_AT_ONCE);
+	ck_assert_uint_eq(term_bound_most(&t, 5, 1000), 5 + TERM_BOUND_AT_ONCE);
 	/* What it has risen by is gone, */
-	ck_assert_uint_eq(raft_terms_most(&t, 5 + RAFT_TERMS_AT_ONCE, 1000), 5 + RAFT_TERMS_AT_ONCE);
+	ck_assert_uint_eq(term_bound_most(&t, 5 + TERM_BOUND_AT_ONCE, 1000), 5 + TERM_BOUND_AT_ONCE);
 	/* and comes back by the second. */
 	ck_assert_uint_eq(
-	    raft_terms_most(&t, 5 + RAFT_TERMS_AT_ONCE, 4000), 5 + RAFT_TERMS_AT_ONCE + 3 * RAFT_TERMS_A_SECOND);
+	    term_bound_most(&t, 5 + TERM_BOUND_AT_ONCE, 4000), 5 + TERM_BOUND_AT_ONCE + 3 * TERM_BOUND_A_SECOND);
 }
 END_TEST
 
-START_TEST(raft_terms__never_reach_the_limit_by_jumps)
+START_TEST(term_bound__never_reach_the_limit_by_jumps)
 {
-	struct raft_terms t = { 0 };
+	struct term_bound t = { 0 };
 	uint64_t term = 1;
 
 	for (int64_t now_ms = 0; now_ms < 1000000; now_ms += 10)
-		term = raft_terms_most(&t, term, now_ms);
-	ck_assert_uint_le(term, 1 + RAFT_TERMS_AT_ONCE + 1000 * RAFT_TERMS_A_SECOND);
+		term = term_bound_most(&t, term, now_ms);
+	ck_assert_uint_le(term, 1 + TERM_BOUND_AT_ONCE + 1000 * TERM_BOUND_A_SECOND);
 }
 END_TEST
 
-START_TEST(raft_terms__new_member_takes_its_clusters_term)
+START_TEST(term_bound__new_member_takes_its_clusters_term)
 {
-	struct raft_terms t = { 0 };
-	uint64_t old = 3 * RAFT_TERMS_AT_ONCE;
+	struct term_bound t = { 0 };
+	uint64_t old = 3 * TERM_BOUND_AT_ONCE;
 
-	ck_assert_uint_eq(raft_terms_most(&t, 0, 0), RAFT_NUMBER_LIMIT);
-	ck_assert_uint_eq(raft_terms_most(&t, old, 10), old + RAFT_TERMS_AT_ONCE);
-	ck_assert_uint_eq(raft_terms_most(&t, RAFT_NUMBER_LIMIT - 1, 10), RAFT_NUMBER_LIMIT - 1);
+	ck_assert_uint_eq(term_bound_most(&t, 0, 0), LOG_NUMBER_LIMIT);
+	ck_assert_uint_eq(term_bound_most(&t, old, 10), old + TERM_BOUND_AT_ONCE);
+	ck_assert_uint_eq(term_bound_most(&t, LOG_NUMBER_LIMIT - 1, 10), LOG_NUMBER_LIMIT - 1);
 }
 END_TEST
 
-START_TEST(raft_terms__churn_for_a_year_is_possible)
+START_TEST(term_bound__churn_for_a_year_is_possible)
 {
-	struct raft_terms t = { 0 };
+	struct term_bound t = { 0 };
 	uint64_t term = 1, most;
 
 	/* 150 elections a second, looked at once a minute. */
 	for (int64_t minute = 0; minute < 365 * 24 * 60; minute++) {
-		most = raft_terms_most(&t, term, minute * 60000);
+		most = term_bound_most(&t, term, minute * 60000);
 		term += 150 * 60;
 		ck_assert_uint_ge(most, term);
 	}
@@ -494,15 +494,15 @@ main(void)
 
 	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_test(tc, raft_stream__all_kinds_pass_in_pieces_of_any_size);
-	tcase_add_test(tc, raft_stream__heartbeat_with_and_without_the_unused_bytes);
-	tcase_add_loop_test(tc, raft_stream__what_no_member_sends_is_refused, 0, (int)(sizeof(bad) / sizeof(bad[0])));
-	tcase_add_test(tc, raft_stream__leader_is_not_told_by_another_of_its_own_term);
-	tcase_add_test(tc, raft_stream__committed_entries_stay);
-	tcase_add_test(tc, raft_stream__nothing_is_allocated_on_a_mere_announcement);
-	tcase_add_test(tc, raft_terms__rise_at_once_and_by_the_second);
-	tcase_add_test(tc, raft_terms__never_reach_the_limit_by_jumps);
-	tcase_add_test(tc, raft_terms__new_member_takes_its_clusters_term);
-	tcase_add_test(tc, raft_terms__churn_for_a_year_is_possible);
+	tcase_add_test(tc, member_stream__all_kinds_pass_in_pieces_of_any_size);
+	tcase_add_test(tc, member_stream__heartbeat_with_and_without_the_unused_bytes);
+	tcase_add_loop_test(tc, member_stream__what_no_member_sends_is_refused, 0, (int)(sizeof(bad) / sizeof(bad[0])));
+	tcase_add_test(tc, member_stream__leader_is_not_told_by_another_of_its_own_term);
+	tcase_add_test(tc, member_stream__committed_entries_stay);
+	tcase_add_test(tc, member_stream__nothing_is_allocated_on_a_mere_announcement);
+	tcase_add_test(tc, term_bound__rise_at_once_and_by_the_second);
+	tcase_add_test(tc, term_bound__never_reach_the_limit_by_jumps);
+	tcase_add_test(tc, term_bound__new_member_takes_its_clusters_term);
+	tcase_add_test(tc, term_bound__churn_for_a_year_is_possible);
 	return suite_run_case("raft_stream", tc);
 }

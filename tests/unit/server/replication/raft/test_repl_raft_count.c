@@ -96,7 +96,7 @@ set_up(void)
 	r.io.start = fake_start;
 	r.io.send = fake_send;
 	r.io.snapshot_put = fake_put;
-	raft_count_watch(&r);
+	repl_raft_count_watch(&r);
 	ck_assert_int_eq(r.io.start(&r.io, 0, NULL, fake_recv), 0);
 	r.raft.current_term = 5;
 	r.raft.commit_index = 10;
@@ -118,7 +118,7 @@ hear(unsigned short type, raft_term term, raft_index last, raft_index rejected, 
 	network(&r.io, &m);
 }
 
-START_TEST(raft_count__follower_tells_what_was_found_the_same)
+START_TEST(repl_raft_count__follower_tells_what_was_found_the_same)
 {
 	hear(RAFT_IO_APPEND_ENTRIES, 5, 20, 0, 25);
 	ck_assert_uint_eq(told, 20);
@@ -136,7 +136,7 @@ START_TEST(raft_count__follower_tells_what_was_found_the_same)
 }
 END_TEST
 
-START_TEST(raft_count__another_leader_another_log)
+START_TEST(repl_raft_count__another_leader_another_log)
 {
 	hear(RAFT_IO_APPEND_ENTRIES, 5, 20, 0, 20);
 	r.raft.current_term = 6;
@@ -150,14 +150,14 @@ START_TEST(raft_count__another_leader_another_log)
 }
 END_TEST
 
-START_TEST(raft_count__follower_that_has_all_of_a_pointer_says_so)
+START_TEST(repl_raft_count__follower_that_has_all_of_a_pointer_says_so)
 {
 	hear(RAFT_IO_INSTALL_SNAPSHOT, 5, 40, 0, 40);
 	ck_assert_uint_eq(told, 40);
 }
 END_TEST
 
-START_TEST(raft_count__leader_counts_nobody_before_its_term_is_on_disk)
+START_TEST(repl_raft_count__leader_counts_nobody_before_its_term_is_on_disk)
 {
 	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES_RESULT };
 	const struct {
@@ -179,7 +179,7 @@ START_TEST(raft_count__leader_counts_nobody_before_its_term_is_on_disk)
 }
 END_TEST
 
-START_TEST(raft_count__what_is_written_after_its_term_is_answered_to_nobody)
+START_TEST(repl_raft_count__what_is_written_after_its_term_is_answered_to_nobody)
 {
 	const struct {
 		raft_term term;
@@ -204,7 +204,7 @@ START_TEST(raft_count__what_is_written_after_its_term_is_answered_to_nobody)
 }
 END_TEST
 
-START_TEST(raft_count__nobody_is_not_answered)
+START_TEST(repl_raft_count__nobody_is_not_answered)
 {
 	ck_assert_int_eq(answer_to(0, NULL, 0, 10), RAFT_NOCONNECTION);
 	ck_assert_int_eq(answer_to(1, NULL, 0, 10), RAFT_NOCONNECTION);
@@ -212,7 +212,7 @@ START_TEST(raft_count__nobody_is_not_answered)
 END_TEST
 
 /* What comes after these entries here may be a former leader's, and libraft would commit it. */
-START_TEST(raft_count__leaders_commit_goes_no_further_than_its_entries)
+START_TEST(repl_raft_count__leaders_commit_goes_no_further_than_its_entries)
 {
 	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
 		.append_entries = { .term = 5, .prev_log_index = 20, .leader_commit = 30 } };
@@ -230,13 +230,13 @@ int
 main(void)
 {
 	const TTest *tests[] = {
-		raft_count__follower_tells_what_was_found_the_same,
-		raft_count__another_leader_another_log,
-		raft_count__follower_that_has_all_of_a_pointer_says_so,
-		raft_count__leader_counts_nobody_before_its_term_is_on_disk,
-		raft_count__what_is_written_after_its_term_is_answered_to_nobody,
-		raft_count__nobody_is_not_answered,
-		raft_count__leaders_commit_goes_no_further_than_its_entries,
+		repl_raft_count__follower_tells_what_was_found_the_same,
+		repl_raft_count__another_leader_another_log,
+		repl_raft_count__follower_that_has_all_of_a_pointer_says_so,
+		repl_raft_count__leader_counts_nobody_before_its_term_is_on_disk,
+		repl_raft_count__what_is_written_after_its_term_is_answered_to_nobody,
+		repl_raft_count__nobody_is_not_answered,
+		repl_raft_count__leaders_commit_goes_no_further_than_its_entries,
 	};
 
 	return suite_run_fixture("raft count", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);

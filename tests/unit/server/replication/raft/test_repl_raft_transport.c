@@ -23,7 +23,7 @@
 #define MEMBER_ID 0x123450001ull
 
 static uv_loop_t loop;
-static struct raft_transport here, there;
+static struct transport here, there;
 static char address[64], listen_at[64];
 static unsigned accepts, connects, closes;
 static raft_id accepted_id;
@@ -87,8 +87,8 @@ set_up(void)
 	ck_assert_int_eq(uv_loop_init(&loop), 0);
 	snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%u", port);
 	snprintf(address, sizeof(address), "localhost:%u", port);
-	raft_transport_init(&here, &loop, listen_at);
-	raft_transport_init(&there, &loop, "127.0.0.1:0");
+	transport_init(&here, &loop, listen_at);
+	transport_init(&there, &loop, "127.0.0.1:0");
 	ck_assert_int_eq(here.base.init(&here.base, 7, "store-0.service:9875"), 0);
 	ck_assert_int_eq(there.base.init(&there.base, MEMBER_ID, "store-1.service:9875"), 0);
 	ck_assert_int_eq(here.base.listen(&here.base, on_accept), 0);
@@ -109,8 +109,8 @@ close_both(void)
 	here.base.close(&here.base, on_close);
 	there.base.close(&there.base, on_close);
 	turn_until(&closes, 2);
-	raft_transport_release(&here);
-	raft_transport_release(&there);
+	transport_release(&here);
+	transport_release(&there);
 	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
 		;
 	ck_assert_int_eq(uv_loop_close(&loop), 0);
@@ -122,7 +122,7 @@ dial(struct raft_uv_connect *request, const char *to)
 	return there.base.connect(&there.base, request, 7, to, on_connect);
 }
 
-START_TEST(raft_transport__connects_to_a_name)
+START_TEST(transport__connects_to_a_name)
 {
 	struct raft_uv_connect request;
 
@@ -136,9 +136,9 @@ START_TEST(raft_transport__connects_to_a_name)
 END_TEST
 
 static void
-give_cluster(void *arg, char out[RAFT_ORIGIN_MAX])
+give_cluster(void *arg, char out[LOG_ORIGIN_MAX])
 {
-	snprintf(out, RAFT_ORIGIN_MAX, "%s", (const char *)arg);
+	snprintf(out, LOG_ORIGIN_MAX, "%s", (const char *)arg);
 }
 
 static bool
@@ -148,15 +148,15 @@ knows_member(void *arg, raft_id id)
 	return id == MEMBER_ID;
 }
 
-static struct raft_transport_peers
+static struct transport_peers
 peers_of(const char *cluster)
 {
-	return (struct raft_transport_peers){
+	return (struct transport_peers){
 		.cluster = give_cluster, .is_member = knows_member, .arg = (void *)(uintptr_t)cluster
 	};
 }
 
-START_TEST(raft_transport__greeting_of_another_cluster_or_log_is_refused)
+START_TEST(transport__greeting_of_another_cluster_or_log_is_refused)
 {
 	static const char ours[] = "11111111-1111-4111-8111-111111111111",
 			  theirs[] = "22222222-2222-4222-8222-222222222222",
@@ -210,7 +210,7 @@ secret_of(const char *text)
 #define SECRET_A "aaaaaaaaaaaaaaaa\n"
 #define SECRET_B "bbbbbbbbbbbbbbbb\n"
 
-START_TEST(raft_transport__members_prove_their_secret_to_one_another)
+START_TEST(transport__members_prove_their_secret_to_one_another)
 {
 	static const struct {
 		const char *here, *there; /* NULL: none */
@@ -240,7 +240,7 @@ START_TEST(raft_transport__members_prove_their_secret_to_one_another)
 }
 END_TEST
 
-START_TEST(raft_transport__connects_to_a_number)
+START_TEST(transport__connects_to_a_number)
 {
 	struct raft_uv_connect request;
 
@@ -269,7 +269,7 @@ find_socket(bool accepted)
 	ck_abort_msg("no such socket");
 }
 
-START_TEST(raft_transport__silent_peer_is_given_up_in_seconds)
+START_TEST(transport__silent_peer_is_given_up_in_seconds)
 {
 	struct raft_uv_connect request;
 	socklen_t len = sizeof(unsigned);
@@ -285,7 +285,7 @@ START_TEST(raft_transport__silent_peer_is_given_up_in_seconds)
 }
 END_TEST
 
-START_TEST(raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends)
+START_TEST(transport__peer_that_is_gone_is_noticed_where_it_only_sends)
 {
 	struct raft_uv_connect request;
 	unsigned silence_ms = 0, alive = 0;
@@ -330,7 +330,7 @@ wait_hung_up(struct uv_stream_s *stream)
 	uv_run(&loop, UV_RUN_NOWAIT);
 }
 
-START_TEST(raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent)
+START_TEST(transport__peer_that_has_closed_is_noticed_where_nothing_is_sent)
 {
 	struct raft_uv_connect request;
 	struct uv_stream_s *ours;
@@ -347,7 +347,7 @@ START_TEST(raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent
 }
 END_TEST
 
-START_TEST(raft_transport__message_that_no_member_sends_ends_the_connection)
+START_TEST(transport__message_that_no_member_sends_ends_the_connection)
 {
 	static const unsigned char bad[16] = { 99 };
 	struct raft_uv_connect request;
@@ -367,7 +367,7 @@ START_TEST(raft_transport__message_that_no_member_sends_ends_the_connection)
 }
 END_TEST
 
-START_TEST(raft_transport__member_has_few_connections)
+START_TEST(transport__member_has_few_connections)
 {
 	struct raft_uv_connect requests[10];
 
@@ -382,7 +382,7 @@ START_TEST(raft_transport__member_has_few_connections)
 }
 END_TEST
 
-START_TEST(raft_transport__name_that_is_not_known_is_no_connection)
+START_TEST(transport__name_that_is_not_known_is_no_connection)
 {
 	struct raft_uv_connect request;
 
@@ -393,7 +393,7 @@ START_TEST(raft_transport__name_that_is_not_known_is_no_connection)
 }
 END_TEST
 
-START_TEST(raft_transport__what_is_no_address_is_refused)
+START_TEST(transport__what_is_no_address_is_refused)
 {
 	struct raft_uv_connect request;
 
@@ -404,7 +404,7 @@ START_TEST(raft_transport__what_is_no_address_is_refused)
 }
 END_TEST
 
-START_TEST(raft_transport__close_tells_whoever_waits_for_a_name)
+START_TEST(transport__close_tells_whoever_waits_for_a_name)
 {
 	struct raft_uv_connect requests[4];
 
@@ -444,7 +444,7 @@ on_io_closed(struct raft_io *io)
 	closes++;
 }
 
-START_TEST(raft_transport__what_is_kept_for_who_has_left_is_let_go)
+START_TEST(transport__what_is_kept_for_who_has_left_is_let_go)
 {
 	struct raft_message message = {
 		.type = RAFT_IO_REQUEST_VOTE_RESULT, .server_id = 7, .server_address = address
@@ -481,8 +481,8 @@ START_TEST(raft_transport__what_is_kept_for_who_has_left_is_let_go)
 	here.base.close(&here.base, on_close);
 	turn_until(&closes, 2);
 	raft_uv_close(&io);
-	raft_transport_release(&here);
-	raft_transport_release(&there);
+	transport_release(&here);
+	transport_release(&there);
 	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
 		;
 	ck_assert_int_eq(uv_loop_close(&loop), 0);
@@ -502,7 +502,7 @@ knock(void)
 	return fd;
 }
 
-START_TEST(raft_transport__a_flood_waits_outside)
+START_TEST(transport__a_flood_waits_outside)
 {
 	enum { FLOOD = 48 };
 	int64_t began_ms = clock_mono_ms();
@@ -513,7 +513,7 @@ START_TEST(raft_transport__a_flood_waits_outside)
 	/* Who is let in holds a poll, as the door does. */
 	while (here.open < FLOOD + 1) {
 		uv_run(&loop, UV_RUN_NOWAIT);
-		raft_transport_turn(&here);
+		transport_turn(&here);
 		clock_sleep_ms(1);
 	}
 	/* Sixteen at once, and as many after each tenth of a second. */
@@ -524,7 +524,7 @@ START_TEST(raft_transport__a_flood_waits_outside)
 }
 END_TEST
 
-START_TEST(raft_transport__door_without_descriptors_is_looked_at_now_and_then)
+START_TEST(transport__door_without_descriptors_is_looked_at_now_and_then)
 {
 	struct rlimit few, before;
 	uv_timer_t clock;
@@ -542,14 +542,14 @@ START_TEST(raft_transport__door_without_descriptors_is_looked_at_now_and_then)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 	for (until_ms = clock_mono_ms() + 500; clock_mono_ms() < until_ms; turns++) {
 		uv_run(&loop, UV_RUN_ONCE);
-		raft_transport_turn(&here);
+		transport_turn(&here);
 	}
 	/* The clock's ten, and the door's five. */
 	ck_assert_uint_lt(turns, 100);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	while (here.wires == NULL) {
 		uv_run(&loop, UV_RUN_ONCE);
-		raft_transport_turn(&here);
+		transport_turn(&here);
 	}
 	close(comes);
 	close(none);
@@ -565,20 +565,20 @@ main(void)
 
 	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, set_up, NULL);
-	tcase_add_test(tc, raft_transport__greeting_of_another_cluster_or_log_is_refused);
-	tcase_add_test(tc, raft_transport__connects_to_a_name);
-	tcase_add_test(tc, raft_transport__connects_to_a_number);
-	tcase_add_test(tc, raft_transport__silent_peer_is_given_up_in_seconds);
-	tcase_add_test(tc, raft_transport__peer_that_is_gone_is_noticed_where_it_only_sends);
-	tcase_add_test(tc, raft_transport__peer_that_has_closed_is_noticed_where_nothing_is_sent);
-	tcase_add_test(tc, raft_transport__message_that_no_member_sends_ends_the_connection);
-	tcase_add_test(tc, raft_transport__member_has_few_connections);
-	tcase_add_test(tc, raft_transport__name_that_is_not_known_is_no_connection);
-	tcase_add_test(tc, raft_transport__what_is_no_address_is_refused);
-	tcase_add_test(tc, raft_transport__close_tells_whoever_waits_for_a_name);
-	tcase_add_test(tc, raft_transport__what_is_kept_for_who_has_left_is_let_go);
-	tcase_add_test(tc, raft_transport__a_flood_waits_outside);
-	tcase_add_test(tc, raft_transport__door_without_descriptors_is_looked_at_now_and_then);
-	tcase_add_loop_test(tc, raft_transport__members_prove_their_secret_to_one_another, 0, 8);
+	tcase_add_test(tc, transport__greeting_of_another_cluster_or_log_is_refused);
+	tcase_add_test(tc, transport__connects_to_a_name);
+	tcase_add_test(tc, transport__connects_to_a_number);
+	tcase_add_test(tc, transport__silent_peer_is_given_up_in_seconds);
+	tcase_add_test(tc, transport__peer_that_is_gone_is_noticed_where_it_only_sends);
+	tcase_add_test(tc, transport__peer_that_has_closed_is_noticed_where_nothing_is_sent);
+	tcase_add_test(tc, transport__message_that_no_member_sends_ends_the_connection);
+	tcase_add_test(tc, transport__member_has_few_connections);
+	tcase_add_test(tc, transport__name_that_is_not_known_is_no_connection);
+	tcase_add_test(tc, transport__what_is_no_address_is_refused);
+	tcase_add_test(tc, transport__close_tells_whoever_waits_for_a_name);
+	tcase_add_test(tc, transport__what_is_kept_for_who_has_left_is_let_go);
+	tcase_add_test(tc, transport__a_flood_waits_outside);
+	tcase_add_test(tc, transport__door_without_descriptors_is_looked_at_now_and_then);
+	tcase_add_loop_test(tc, transport__members_prove_their_secret_to_one_another, 0, 8);
 	return suite_run_case("raft transport", tc);
 }
