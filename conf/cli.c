@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 #include "conf/schema.h"
 #include "lib/base/clock.h"
 #include "lib/base/sandbox.h"
@@ -263,7 +263,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
 	if (shared[SHARED_PRINT].given)
 		return print_configuration(cli);
 	if (shared[SHARED_CHECK].given) {
-		if ((rc = doors_check(&cli->conf, &err)) < 0)
+		if ((rc = access_control_check(&cli->conf, &err)) < 0)
 			return report(cli, rc, &err);
 		printf("%s: ok\n", cli->config_path);
 		return 0;

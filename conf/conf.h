@@ -104,7 +104,7 @@ struct conf {
 	char tls_ca[CONF_TEXT_MAX];
 	enum tls_client_auth tls_client_auth;
 	enum tls_version tls_min_version;
-	char tls_peer_name[CONF_TEXT_MAX]; /* a template: see conf/doors.h; "": the host of the peer's URL */
+	char tls_peer_name[CONF_TEXT_MAX]; /* a template: see conf/access_control.h; "": the host of the peer's URL */
 
 	/* [auth] */
 	char auth_tokens[CONF_TEXT_MAX]; /* a folder; "": no authorization */

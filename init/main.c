@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "conf/access_control.h"
 #include "conf/cli.h"
-#include "conf/doors.h"
 #include "init/failure.h"
 #include "init/run.h"
 #include "init/show.h"
@@ -55,7 +55,7 @@ check_store(void *arg, const char *store_dir, struct position *out, struct sp_er
 static void
 look_at_doors(void *arg)
 {
-	doors_look(arg);
+	access_control_look(arg);
 }
 
 static int
@@ -90,16 +90,16 @@ parse_index(const char *text, uint64_t *out, struct sp_error *err)
 
 /* The store is read offline: this process holds the volume's lock. With --plan it does not, so a server goes first. */
 static int
-work(const struct conf *conf, struct doors *doors, struct seed_report *report, struct sp_error *err)
+work(const struct conf *conf, struct access_control *access_control, struct seed_report *report, struct sp_error *err)
 {
 	bool plan = options[OPTION_PLAN].given;
 	struct run_options run = { .conf = conf,
 		.reseed = options[OPTION_RESEED].given,
 		.check = check_store,
 		.look = look_at_doors,
-		.look_arg = doors,
-		.tls = doors->serving,
-		.tokens = doors->tokens };
+		.look_arg = access_control,
+		.tls = access_control->serving,
+		.tokens = access_control->tokens };
 	struct volume volume;
 	int rc;
 
@@ -165,7 +165,7 @@ main(int argc, char **argv)
 		.options = options };
 	struct seed_report report = { .phase = "facts" };
 	struct sp_error err = { 0 };
-	struct doors doors = { 0 };
+	struct access_control access_control = { 0 };
 	int rc, exit_code;
 
 	if ((exit_code = cli_parse(&cli, argc, argv)) >= 0) {
@@ -174,10 +174,10 @@ main(int argc, char **argv)
 			tell_failure(&cli.conf, NULL, &report, &cli.refused, exit_code);
 		return exit_code;
 	}
-	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, &cli.conf, &err)) == 0)
-		doors_use(&doors);
+	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, &cli.conf, &err)) == 0)
+		access_control_use(&access_control);
 	if (rc == 0 && (rc = stop_setup(&err)) == 0)
-		rc = work(&cli.conf, &doors, &report, &err);
+		rc = work(&cli.conf, &access_control, &report, &err);
 	exit_code = sp_code_exit(rc);
 	if (rc < 0) {
 		log_error("init failed", LOG_STR("phase", report.phase), LOG_STR("donor", report.donor),
@@ -191,6 +191,6 @@ main(int argc, char **argv)
 	}
 	stop_teardown();
 	http_teardown();
-	doors_close(&doors);
+	access_control_close(&access_control);
 	return exit_code;
 }

@@ -15,7 +15,7 @@
 #define PATH_BYTES 4096
 
 void
-custody_init(struct custody *c, const struct conf *conf, struct api *api)
+data_directory_init(struct data_directory *c, const struct conf *conf, struct api *api)
 {
 	c->conf = conf;
 	c->api = api;
@@ -24,13 +24,13 @@ custody_init(struct custody *c, const struct conf *conf, struct api *api)
 }
 
 static int
-data_path(const struct custody *c, const char *name, char *out, struct sp_error *err)
+data_path(const struct data_directory *c, const char *name, char *out, struct sp_error *err)
 {
 	return file_join(out, PATH_BYTES, c->conf->server_data_dir, name, err);
 }
 
 static bool
-data_exists(const struct custody *c, const char *name)
+data_exists(const struct data_directory *c, const char *name)
 {
 	char path[PATH_BYTES];
 
@@ -38,7 +38,7 @@ data_exists(const struct custody *c, const char *name)
 }
 
 static int
-take_data_lock(struct custody *c, struct sp_error *err)
+take_data_lock(struct data_directory *c, struct sp_error *err)
 {
 	char path[PATH_BYTES];
 	int rc;
@@ -52,7 +52,7 @@ take_data_lock(struct custody *c, struct sp_error *err)
 		return sp_error_wrap(err, "data directory %s", c->conf->server_data_dir);
 	c->data_lock = rc;
 	if (data_path(c, STUMBLE_MARK, path, err) == 0)
-		stumble_watch(path);
+		sigbus_watch(path);
 	FAULT_POINT("open.locked");
 	return 0;
 }
@@ -60,7 +60,7 @@ take_data_lock(struct custody *c, struct sp_error *err)
 /* A store that was here and is gone: what becomes of the cluster then is not for a server to decide, which asks nobody.
  */
 static int
-refuse_to_found(struct custody *c, struct sp_error *err)
+refuse_to_found(struct data_directory *c, struct sp_error *err)
 {
 	const char *dir = c->conf->server_data_dir;
 	char cluster[STORE_MARK_SIZE];
@@ -75,7 +75,7 @@ refuse_to_found(struct custody *c, struct sp_error *err)
 
 /* From now on a missing store is told from one that never was. Without the mark all else is as well. */
 static void
-leave_mark(struct custody *c, const struct position *p)
+leave_mark(struct data_directory *c, const struct position *p)
 {
 	struct sp_error err = { 0 };
 
@@ -85,7 +85,7 @@ leave_mark(struct custody *c, const struct position *p)
 
 /* Who founds makes a store where there is none, but never where an interrupted seeding has left one half in place. */
 static int
-attach_store(struct custody *c, struct sp_error *err)
+attach_store(struct data_directory *c, struct sp_error *err)
 {
 	bool founds = c->api->repl->ops->founds(c->api->repl);
 	int rc;
@@ -106,7 +106,7 @@ attach_store(struct custody *c, struct sp_error *err)
 
 /* Before anything relies on a store that ended its last server while it was read, all of it is read. */
 static int
-settle_doubt(struct custody *c, struct sp_error *err)
+settle_doubt(struct data_directory *c, struct sp_error *err)
 {
 	char path[PATH_BYTES];
 	struct digest found;
@@ -133,7 +133,7 @@ settle_doubt(struct custody *c, struct sp_error *err)
  * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
  */
 static int
-leave_donors_history(struct custody *c, struct sp_error *err)
+leave_donors_history(struct data_directory *c, struct sp_error *err)
 {
 	struct repl *repl = c->api->repl;
 	int rc;
@@ -149,7 +149,7 @@ leave_donors_history(struct custody *c, struct sp_error *err)
 
 /* It is told once. */
 static int
-put_description_away(struct custody *c, struct sp_error *err)
+put_description_away(struct data_directory *c, struct sp_error *err)
 {
 	char from[PATH_BYTES], to[PATH_BYTES];
 	int rc;
@@ -165,7 +165,7 @@ put_description_away(struct custody *c, struct sp_error *err)
 /* A volume that is full keeps the journal from being flushed, and with that all else from being written, the role too.
  * A store that is in it already, as a rule, can be served all the same. */
 static bool
-has_role(struct custody *c)
+has_role(struct data_directory *c)
 {
 	struct repl *repl = c->api->repl;
 
@@ -179,7 +179,7 @@ has_role(struct custody *c)
  * killed may have in its log alone what was answered.
  */
 static int
-leave_raft(struct custody *c, struct sp_error *err)
+leave_raft(struct data_directory *c, struct sp_error *err)
 {
 	char path[PATH_BYTES];
 	int rc;
@@ -199,7 +199,7 @@ leave_raft(struct custody *c, struct sp_error *err)
 
 /* The store's record decides whether this pod leads, and what init saw of its peers. */
 static int
-decide_role(struct custody *c, struct sp_error *err)
+decide_role(struct data_directory *c, struct sp_error *err)
 {
 	struct repl *repl = c->api->repl;
 
@@ -210,7 +210,7 @@ decide_role(struct custody *c, struct sp_error *err)
 
 /* The store is a follower's by now. */
 static int
-take_follow_mark_away(struct custody *c, struct sp_error *err)
+take_follow_mark_away(struct data_directory *c, struct sp_error *err)
 {
 	char path[PATH_BYTES];
 	int rc;
@@ -223,7 +223,7 @@ take_follow_mark_away(struct custody *c, struct sp_error *err)
 
 /* Bring an attached store into the pod's role and say where it stands. */
 static int
-enter_role(struct custody *c, struct sp_error *err)
+enter_role(struct data_directory *c, struct sp_error *err)
 {
 	char digest[DIGEST_HEX_SIZE];
 	struct position p;
@@ -261,7 +261,7 @@ enter_role(struct custody *c, struct sp_error *err)
 
 /* Close the store, all of it on disk, and give the data directory away. */
 static void
-close_store(struct custody *c)
+close_store(struct data_directory *c)
 {
 	FAULT_POINT("close.begun");
 	if (c->api->repl != NULL)
@@ -275,9 +275,9 @@ close_store(struct custody *c)
 }
 
 int
-custody_release(void *arg, struct sp_error *err)
+data_directory_release(void *arg, struct sp_error *err)
 {
-	struct custody *c = arg;
+	struct data_directory *c = arg;
 
 	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
 		return sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
@@ -294,9 +294,9 @@ custody_release(void *arg, struct sp_error *err)
 }
 
 int
-custody_open(void *arg, struct sp_error *err)
+data_directory_open(void *arg, struct sp_error *err)
 {
-	struct custody *c = arg;
+	struct data_directory *c = arg;
 	int rc = 0;
 
 	pthread_mutex_lock(&c->lock);
@@ -323,7 +323,7 @@ custody_open(void *arg, struct sp_error *err)
 }
 
 void
-custody_end(struct custody *c)
+data_directory_end(struct data_directory *c)
 {
 	if (c->data_lock >= 0)
 		close_store(c);

@@ -12,26 +12,26 @@
 #include "server/http/api.h"
 
 /* The caller's memory; conf and api are kept by reference and outlive it. */
-struct custody {
+struct data_directory {
 	const struct conf *conf;
 	struct api *api;
 	pthread_mutex_t lock; /* one of open and release at a time */
 	int data_lock;        /* descriptor of data_dir/lock, -1 while released; under lock */
 };
 
-void custody_init(struct custody *c, const struct conf *conf, struct api *api);
+void data_directory_init(struct data_directory *c, const struct conf *conf, struct api *api);
 
 /* Close the store, where it is open, with all of it on disk, and give the data directory away for good. */
-void custody_end(struct custody *c);
+void data_directory_end(struct data_directory *c);
 
 /*
  * Take the data directory and open the store; done already is fine. Who founds (repl.h) makes a store where there is
  * none; another is left without. SP_EAGAIN where another process has the directory; else as store_attach().
- * Blocks. `arg` is the custody (these three are callbacks of the API and the writer).
+ * Blocks. `arg` is the data_directory (these three are callbacks of the API and the writer).
  */
-int custody_open(void *arg, struct sp_error *err);
+int data_directory_open(void *arg, struct sp_error *err);
 
 /* Close the store and give the data directory to whoever takes it next. SP_EDIVERGED on a leader. Blocks. */
-int custody_release(void *arg, struct sp_error *err);
+int data_directory_release(void *arg, struct sp_error *err);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 #include "conf/reload.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
@@ -30,14 +30,14 @@
 
 struct server {
 	struct conf conf;
-	struct doors doors;
+	struct access_control access_control;
 	struct api api;
 	const struct server_cluster *cluster; /* or NULL */
 	struct listener *network, *control;
 	struct listener *peers; /* with `cluster`: a port of its own for the other members; or NULL */
 	struct reload *reload;
 
-	struct custody custody;
+	struct data_directory data_directory;
 	atomic_bool removed; /* from the cluster: the server is to end */
 
 	int64_t settled_ms; /* when to let go of what the start needed; 0: done. The thread of the ticks. */
@@ -84,7 +84,7 @@ server_tick(struct server *s)
 	int64_t every = keep / 4 < EXPIRE_EVERY_MS ? keep / 4 : EXPIRE_EVERY_MS;
 	int64_t now = clock_mono_ms();
 
-	doors_look(&s->doors);
+	access_control_look(&s->access_control);
 	snapshots_expire(s->api.snapshots);
 	if (s->settled_ms != 0 && now >= s->settled_ms) {
 		resident_trim();
@@ -256,8 +256,8 @@ make_raft(struct server *s, struct sp_error *err)
 		.trailing = c->raft_trailing,
 		.snapshot_every = c->raft_snapshot_every,
 		.log_bytes_max = s->api.budgets.raft_log,
-		.tls = s->doors.serving,
-		.secret = s->doors.secret,
+		.tls = s->access_control.serving,
+		.secret = s->access_control.secret,
 		.member_name = member_name,
 		.removed = removed,
 		.arg = s };
@@ -346,8 +346,9 @@ listen_all(struct server *s, struct sp_error *err)
 {
 	int rc;
 
-	doors_warn(&s->doors);
-	if (s->conf.replication_mode == CONF_MODE_RAFT && s->doors.serving == NULL && s->doors.secret == NULL)
+	access_control_warn(&s->access_control);
+	if (s->conf.replication_mode == CONF_MODE_RAFT && s->access_control.serving == NULL &&
+	    s->access_control.secret == NULL)
 		log_warn(
 		    "any program that reaches the raft port can end the cluster: set [tls] cert or [raft] secret_file",
 		    LOG_STR("listen", s->cluster != NULL ? s->cluster->raft_listen : s->conf.raft_listen));
@@ -370,7 +371,7 @@ listen_all(struct server *s, struct sp_error *err)
 	if (s->control == NULL)
 		return err->code;
 	log_info("serving", LOG_STR("listen", s->conf.server_listen), LOG_STR("control", s->conf.server_control_socket),
-	    LOG_BOOL("tls", s->doors.serving != NULL), LOG_BOOL("auth", s->doors.tokens != NULL));
+	    LOG_BOOL("tls", s->access_control.serving != NULL), LOG_BOOL("auth", s->access_control.tokens != NULL));
 	return 0;
 }
 
@@ -409,21 +410,21 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 	s->conf = *conf;
 	s->cluster = cluster;
 	s->settled_ms = clock_mono_ms() + SETTLED_MS;
-	custody_init(&s->custody, &s->conf, &s->api);
+	data_directory_init(&s->data_directory, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
 	choose_budgets(s);
-	s->api.doors = &s->doors;
-	s->api.release = custody_release;
-	s->api.open = custody_open;
-	s->api.arg = &s->custody;
-	rc = doors_open(&s->doors, conf, err);
+	s->api.access_control = &s->access_control;
+	s->api.release = data_directory_release;
+	s->api.open = data_directory_open;
+	s->api.arg = &s->data_directory;
+	rc = access_control_open(&s->access_control, conf, err);
 	if (rc == 0) {
-		doors_use(&s->doors); /* members of mode raft ask one another */
+		access_control_use(&s->access_control); /* members of mode raft ask one another */
 		rc = make_parts(s, err);
 	}
 	if (rc == 0) {
 		configure(conf, s);
-		rc = custody_open(&s->custody, err);
+		rc = data_directory_open(&s->data_directory, err);
 	}
 	if (rc == 0)
 		rc = listen_all(s, err);
@@ -488,11 +489,11 @@ server_stop(struct server *s)
 	committer_free(s->api.committer);
 	snapshots_free(s->api.snapshots);
 	waiters_free(s->api.waiters);
-	custody_end(&s->custody);
+	data_directory_end(&s->data_directory);
 	if (s->api.repl != NULL)
 		s->api.repl->ops->free(s->api.repl);
 	store_free(s->api.store);
 	waiters_free(s->api.flush_waiters);
-	doors_close(&s->doors);
+	access_control_close(&s->access_control);
 	free(s);
 }

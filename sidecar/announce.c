@@ -159,7 +159,7 @@ step(struct announce *a, struct view *v, struct reload_status *reload)
 	if (a->o.reload != NULL)
 		reload_status(a->o.reload, reload);
 	read_seed(a, finished, seed, sizeof(seed));
-	now.role_known = v->own_known;
+	now.role_known = v->local_store_known;
 	now.leads = v->role == ROLE_LEADER;
 	now.server_ok = v->server_ok;
 	now.raft = v->conf.replication_mode == CONF_MODE_RAFT;

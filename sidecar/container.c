@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 #include "lib/base/clock.h"
 #include "lib/base/number.h"
 #include "lib/net/http_client.h"
@@ -14,18 +14,19 @@
 #define PROBE_LIMIT_BYTES (64u << 10)
 #define LINGER_MAX_S      600
 
-static struct doors doors;
+static struct access_control access_control;
 
 /* What a page behind TLS needs: the certificate, the authorities, the name. */
 static int
-open_doors(const char *config_path, struct sp_error *err)
+open_access_control(const char *config_path, struct sp_error *err)
 {
 	static struct conf conf;
 	int rc;
 
-	if ((rc = conf_load(config_path, &conf, err)) < 0 || (rc = doors_open(&doors, &conf, err)) < 0)
+	if ((rc = conf_load(config_path, &conf, err)) < 0 ||
+	    (rc = access_control_open(&access_control, &conf, err)) < 0)
 		return rc;
-	doors_use_at_home(&doors);
+	access_control_use_at_home(&access_control);
 	return 0;
 }
 
@@ -41,7 +42,7 @@ container_probe(const char *url, const char *config_path)
 
 	rc = http_setup(&err);
 	if (rc == 0 && strncasecmp(url, "https://", 8) == 0)
-		rc = open_doors(config_path, &err);
+		rc = open_access_control(config_path, &err);
 	if (rc < 0) {
 		printf("%s\n", err.text);
 		return 1;
@@ -57,7 +58,7 @@ container_probe(const char *url, const char *config_path)
 	http_client_free(client);
 	http_reply_release(&reply);
 	http_teardown();
-	doors_close(&doors);
+	access_control_close(&access_control);
 	return rc;
 }
 

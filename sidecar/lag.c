@@ -11,23 +11,24 @@ lag_init(struct lag_tracker *t, int64_t now_ms)
 
 /* Marks that our own store has reached say nothing any more. */
 static void
-drop_reached(struct lag_tracker *t, uint64_t own_seq)
+drop_reached(struct lag_tracker *t, uint64_t local_store_seq)
 {
 	size_t reached = 0;
 
-	while (reached < t->count && t->marks[reached].seq <= own_seq)
+	while (reached < t->count && t->marks[reached].seq <= local_store_seq)
 		reached++;
 	memmove(t->marks, t->marks + reached, (t->count - reached) * sizeof(t->marks[0]));
 	t->count -= reached;
 }
 
 void
-lag_heard(struct lag_tracker *t, uint64_t leader_seq, uint64_t own_seq, int64_t now_ms, int64_t planned_silence_ms)
+lag_heard(
+    struct lag_tracker *t, uint64_t leader_seq, uint64_t local_store_seq, int64_t now_ms, int64_t planned_silence_ms)
 {
 	if (leader_seq < t->leader_seq)
 		t->count = 0;
-	drop_reached(t, own_seq);
-	if (leader_seq > own_seq && (t->count == 0 || t->marks[t->count - 1].seq < leader_seq)) {
+	drop_reached(t, local_store_seq);
+	if (leader_seq > local_store_seq && (t->count == 0 || t->marks[t->count - 1].seq < leader_seq)) {
 		if (t->count == LAG_MARKS) {
 			/* The newest mark takes the change on, with its earlier time: the lag is never told too small.
 			 */
@@ -42,15 +43,15 @@ lag_heard(struct lag_tracker *t, uint64_t leader_seq, uint64_t own_seq, int64_t 
 }
 
 struct lag
-lag_at(const struct lag_tracker *t, uint64_t own_seq, int64_t now_ms)
+lag_at(const struct lag_tracker *t, uint64_t local_store_seq, int64_t now_ms)
 {
 	struct lag lag = { .known = t->known };
 	int64_t silence_ms = now_ms - t->silent_from_ms;
 
-	if (t->leader_seq > own_seq)
-		lag.changes = t->leader_seq - own_seq;
+	if (t->leader_seq > local_store_seq)
+		lag.changes = t->leader_seq - local_store_seq;
 	for (size_t i = 0; i < t->count; i++) {
-		if (t->marks[i].seq > own_seq) {
+		if (t->marks[i].seq > local_store_seq) {
 			lag.ms = now_ms - t->marks[i].learnt_ms;
 			break;
 		}

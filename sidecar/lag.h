@@ -7,8 +7,8 @@
  *
  *	struct lag_tracker t;
  *	lag_init(&t, now_ms);
- *	lag_heard(&t, leader_seq, own_seq, now_ms, planned_silence_ms);	// with each answer of the leader
- *	lag_at(&t, own_seq, now_ms);					// at any time
+ *	lag_heard(&t, leader_seq, local_store_seq, now_ms, planned_silence_ms);	// with each answer of the leader
+ *	lag_at(&t, local_store_seq, now_ms);					// at any time
  */
 #ifndef SIDECAR_LAG_H_
 #define SIDECAR_LAG_H_
@@ -45,8 +45,8 @@ void lag_init(struct lag_tracker *t, int64_t now_ms);
 /* The leader said where it stands; it will not necessarily speak again for planned_silence_ms (a poll's interval, a
  * long poll's wait). A leader that went backwards (another history) makes the marks start anew. */
 void lag_heard(
-    struct lag_tracker *t, uint64_t leader_seq, uint64_t own_seq, int64_t now_ms, int64_t planned_silence_ms);
+    struct lag_tracker *t, uint64_t leader_seq, uint64_t local_store_seq, int64_t now_ms, int64_t planned_silence_ms);
 
-struct lag lag_at(const struct lag_tracker *t, uint64_t own_seq, int64_t now_ms);
+struct lag lag_at(const struct lag_tracker *t, uint64_t local_store_seq, int64_t now_ms);
 
 #endif

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/access_control.h"
 #include "conf/cli.h"
-#include "conf/doors.h"
 #include "conf/reload.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
@@ -83,7 +83,7 @@ static const char after_help[] =
 /* Everything that runs, in the order in which it is made. */
 struct sidecar {
 	struct cli cli;
-	struct doors doors;
+	struct access_control access_control;
 	struct state *state;
 	struct driver *sync_driver;
 	struct driver *watch_driver;
@@ -104,7 +104,7 @@ conf_changed(const struct conf *now, void *arg)
 {
 	struct sidecar *sc = arg;
 
-	doors_name_leader(&sc->doors, now->replication_leader_ordinal);
+	access_control_name_leader(&sc->access_control, now->replication_leader_ordinal);
 	state_set_conf(sc->state, now);
 	sync_wake(sc->sync);
 }
@@ -123,7 +123,7 @@ tick(void *arg, int64_t now_ms)
 	struct sidecar *sc = arg;
 
 	sync_guard(sc->sync, now_ms);
-	doors_look(&sc->doors);
+	access_control_look(&sc->access_control);
 	if (sc->settled_ms != 0 && now_ms >= sc->settled_ms) {
 		resident_trim();
 		sc->settled_ms = 0;
@@ -204,13 +204,13 @@ start(struct sidecar *sc, struct sp_error *err)
 	memory_budgets_of(limit.bytes, &budgets);
 	l.body_budget_bytes = budgets.bodies;
 	l.reply_budget_bytes = budgets.answers;
-	rc = doors_open(&sc->doors, &sc->cli.conf, err);
+	rc = access_control_open(&sc->access_control, &sc->cli.conf, err);
 	if (rc < 0)
 		return rc;
-	doors_use(&sc->doors);
+	access_control_use(&sc->access_control);
 	if (sc->cli.conf.sidecar_tls == CONF_ON)
-		l.tls = sc->doors.serving;
-	sc->pages.doors = &sc->doors;
+		l.tls = sc->access_control.serving;
+	sc->pages.access_control = &sc->access_control;
 	sc->settled_ms = clock_mono_ms() + SETTLED_MS;
 	sc->state = state_new(&sc->cli.conf, clock_mono_ms());
 	rc = start_sync(sc, err);
@@ -261,7 +261,7 @@ stop(struct sidecar *sc)
 		sc->sync_driver->ops->free(sc->sync_driver);
 	state_free(sc->state);
 	http_teardown();
-	doors_close(&sc->doors);
+	access_control_close(&sc->access_control);
 }
 
 static void
@@ -308,15 +308,15 @@ leave_and_linger(const struct conf *conf)
 	struct leave_options o = { .conf = conf, .always = strcmp(when, "now") == 0 };
 	enum leave_outcome outcome = LEAVE_STAYS;
 	struct sp_error err = { 0 };
-	struct doors doors = { 0 };
+	struct access_control access_control = { 0 };
 	int rc;
 
 	if (!o.always && strcmp(when, "scaled") != 0) {
 		fprintf(stderr, "seedpod-sidecar: --leave takes now or scaled\n");
 		return sp_code_exit(SP_EUSAGE);
 	}
-	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, conf, &err)) == 0)
-		doors_use(&doors);
+	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, conf, &err)) == 0)
+		access_control_use(&access_control);
 	if (rc == 0)
 		rc = leave(&o, &outcome, &err);
 	if (rc < 0)
@@ -324,7 +324,7 @@ leave_and_linger(const struct conf *conf)
 	else
 		log_info(outcome == LEAVE_LEFT ? "left the cluster" : "stays: the StatefulSet counts this pod");
 	http_teardown();
-	doors_close(&doors);
+	access_control_close(&access_control);
 	if (options[OPTION_LINGER].given && container_linger(options[OPTION_LINGER].value) != 0)
 		return sp_code_exit(SP_EUSAGE);
 	return sp_code_exit(rc);
@@ -339,7 +339,7 @@ set_role(const struct conf *conf)
 		.force = options[OPTION_FORCE].given,
 		.timeout_ms = ROLE_TIMEOUT_MS };
 	struct sp_error err = { 0 };
-	struct doors doors = { 0 };
+	struct access_control access_control = { 0 };
 	char told[256] = "";
 	int rc;
 
@@ -347,8 +347,8 @@ set_role(const struct conf *conf)
 		fprintf(stderr, "seedpod-sidecar: --role takes leader or follower, and --force goes with leader\n");
 		return sp_code_exit(SP_EUSAGE);
 	}
-	if ((rc = http_setup(&err)) == 0 && (rc = doors_open(&doors, conf, &err)) == 0) {
-		doors_use(&doors);
+	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, conf, &err)) == 0) {
+		access_control_use(&access_control);
 		rc = role_set(&o, told, sizeof(told), &err);
 	}
 	if (rc == 0)
@@ -356,7 +356,7 @@ set_role(const struct conf *conf)
 	else
 		fprintf(stderr, "seedpod-sidecar: %s: %s\n", conf->pod.name, err.text);
 	http_teardown();
-	doors_close(&doors);
+	access_control_close(&access_control);
 	return sp_code_exit(rc);
 }
 

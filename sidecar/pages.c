@@ -114,8 +114,8 @@ metrics(struct request *rq, struct pages *p)
 	free(seed_json);
 	buf_init(&page, PAGE_LIMIT_BYTES);
 	rc = metrics_page_write(&page, &v, &conf, &seed);
-	if (rc == 0 && p->doors != NULL)
-		rc = doors_metrics(p->doors, "seedpod_", &page);
+	if (rc == 0 && p->access_control != NULL)
+		rc = access_control_metrics(p->access_control, "seedpod_", &page);
 	if (rc == 0)
 		rc = view_server_metrics(p->state, &page);
 	reply_page(rq, 200, METRICS_PAGE_TYPE, rc, &page);
@@ -146,7 +146,7 @@ unsigned
 pages_admit(struct request *rq, const char **detail, void *arg)
 {
 	const struct pages *p = arg;
-	struct tokens *tokens = p->doors != NULL ? p->doors->tokens : NULL;
+	struct tokens *tokens = p->access_control != NULL ? p->access_control->tokens : NULL;
 	const char *path = request_path(rq);
 	unsigned roles;
 

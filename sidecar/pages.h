@@ -5,15 +5,15 @@
 #ifndef SIDECAR_PAGES_H_
 #define SIDECAR_PAGES_H_
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 #include "conf/reload.h"
 #include "lib/net/listener.h"
 #include "sidecar/state.h"
 
 struct pages {
 	struct state *state;
-	struct reload *reload; /* NULL: the configuration is the state's and never changes (tests) */
-	struct doors *doors;   /* NULL: anyone may see all pages */
+	struct reload *reload;                 /* NULL: the configuration is the state's and never changes (tests) */
+	struct access_control *access_control; /* NULL: anyone may see all pages */
 };
 
 /* A listener_options.handle; `arg` is a struct pages. */

@@ -53,13 +53,14 @@ check_proof(const struct readiness_facts *f, struct readiness *r)
 	const char *because = f->last_error[0] != '\0' ? f->last_error : "it has not answered yet";
 
 	if (f->proven)
-		check(r, "proof", READINESS_GOOD, "proof ok: content is the leader's at seq %" PRIu64, f->own_seq);
+		check(r, "proof", READINESS_GOOD, "proof ok: content is the leader's at seq %" PRIu64,
+		    f->local_store_seq);
 	else if (!f->target_known)
 		check(r, "proof", READINESS_BAD, "proof missing: the leader's position is not known: %s", because);
 	else
 		check(r, "proof", READINESS_BAD,
-		    "proof missing: at seq %" PRIu64 ", to be shown equal to the leader at seq %" PRIu64, f->own_seq,
-		    f->target);
+		    "proof missing: at seq %" PRIu64 ", to be shown equal to the leader at seq %" PRIu64,
+		    f->local_store_seq, f->target);
 }
 
 static void

@@ -34,7 +34,7 @@ struct readiness_facts {
 	bool proven;               /* content was shown to be the leader's at or above target */
 	bool target_known;         /* the leader's position was learnt since the server's process began */
 	uint64_t target;           /* a seq; of a member of mode raft an index of the log */
-	uint64_t own_seq;
+	uint64_t local_store_seq;
 	const struct position_raft *member; /* NULL, or its role is MEMBER_ROLE_NONE: not in mode raft */
 	const char *last_error;             /* of the sync; "" for none */
 	bool leader_lost;

@@ -29,7 +29,7 @@ state_new(const struct conf *conf, int64_t now_ms)
 	s->conf = *conf;
 	s->generation = 1;
 	s->started_ms = now_ms;
-	own_init(&s->own);
+	local_store_init(&s->own);
 	begin_to_follow(s, now_ms);
 	return s;
 }
@@ -129,9 +129,9 @@ state_server_answered(struct state *s, uint64_t ticket, const struct position *p
 	bool changed, led;
 
 	lock(s);
-	led = own_leads(&s->own);
-	changed = own_answered(&s->own, ticket, p, now_ms);
-	if (led && !own_leads(&s->own))
+	led = local_store_leads(&s->own);
+	changed = local_store_answered(&s->own, ticket, p, now_ms);
+	if (led && !local_store_leads(&s->own))
 		begin_to_follow(s, now_ms);
 	unlock(s);
 	return changed;
@@ -143,7 +143,7 @@ state_server_failed(struct state *s, const struct sp_error *err)
 	bool changed;
 
 	lock(s);
-	changed = own_failed(&s->own, err);
+	changed = local_store_failed(&s->own, err);
 	unlock(s);
 	return changed;
 }
@@ -155,9 +155,9 @@ state_server_told(struct state *s, const struct position *p, int64_t now_ms)
 	bool led;
 
 	lock(s);
-	led = own_leads(&s->own);
-	own_told(&s->own, p, now_ms);
-	if (led && !own_leads(&s->own))
+	led = local_store_leads(&s->own);
+	local_store_told(&s->own, p, now_ms);
+	if (led && !local_store_leads(&s->own))
 		begin_to_follow(s, now_ms);
 	life = s->own.life;
 	unlock(s);
@@ -168,7 +168,7 @@ void
 state_set_applying(struct state *s, bool applying)
 {
 	lock(s);
-	own_set_applying(&s->own, applying);
+	local_store_set_applying(&s->own, applying);
 	unlock(s);
 }
 
@@ -176,7 +176,7 @@ void
 state_applied(struct state *s, const struct position *after, uint32_t records, size_t bytes, int64_t now_ms)
 {
 	lock(s);
-	own_applied(&s->own, after, now_ms);
+	local_store_applied(&s->own, after, now_ms);
 	s->counters.applied_changes += records;
 	s->counters.applied_batches++;
 	s->counters.applied_bytes += bytes;
@@ -187,7 +187,7 @@ void
 state_set_target(struct state *s, uint64_t life, uint64_t target)
 {
 	lock(s);
-	own_set_target(&s->own, life, target);
+	local_store_set_target(&s->own, life, target);
 	unlock(s);
 }
 
@@ -197,7 +197,7 @@ state_prove(struct state *s, uint64_t life)
 	bool news;
 
 	lock(s);
-	news = own_prove(&s->own, life);
+	news = local_store_prove(&s->own, life);
 	unlock(s);
 	return news;
 }
@@ -217,7 +217,7 @@ void
 state_set_diverged(struct state *s, uint64_t life, const char *why)
 {
 	lock(s);
-	own_diverged(&s->own, life);
+	local_store_diverged(&s->own, life);
 	snprintf(s->diverged_text, sizeof(s->diverged_text), "%s", why);
 	unlock(s);
 }
@@ -237,7 +237,7 @@ void
 state_agrees(struct state *s)
 {
 	lock(s);
-	own_agrees(&s->own);
+	local_store_agrees(&s->own);
 	unlock(s);
 }
 
@@ -253,7 +253,7 @@ void
 state_reseeded(struct state *s)
 {
 	lock(s);
-	own_reseeded(&s->own);
+	local_store_reseeded(&s->own);
 	s->counters.reseeds++;
 	unlock(s);
 }

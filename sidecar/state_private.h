@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "sidecar/lag.h"
-#include "sidecar/own.h"
+#include "sidecar/local_store.h"
 #include "sidecar/readiness.h"
 #include "sidecar/state.h"
 #include "sidecar/view.h"
@@ -17,7 +17,7 @@ struct state {
 	unsigned generation;
 	int64_t started_ms;
 
-	struct own own;                         /* the local store */
+	struct local_store own;                 /* the local store */
 	char handover_text[READINESS_TEXT_MAX]; /* why this pod does not lead yet, as configured */
 	char diverged_text[READINESS_TEXT_MAX]; /* expected and found, where it has */
 	bool seeding;

@@ -83,7 +83,7 @@ handover_object(const struct view *v)
 
 	if (v->own.raft.role != MEMBER_ROLE_NONE)
 		return json_null();
-	if (v->own_known && r->state != HANDOVER_NONE)
+	if (v->local_store_known && r->state != HANDOVER_NONE)
 		last =
 		    json_pack("{s:s, s:o, s:o, s:I, s:o}", "state", lead_report_name(r), "from", pod_name(v, r->from),
 			"to", pod_name(v, r->to), "pause_ms", (json_int_t)r->pause_ms, "at", time_string(r->wall_ms));
@@ -138,7 +138,7 @@ status_object(const struct view *v, const struct reload_status *conf, const char
 	set(o, "ready", json_boolean(v->readiness.ready));
 	set(o, "proven", json_boolean(v->proven));
 	set(o, "stale", json_boolean(v->stale));
-	set(o, "position", position_object(v->own_known, &v->own));
+	set(o, "position", position_object(v->local_store_known, &v->own));
 	set(o, "leader", text_string(v->leader_url));
 	set(o, "leader_position", position_object(v->leader_known, &v->leader));
 	set(o, "leader_contact_age_seconds", json_real((double)v->contact_age_ms / 1000));

@@ -87,7 +87,7 @@ settle(struct state *s, int64_t now_ms, struct readiness *out)
 		.proven = s->own.proven,
 		.target_known = s->own.target_known,
 		.target = s->own.target,
-		.own_seq = s->own.at.seq,
+		.local_store_seq = s->own.at.seq,
 		.member = s->own.known ? &s->own.at.raft : NULL,
 		.last_error = s->in_trouble ? s->last_error.text : "",
 		.leader_lost = leader_is_lost(s, now_ms),
@@ -168,7 +168,7 @@ view_take(struct state *s, int64_t now_ms, struct view *out)
 	out->role = role_of(s);
 	out->uptime_ms = now_ms - s->started_ms;
 	out->server_ok = server_is_ok(s, now_ms);
-	out->own_known = s->own.known;
+	out->local_store_known = s->own.known;
 	out->own = s->own.at;
 	memcpy(out->leader_url, s->leader_url, sizeof(out->leader_url));
 	out->leader_known = s->leader_known;

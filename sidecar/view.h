@@ -38,7 +38,7 @@ struct view {
 			    * in mode raft also joining, needs_snapshot, no_room, removed, no leader */
 	int64_t uptime_ms;
 	bool server_ok;
-	bool own_known;
+	bool local_store_known;
 	struct position own;
 	char leader_url[POSITION_URL_MAX];
 	bool leader_known; /* its position was learnt */

@@ -22,7 +22,7 @@ http_setup(struct sp_error *err)
 void
 http_teardown(void)
 {
-	http_set_door(NULL);
+	http_set_access(NULL);
 	curl_global_cleanup();
 }
 

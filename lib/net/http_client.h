@@ -33,10 +33,10 @@
 struct tls;
 
 /*
- * The door of the peers: how whoever is asked over TCP knows that it is us, and we that it is them. It is set once for
- * the program, since every peer is behind the same.
+ * The access rules for peers: how whoever is asked over TCP knows that it is us, and we that it is them. It is set once
+ * for the program, since every peer is behind the same.
  */
-struct http_door {
+struct http_access {
 	struct tls *tls; /* our certificate, and the authorities that theirs must come from; NULL: none, the system's */
 
 	/*
@@ -54,8 +54,8 @@ struct http_door {
 
 int http_setup(struct sp_error *err);
 
-/* Before the first request; `door` and what it points to must last until http_teardown(). NULL: none. */
-void http_set_door(const struct http_door *door);
+/* Before the first request; `access_rules` and what it points to must last until http_teardown(). NULL: none. */
+void http_set_access(const struct http_access *access_rules);
 void http_teardown(void);
 
 struct http_client_options {

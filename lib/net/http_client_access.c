@@ -1,4 +1,4 @@
-/* The door of the peers (struct http_door): TLS, the name that is verified, the token. */
+/* The access rules for peers (struct http_access): TLS, the name that is verified, the token. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,12 +11,12 @@
 /* As OpenSSL names them: forward secrecy and authenticated encryption. TLS 1.3 has no others. */
 #define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-static const struct http_door *door;
+static const struct http_access *access_rules;
 
 void
-http_set_door(const struct http_door *d)
+http_set_access(const struct http_access *d)
 {
-	door = d;
+	access_rules = d;
 }
 
 static int
@@ -80,7 +80,7 @@ add_token(struct http_exchange *x)
 	char token[HTTP_TOKEN_MAX], header[HTTP_TOKEN_MAX + 32];
 	struct curl_slist *longer;
 
-	if (door->token == NULL || !door->token(door->arg, token, sizeof(token)))
+	if (access_rules->token == NULL || !access_rules->token(access_rules->arg, token, sizeof(token)))
 		return 0;
 	snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
 	longer = curl_slist_append(x->headers, header);
@@ -93,7 +93,7 @@ add_token(struct http_exchange *x)
 }
 
 int
-http_door_prepare(struct http_exchange *x, const char *url)
+http_access_prepare(struct http_exchange *x, const char *url)
 {
 	char name[NAME_MAX_BYTES] = "";
 	bool peer, secret = strncasecmp(url, "https://", 8) == 0;
@@ -104,11 +104,11 @@ http_door_prepare(struct http_exchange *x, const char *url)
 	curl_easy_setopt(x->easy, CURLOPT_SSL_CIPHER_LIST, CIPHERS_1_2);
 	curl_easy_setopt(x->easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	curl_easy_setopt(x->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-	if (door == NULL)
+	if (access_rules == NULL)
 		return 0;
-	peer = door->is_peer != NULL && door->is_peer(door->arg, url, name, sizeof(name));
-	if (secret && peer && door->tls != NULL)
-		rc = set_identity(x->easy, door->tls);
+	peer = access_rules->is_peer != NULL && access_rules->is_peer(access_rules->arg, url, name, sizeof(name));
+	if (secret && peer && access_rules->tls != NULL)
+		rc = set_identity(x->easy, access_rules->tls);
 	if (rc == 0 && secret && name[0] != '\0')
 		rc = set_name(x, url, name);
 	if (rc == 0 && peer)

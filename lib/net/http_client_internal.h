@@ -59,8 +59,9 @@ struct http_exchange {
 	char curl_text[CURL_ERROR_SIZE];
 };
 
-/* Set up what the door asks for (http_door.c): TLS, the name to be verified, the token. After the URL was set. */
-int http_door_prepare(struct http_exchange *x, const char *url);
+/* Set up what the access rules ask for (http_client_access.c): TLS, the name to be verified, the token. After the URL
+ * was set. */
+int http_access_prepare(struct http_exchange *x, const char *url);
 
 /* Set x->easy, of which nothing is left from before, up for `rq`: all but where the answer goes. SP_ENOMEM; what it
  * leaves in `x` is then the caller's to free (http_request.c). */

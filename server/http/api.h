@@ -31,7 +31,7 @@
 #define API_TEXT        "text/plain; charset=utf-8"
 #define API_BATCH_BYTES (16u << 20) /* the largest body of a batch, where max_value does not ask for more */
 
-struct doors;
+struct access_control;
 
 /* What all handlers share; filled by server.c and constant but for the atomics. */
 struct api {
@@ -46,14 +46,14 @@ struct api {
 	struct listener *_Atomic network; /* for its figures alone; NULL until it serves */
 	size_t max_value;                 /* bytes */
 	struct memory_budgets budgets;
-	struct doors *doors; /* NULL: HTTP, and anyone may do anything */
+	struct access_control *access_control; /* NULL: HTTP, and anyone may do anything */
 	atomic_bool stopping;
 
 	/* Live configuration. */
 	atomic_bool reject_writes; /* follower_writes = reject */
 	atomic_int_fast64_t min_seq_wait_ms;
 
-	/* The control socket's verbs that reach beyond the store (custody.h). Blocking. */
+	/* The control socket's verbs that reach beyond the store (data_directory.h). Blocking. */
 	int (*release)(void *arg, struct sp_error *err);
 	int (*open)(void *arg, struct sp_error *err);
 	void *arg;

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 #include "lib/base/log.h"
 #include "lib/protocol/metrics.h"
 #include "server/http/api.h"
@@ -363,8 +363,8 @@ api_control_metrics(struct call *c)
 		write_handovers(c, &body);
 	if (c->api->repl->ops->metrics != NULL)
 		c->api->repl->ops->metrics(c->api->repl, &body);
-	if (c->api->doors != NULL)
-		doors_metrics(c->api->doors, "seedpod_server_", &body);
+	if (c->api->access_control != NULL)
+		access_control_metrics(c->api->access_control, "seedpod_server_", &body);
 	request_reply_buf(c->rq, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
 	buf_release(&body);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 
 #define ALLOW_SIZE      64
 #define CONTROL_THREADS 4 /* some may be in a release or a promotion while another says the position */
@@ -67,13 +67,13 @@ static const struct route control_routes[] = {
 };
 
 /* A listener's view of the world. */
-struct face {
+struct listener_settings {
 	struct api *api;
 	const struct route *routes;
 };
 
-static struct face network_face = { .routes = network_routes };
-static struct face control_face = { .routes = control_routes };
+static struct listener_settings network_settings = { .routes = network_routes };
+static struct listener_settings control_settings = { .routes = control_routes };
 
 static bool
 is_mehdb_key(const char *key)
@@ -128,20 +128,20 @@ is_below(const char *path, const char *folder)
 
 /* Whether the path may be a key at the root. What looks like another API's path is not: that would surprise. */
 static bool
-is_root_key(const struct face *face, const char *path)
+is_root_key(const struct listener_settings *settings, const char *path)
 {
-	return face->routes == network_routes && face->api->repl->ops->members != NULL && path[0] == '/' &&
+	return settings->routes == network_routes && settings->api->repl->ops->members != NULL && path[0] == '/' &&
 	       path[1] != '\0' && !is_below(path, "/v1") && !is_below(path, "/set") && !is_below(path, "/get");
 }
 
 /* The one place that says which handler a request goes to, and so which roles it needs. */
 static const struct route *
-route_of(const struct face *face, const struct request *rq, char allow[ALLOW_SIZE])
+route_of(const struct listener_settings *settings, const struct request *rq, char allow[ALLOW_SIZE])
 {
 	const char *method = request_method(rq), *path = request_path(rq);
-	const struct route *r = find_route(face->routes, method, path, allow, ALLOW_SIZE);
+	const struct route *r = find_route(settings->routes, method, path, allow, ALLOW_SIZE);
 
-	if (r == NULL && allow[0] == '\0' && is_root_key(face, path))
+	if (r == NULL && allow[0] == '\0' && is_root_key(settings, path))
 		r = find_route(root_routes, method, path, allow, ALLOW_SIZE);
 	return r;
 }
@@ -178,13 +178,13 @@ decode_key(struct call *c, const struct route *r, const char *path)
 
 /* The mehdb API speaks plain text; /v1 and the control socket speak problem+json. */
 static bool
-answers_plainly(const struct face *face, const char *path)
+answers_plainly(const struct listener_settings *settings, const char *path)
 {
-	return face->routes == network_routes && strncmp(path, "/v1/", 4) != 0 && strcmp(path, "/v1") != 0;
+	return settings->routes == network_routes && strncmp(path, "/v1/", 4) != 0 && strcmp(path, "/v1") != 0;
 }
 
 static void
-begin(struct face *face, struct request *rq)
+begin(struct listener_settings *settings, struct request *rq)
 {
 	const char *path = request_path(rq);
 	const struct route *r;
@@ -195,12 +195,12 @@ begin(struct face *face, struct request *rq)
 		request_reply(rq, 503, API_TEXT, "out of memory", 13);
 		return;
 	}
-	c->api = face->api;
+	c->api = settings->api;
 	c->rq = rq;
-	c->plain = answers_plainly(face, path);
+	c->plain = answers_plainly(settings, path);
 	buf_init(&c->arena, 0);
 	request_set_state(rq, c);
-	r = route_of(face, rq, allow);
+	r = route_of(settings, rq, allow);
 	if (r == NULL && allow[0] != '\0')
 		api_method(c, allow);
 	else if (r == NULL)
@@ -246,7 +246,7 @@ check_token(struct api *api, const struct request *rq, const struct route *r, co
 
 	if (r->roles == ANYONE)
 		return 0;
-	roles = tokens_roles(api->doors->tokens, authorization);
+	roles = tokens_roles(api->access_control->tokens, authorization);
 	if ((roles & r->roles) != 0)
 		return 0;
 	atomic_fetch_add(roles == 0 ? &api->counters.unauthorized : &api->counters.forbidden, 1);
@@ -262,15 +262,15 @@ check_token(struct api *api, const struct request *rq, const struct route *r, co
 static unsigned
 admit(struct request *rq, const char **detail, void *arg)
 {
-	struct face *face = arg;
-	struct api *api = face->api;
+	struct listener_settings *settings = arg;
+	struct api *api = settings->api;
 	bool waits = request_header(rq, "Expect") != NULL;
-	bool guarded = api->doors != NULL && api->doors->tokens != NULL;
+	bool guarded = api->access_control != NULL && api->access_control->tokens != NULL;
 	const struct route *r;
 	char allow[ALLOW_SIZE];
 	unsigned status;
 
-	if (face->routes != network_routes || !(guarded || waits) || (r = route_of(face, rq, allow)) == NULL)
+	if (settings->routes != network_routes || !(guarded || waits) || (r = route_of(settings, rq, allow)) == NULL)
 		return 0;
 	status = guarded ? check_token(api, rq, r, detail) : 0;
 	if (status == 0 && waits && r->roles == TOKEN_WRITE && !api_takes_writes(api)) {
@@ -283,22 +283,22 @@ admit(struct request *rq, const char **detail, void *arg)
 static size_t
 body_limit(struct request *rq, void *arg)
 {
-	struct face *face = arg;
+	struct listener_settings *settings = arg;
 	const char *path = request_path(rq);
-	size_t value = face->api->max_value, most = value;
+	size_t value = settings->api->max_value, most = value;
 
-	if (face->routes == control_routes)
+	if (settings->routes == control_routes)
 		most = FEED_BYTES_MAX;
 	else if (strcmp(path, "/v1/batch") == 0)
 		most = 2 * value > API_BATCH_BYTES ? 2 * value : API_BATCH_BYTES;
-	return most < face->api->budgets.largest ? most : face->api->budgets.largest;
+	return most < settings->api->budgets.largest ? most : settings->api->budgets.largest;
 }
 
 static void
 refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
-	struct face *face = arg;
-	struct call c = { .api = face->api, .rq = rq, .plain = answers_plainly(face, request_path(rq)) };
+	struct listener_settings *settings = arg;
+	struct call c = { .api = settings->api, .rq = rq, .plain = answers_plainly(settings, request_path(rq)) };
 	const char *code = "SP_EAGAIN";
 
 	if (status == 307) {
@@ -318,32 +318,33 @@ refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 }
 
 static struct listener *
-serve(struct face *face, struct api *api, const char *address, unsigned threads, struct sp_error *err)
+serve(struct listener_settings *settings, struct api *api, const char *address, unsigned threads, struct sp_error *err)
 {
 	struct listener_options o = { .address = address,
 		.threads = threads,
 		.body_budget_bytes = api->budgets.bodies,
 		.reply_budget_bytes = api->budgets.answers,
 		.largest_bytes = api->budgets.largest,
-		.tls = face->routes == network_routes && api->doors != NULL ? api->doors->serving : NULL,
+		.tls = settings->routes == network_routes && api->access_control != NULL ? api->access_control->serving
+											 : NULL,
 		.ask_client = true,
 		.admit = admit,
 		.body_limit = body_limit,
 		.handle = handle,
 		.done = done,
 		.refuse = refuse,
-		.arg = face };
+		.arg = settings };
 
-	/* A second port has the same face, whose first one may be at work already. */
-	if (face->api != api)
-		face->api = api;
+	/* A second port has the same settings, whose first one may be at work already. */
+	if (settings->api != api)
+		settings->api = api;
 	return listener_new(&o, err);
 }
 
 struct listener *
 http_serve(struct api *api, const char *address, unsigned threads, struct sp_error *err)
 {
-	return serve(&network_face, api, address, threads, err);
+	return serve(&network_settings, api, address, threads, err);
 }
 
 struct listener *
@@ -352,5 +353,5 @@ http_serve_control(struct api *api, const char *path, struct sp_error *err)
 	char address[256];
 
 	snprintf(address, sizeof(address), "unix:%s", path);
-	return serve(&control_face, api, address, CONTROL_THREADS, err);
+	return serve(&control_settings, api, address, CONTROL_THREADS, err);
 }

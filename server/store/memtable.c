@@ -15,24 +15,24 @@ struct block {
 	_Alignas(16) unsigned char data[];
 };
 
-struct recent {
+struct memtable {
 	atomic_uint refs;
 	int64_t made_ms;
-	struct recent_entry *_Atomic buckets[BUCKETS];
+	struct memtable_entry *_Atomic buckets[BUCKETS];
 
-	const struct recent_entry *published; /* under the caller's lock */
+	const struct memtable_entry *published; /* under the caller's lock */
 
 	/* The writer's. */
 	struct block *blocks; /* the first one is being filled */
-	struct recent_entry *first, *last;
+	struct memtable_entry *first, *last;
 	size_t count, bytes;
 	uint64_t base;
 };
 
-struct recent *
-recent_new(void)
+struct memtable *
+memtable_new(void)
 {
-	struct recent *r = calloc(1, sizeof(*r));
+	struct memtable *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		return NULL;
@@ -42,8 +42,8 @@ recent_new(void)
 	return r;
 }
 
-struct recent *
-recent_ref(struct recent *r)
+struct memtable *
+memtable_ref(struct memtable *r)
 {
 	if (r != NULL)
 		atomic_fetch_add(&r->refs, 1);
@@ -51,7 +51,7 @@ recent_ref(struct recent *r)
 }
 
 void
-recent_unref(struct recent *r)
+memtable_unref(struct memtable *r)
 {
 	struct block *next;
 
@@ -65,7 +65,7 @@ recent_unref(struct recent *r)
 }
 
 static void *
-take_bytes(struct recent *r, size_t len)
+take_bytes(struct memtable *r, size_t len)
 {
 	struct block *b = r->blocks;
 	size_t size;
@@ -94,10 +94,10 @@ hash_key(const void *key, size_t key_len)
 	return (uint32_t)digest_of(key, key_len).low;
 }
 
-static struct recent_entry *
-find(const struct recent *r, uint32_t hash, const void *key, size_t key_len, uint64_t most)
+static struct memtable_entry *
+find(const struct memtable *r, uint32_t hash, const void *key, size_t key_len, uint64_t most)
 {
-	struct recent_entry *e = atomic_load_explicit(&r->buckets[hash % BUCKETS], memory_order_acquire);
+	struct memtable_entry *e = atomic_load_explicit(&r->buckets[hash % BUCKETS], memory_order_acquire);
 
 	while (e != NULL &&
 	       (e->key_hash != hash || e->seq > most || e->key_len != key_len || memcmp(e->bytes, key, key_len) != 0))
@@ -105,12 +105,12 @@ find(const struct recent *r, uint32_t hash, const void *key, size_t key_len, uin
 	return e;
 }
 
-struct recent_entry *
-recent_add(struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len)
+struct memtable_entry *
+memtable_add(struct memtable *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len)
 {
-	struct recent_entry *e = take_bytes(r, sizeof(*e) + key_len + value_len);
-	struct recent_entry *_Atomic *bucket;
-	struct recent_entry *replaced;
+	struct memtable_entry *e = take_bytes(r, sizeof(*e) + key_len + value_len);
+	struct memtable_entry *_Atomic *bucket;
+	struct memtable_entry *replaced;
 	uint32_t hash = hash_key(key, key_len);
 
 	if (e == NULL)
@@ -142,10 +142,10 @@ recent_add(struct recent *r, uint64_t seq, const void *key, size_t key_len, cons
 
 /* Its memory stays: a reader may be standing on it. */
 static void
-take_out(struct recent *r, struct recent_entry *e)
+take_out(struct memtable *r, struct memtable_entry *e)
 {
-	struct recent_entry *_Atomic *at = &r->buckets[e->key_hash % BUCKETS];
-	struct recent_entry *one;
+	struct memtable_entry *_Atomic *at = &r->buckets[e->key_hash % BUCKETS];
+	struct memtable_entry *one;
 
 	while ((one = atomic_load_explicit(at, memory_order_relaxed)) != e)
 		at = &one->older;
@@ -154,14 +154,14 @@ take_out(struct recent *r, struct recent_entry *e)
 }
 
 void
-recent_rewind(struct recent *r, struct recent_entry *last)
+memtable_rewind(struct memtable *r, struct memtable_entry *last)
 {
-	struct recent_entry *e = last != NULL ? last->next : r->first;
+	struct memtable_entry *e = last != NULL ? last->next : r->first;
 
 	for (; e != NULL; e = e->next)
 		take_out(r, e);
 	for (e = last != NULL ? last->next : r->first; e != NULL; e = e->next) {
-		struct recent_entry *replaced = find(r, e->key_hash, e->bytes, e->key_len, UINT64_MAX);
+		struct memtable_entry *replaced = find(r, e->key_hash, e->bytes, e->key_len, UINT64_MAX);
 
 		if (replaced != NULL)
 			replaced->newer_seq = 0;
@@ -173,62 +173,62 @@ recent_rewind(struct recent *r, struct recent_entry *last)
 		r->first = NULL;
 }
 
-const struct recent_entry *
-recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most)
+const struct memtable_entry *
+memtable_find(const struct memtable *r, const void *key, size_t key_len, uint64_t most)
 {
 	return r == NULL ? NULL : find(r, hash_key(key, key_len), key, key_len, most);
 }
 
 void
-recent_set_base(struct recent *r, uint64_t seq)
+memtable_set_base(struct memtable *r, uint64_t seq)
 {
 	r->base = seq;
 }
 
 uint64_t
-recent_base(const struct recent *r)
+memtable_base(const struct memtable *r)
 {
 	return r->base;
 }
 
 void
-recent_publish(struct recent *r)
+memtable_publish(struct memtable *r)
 {
 	r->published = r->last;
 }
 
-const struct recent_entry *
-recent_published(const struct recent *r)
+const struct memtable_entry *
+memtable_published(const struct memtable *r)
 {
 	return r != NULL ? r->published : NULL;
 }
 
-struct recent_entry *
-recent_first(const struct recent *r)
+struct memtable_entry *
+memtable_first(const struct memtable *r)
 {
 	return r->first;
 }
 
-struct recent_entry *
-recent_last(const struct recent *r)
+struct memtable_entry *
+memtable_last(const struct memtable *r)
 {
 	return r->last;
 }
 
 size_t
-recent_count(const struct recent *r)
+memtable_count(const struct memtable *r)
 {
 	return r->count;
 }
 
 size_t
-recent_bytes(const struct recent *r)
+memtable_bytes(const struct memtable *r)
 {
 	return r->bytes;
 }
 
 int64_t
-recent_made_ms(const struct recent *r)
+memtable_made_ms(const struct memtable *r)
 {
 	return r->made_ms;
 }

@@ -14,12 +14,12 @@
 
 #include "lib/protocol/digest.h"
 
-struct recent;
+struct memtable;
 
-struct recent_entry {
-	struct recent_entry *_Atomic older; /* in the bucket */
-	struct recent_entry *next;          /* in seq order; of the last published one: the writer's alone */
-	struct recent_entry *previous;      /* in seq order; never changes once readers know of the entry */
+struct memtable_entry {
+	struct memtable_entry *_Atomic older; /* in the bucket */
+	struct memtable_entry *next;          /* in seq order; of the last published one: the writer's alone */
+	struct memtable_entry *previous;      /* in seq order; never changes once readers know of the entry */
 	uint64_t seq;
 	uint64_t newer_seq;                   /* of the record that replaces it in this table; 0: none */
 	struct digest hash;                   /* of the record; zeros for a delete */
@@ -33,34 +33,34 @@ struct recent_entry {
 };
 
 /* NULL when out of memory. It begins with one reference. */
-struct recent *recent_new(void);
-struct recent *recent_ref(struct recent *r); /* also of NULL */
-void recent_unref(struct recent *r);         /* NULL does nothing; the last one frees it */
+struct memtable *memtable_new(void);
+struct memtable *memtable_ref(struct memtable *r); /* also of NULL */
+void memtable_unref(struct memtable *r);           /* NULL does nothing; the last one frees it */
 
 /* A change, after all others. seq, key and hash are the caller's; NULL when out of memory. The writer alone. */
-struct recent_entry *recent_add(
-    struct recent *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len);
+struct memtable_entry *memtable_add(
+    struct memtable *r, uint64_t seq, const void *key, size_t key_len, const void *value, size_t value_len);
 
 /* Take out again what was added after `last` (NULL: everything), which no reader may see yet. The writer alone. */
-void recent_rewind(struct recent *r, struct recent_entry *last);
+void memtable_rewind(struct memtable *r, struct memtable_entry *last);
 
 /* The newest record of a key, deletes included, with a seq of at most `most`; NULL where there is none, or no table. */
-const struct recent_entry *recent_find(const struct recent *r, const void *key, size_t key_len, uint64_t most);
+const struct memtable_entry *memtable_find(const struct memtable *r, const void *key, size_t key_len, uint64_t most);
 
 /* The seq of the store that an empty table's first record follows. The writer alone. */
-void recent_set_base(struct recent *r, uint64_t seq);
-uint64_t recent_base(const struct recent *r);
+void memtable_set_base(struct memtable *r, uint64_t seq);
+uint64_t memtable_base(const struct memtable *r);
 
 /* The last record that readers know of: noted by the writer when a group is durable, NULL before the first one. The
  * caller has a lock for both. From it, readers reach all earlier ones by `previous`, and from those each other by
  * `next`. */
-void recent_publish(struct recent *r);
-const struct recent_entry *recent_published(const struct recent *r); /* NULL also where there is no table */
+void memtable_publish(struct memtable *r);
+const struct memtable_entry *memtable_published(const struct memtable *r); /* NULL also where there is no table */
 
-struct recent_entry *recent_first(const struct recent *r);
-struct recent_entry *recent_last(const struct recent *r);
-size_t recent_count(const struct recent *r);
-size_t recent_bytes(const struct recent *r);    /* of memory */
-int64_t recent_made_ms(const struct recent *r); /* when it was made, monotonic; any thread */
+struct memtable_entry *memtable_first(const struct memtable *r);
+struct memtable_entry *memtable_last(const struct memtable *r);
+size_t memtable_count(const struct memtable *r);
+size_t memtable_bytes(const struct memtable *r);    /* of memory */
+int64_t memtable_made_ms(const struct memtable *r); /* when it was made, monotonic; any thread */
 
 #endif

@@ -43,7 +43,7 @@ stumbled(int number)
 }
 
 void
-stumble_watch(const char *mark)
+sigbus_watch(const char *mark)
 {
 	struct sigaction ours = { .sa_handler = stumbled }, now;
 

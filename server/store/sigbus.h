@@ -11,6 +11,6 @@
 
 /* From now on these two signals leave the file `mark` and a line in the log; then they end the process as they would
  * have. The path is copied. Call again for another path; any thread. */
-void stumble_watch(const char *mark);
+void sigbus_watch(const char *mark);
 
 #endif

@@ -47,7 +47,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	pthread_mutex_init(&s->pool_lock, NULL);
 	pthread_mutex_init(&s->pins_lock, NULL);
 	pthread_mutex_init(&s->flush_lock, NULL);
-	pthread_mutex_init(&s->recent_lock, NULL);
+	pthread_mutex_init(&s->memtable_lock, NULL);
 	cond_init(&s->flush_wake);
 	return s;
 }
@@ -63,7 +63,7 @@ store_free(struct store *s)
 	pthread_mutex_destroy(&s->pool_lock);
 	pthread_mutex_destroy(&s->pins_lock);
 	pthread_mutex_destroy(&s->flush_lock);
-	pthread_mutex_destroy(&s->recent_lock);
+	pthread_mutex_destroy(&s->memtable_lock);
 	pthread_cond_destroy(&s->flush_wake);
 	free(s);
 }
@@ -98,7 +98,7 @@ settle_journal(struct store *s, struct sp_error *err)
 {
 	int rc = 0;
 
-	if (store_has_recent(s)) {
+	if (store_has_memtable(s)) {
 		log_info("the journal holds changes that LMDB does not have yet", LOG_U64("from", s->flushed_seq + 1),
 		    LOG_U64("to", s->latest.seq));
 		rc = store_flush_frozen(s, err);
@@ -145,7 +145,7 @@ store_attach(struct store *s, enum store_attach how, struct sp_error *err)
 	pthread_rwlock_wrlock(&s->env_lock);
 	rc = s->env != NULL ? sp_error_set(err, SP_EINTERNAL, "%s: open already", s->dir) : store_open(s, how, err);
 	if (rc == 0) {
-		rc = store_recent_load(s, err);
+		rc = store_memtable_load(s, err);
 		if (rc < 0) {
 			mdb_env_close(s->env);
 			s->env = NULL;
@@ -156,7 +156,7 @@ store_attach(struct store *s, enum store_attach how, struct sp_error *err)
 		rc = settle_journal(s, err);
 		if (rc < 0) {
 			close_env(s);
-			store_recent_end(s, true, NULL);
+			store_memtable_end(s, true, NULL);
 		}
 	}
 	pthread_mutex_unlock(&s->write_lock);
@@ -176,7 +176,7 @@ store_detach(struct store *s)
 		if (flush < 0 && s->journal != NULL && journal_sync(s->journal, &err) < 0)
 			rc = SP_EIO;
 		close_env(s);
-		if (store_recent_end(s, flush < 0 || rc < 0, &err) < 0 || flush == SP_EIO)
+		if (store_memtable_end(s, flush < 0 || rc < 0, &err) < 0 || flush == SP_EIO)
 			rc = SP_EIO;
 	}
 	pthread_mutex_unlock(&s->write_lock);

@@ -17,9 +17,9 @@ store_freeze(struct store *s)
 {
 	bool frozen = false;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	if (s->frozen == NULL && s->active != NULL &&
-	    (recent_count(s->active) > 0 || s->latest.applied_index > s->flushed_applied)) {
+	    (memtable_count(s->active) > 0 || s->latest.applied_index > s->flushed_applied)) {
 		s->frozen = s->active;
 		s->frozen_meta = s->latest;
 		s->active = NULL;
@@ -27,22 +27,22 @@ store_freeze(struct store *s)
 			journal_switch(s->journal);
 		frozen = true;
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return frozen;
 }
 
 /* How far the frozen table has come. */
 struct piece {
-	const struct recent_entry *next; /* of the next transaction; NULL: none is left */
-	struct meta done;                /* LMDB after the last one */
-	struct meta end;                 /* and as it is to be when the table is done */
+	const struct memtable_entry *next; /* of the next transaction; NULL: none is left */
+	struct meta done;                  /* LMDB after the last one */
+	struct meta end;                   /* and as it is to be when the table is done */
 };
 
 /* The last record of the next transaction: where a group ends. */
-static const struct recent_entry *
-piece_end(const struct recent_entry *first, size_t most)
+static const struct memtable_entry *
+piece_end(const struct memtable_entry *first, size_t most)
 {
-	const struct recent_entry *e = first;
+	const struct memtable_entry *e = first;
 
 	for (size_t n = 1; e->next != NULL && (n < most || !e->ends_group); n++)
 		e = e->next;
@@ -63,11 +63,11 @@ records_at_once(struct store *s, MDB_txn *txn)
 
 static int
 put_records(
-    struct store_txn *t, const struct recent_entry *first, const struct recent_entry *last, struct sp_error *err)
+    struct store_txn *t, const struct memtable_entry *first, const struct memtable_entry *last, struct sp_error *err)
 {
 	int rc = 0;
 
-	for (const struct recent_entry *e = first; rc == 0; e = e->next) {
+	for (const struct memtable_entry *e = first; rc == 0; e = e->next) {
 		if (e->newer_seq == 0 || e->newer_seq > last->seq)
 			rc = e->is_delete ? store_delete_at(t, e->seq, e->bytes, e->key_len, err)
 					  : store_put_at(t, e->seq, e->bytes, e->key_len, e->bytes + e->key_len,
@@ -86,13 +86,13 @@ put_records(
 static int
 put_piece(struct store_txn *t, struct piece *p, struct sp_error *err)
 {
-	const struct recent_entry *first = p->next, *last;
+	const struct memtable_entry *first = p->next, *last;
 	uint64_t before;
 	int rc;
 
 	if (first == NULL)
 		return 0;
-	before = first->previous != NULL ? first->previous->seq : recent_base(t->store->frozen);
+	before = first->previous != NULL ? first->previous->seq : memtable_base(t->store->frozen);
 	if (t->meta.seq != before)
 		return sp_error_set(err, SP_EINTERNAL, "flush the log: it goes on after %llu, the store ends with %llu",
 		    (unsigned long long)before, (unsigned long long)t->meta.seq);
@@ -140,7 +140,7 @@ flush_piece(struct store *s, struct piece *p, struct sp_error *err)
 static int
 flush_piece_growing(struct store *s, struct piece *p, struct sp_error *err)
 {
-	const struct recent_entry *first = p->next;
+	const struct memtable_entry *first = p->next;
 	int rc;
 
 	for (;;) {
@@ -160,15 +160,15 @@ flush_piece_growing(struct store *s, struct piece *p, struct sp_error *err)
 void
 store_flushed(struct store *s, const struct meta *m)
 {
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->flushed_seq = m->seq;
 	s->flushed_applied = m->applied_index;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	if (s->flushed != NULL && m->consistent)
 		s->flushed(m->seq, s->arg);
 }
 
-/* When to flush again, after a flush. With recent_lock held. */
+/* When to flush again, after a flush. With memtable_lock held. */
 static void
 plan_next(struct store *s)
 {
@@ -185,19 +185,19 @@ plan_next(struct store *s)
 static int
 flush_frozen(struct store *s, struct sp_error *err)
 {
-	struct recent *table;
+	struct memtable *table;
 	struct piece p = { 0 };
 	int rc;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	table = s->frozen;
 	p.end = s->frozen_meta;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	if (table == NULL)
 		return 0;
 	FAULT_POINT("flush.frozen");
 	/* One that failed half way goes on where it came to. */
-	for (p.next = recent_first(table); p.next != NULL && p.next->seq <= s->flushed_seq;)
+	for (p.next = memtable_first(table); p.next != NULL && p.next->seq <= s->flushed_seq;)
 		p.next = p.next->next;
 	do {
 		rc = flush_piece_growing(s, &p, err);
@@ -206,11 +206,11 @@ flush_frozen(struct store *s, struct sp_error *err)
 		store_flushed(s, &p.done);
 	} while (p.next != NULL);
 	FAULT_POINT("flush.done");
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->frozen = NULL;
 	plan_next(s);
-	pthread_mutex_unlock(&s->recent_lock);
-	recent_unref(table);
+	pthread_mutex_unlock(&s->memtable_lock);
+	memtable_unref(table);
 	return 0;
 }
 
@@ -243,9 +243,9 @@ holds(struct store *s, const struct meta *m)
 {
 	bool is;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	is = s->flushed_seq >= m->seq && s->flushed_applied >= m->applied_index;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return is;
 }
 
@@ -256,10 +256,10 @@ store_flush(struct store *s, struct sp_error *err)
 	int rc = 0;
 
 	pthread_mutex_lock(&s->write_lock);
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	if (s->active != NULL || s->frozen != NULL)
 		now = s->latest;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	pthread_mutex_unlock(&s->write_lock);
 	/* Twice, where a table was frozen already. */
 	while (rc == 0 && !holds(s, &now)) {
@@ -274,13 +274,13 @@ store_flush(struct store *s, struct sp_error *err)
 void
 store_flush_soon(struct store *s)
 {
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->flush_wanted_seq = s->latest.seq;
 	if (s->flush_at_ms != 0) {
 		s->flush_at_ms = 1;
 		pthread_cond_signal(&s->flush_wake);
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 }
 
 bool
@@ -288,28 +288,28 @@ store_unflushed(struct store *s, uint64_t *seq)
 {
 	bool has;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq;
 	if (has)
 		*seq = s->latest.seq;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return has;
 }
 
 uint64_t
 store_unflushed_changes(struct store *s, int64_t *age_ms)
 {
-	const struct recent *oldest;
+	const struct memtable *oldest;
 	uint64_t count = 0;
 
 	*age_ms = 0;
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	oldest = s->frozen != NULL ? s->frozen : s->active;
 	if (oldest != NULL && s->latest.seq > s->flushed_seq) {
 		count = s->latest.seq - s->flushed_seq;
-		*age_ms = clock_mono_ms() - recent_made_ms(oldest);
+		*age_ms = clock_mono_ms() - memtable_made_ms(oldest);
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return count;
 }
 
@@ -318,9 +318,9 @@ store_flushed_seq(struct store *s)
 {
 	uint64_t seq;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	seq = s->flushed_seq;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return seq;
 }
 
@@ -346,9 +346,9 @@ flush_turn(struct store *s, bool *complained)
 	if (!*complained)
 		log_error("the journal cannot be flushed; trying again", LOG_STR("error", err.text));
 	*complained = true;
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->flush_at_ms = clock_mono_ms() + RETRY_MS;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 }
 
 static void *
@@ -357,19 +357,19 @@ flusher(void *arg)
 	struct store *s = arg;
 	bool complained = false;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	while (!s->flusher_stops) {
 		if (s->flush_at_ms == 0) {
-			pthread_cond_wait(&s->flush_wake, &s->recent_lock);
+			pthread_cond_wait(&s->flush_wake, &s->memtable_lock);
 		} else if (clock_mono_ms() < s->flush_at_ms) {
-			cond_wait_until(&s->flush_wake, &s->recent_lock, s->flush_at_ms);
+			cond_wait_until(&s->flush_wake, &s->memtable_lock, s->flush_at_ms);
 		} else {
-			pthread_mutex_unlock(&s->recent_lock);
+			pthread_mutex_unlock(&s->memtable_lock);
 			flush_turn(s, &complained);
-			pthread_mutex_lock(&s->recent_lock);
+			pthread_mutex_lock(&s->memtable_lock);
 		}
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return NULL;
 }
 
@@ -391,30 +391,30 @@ store_flusher_stop(struct store *s)
 {
 	bool runs;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	runs = s->flusher_runs;
 	s->flusher_runs = false;
 	s->flusher_stops = true;
 	pthread_cond_signal(&s->flush_wake);
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	if (runs)
 		pthread_join(s->flusher, NULL);
 }
 
 int
-store_recent_end(struct store *s, bool keep, struct sp_error *err)
+store_memtable_end(struct store *s, bool keep, struct sp_error *err)
 {
-	struct recent *active, *frozen;
+	struct memtable *active, *frozen;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	active = s->active;
 	frozen = s->frozen;
 	s->active = s->frozen = NULL;
 	s->in_memory = false;
 	s->flush_at_ms = 0;
-	pthread_mutex_unlock(&s->recent_lock);
-	recent_unref(active);
-	recent_unref(frozen);
+	pthread_mutex_unlock(&s->memtable_lock);
+	memtable_unref(active);
+	memtable_unref(frozen);
 	journal_close(s->journal);
 	s->journal = NULL;
 	return keep ? 0 : journal_remove(s->dir, err);

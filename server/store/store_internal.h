@@ -54,14 +54,14 @@ struct store_view {
 	struct store_view *next; /* in the pool */
 
 	/* A view of the present also sees these, up to `visible`. NULL in others. */
-	struct recent *active, *frozen;
+	struct memtable *active, *frozen;
 	uint64_t visible;
 
 	/* One for the feed: the state at `visible`, the last records of the tables, and the last change in LMDB's part.
 	 */
 	bool for_feed;
 	struct meta now;
-	const struct recent_entry *active_last, *frozen_last;
+	const struct memtable_entry *active_last, *frozen_last;
 	uint64_t flushed_seq;
 };
 
@@ -106,12 +106,12 @@ struct store {
 	 *	active          from there (or flushed_seq) to latest.seq
 	 *
 	 * Who reads looks into active, frozen and LMDB, in this order. Either table may be NULL; without both LMDB has
-	 * all there is, and `latest` means nothing. The pointers, and what follows, under recent_lock, taken last;
+	 * all there is, and `latest` means nothing. The pointers, and what follows, under memtable_lock, taken last;
 	 * changed under write_lock, but for frozen, which the flush takes away.
 	 */
-	pthread_mutex_t recent_lock;
+	pthread_mutex_t memtable_lock;
 	pthread_cond_t flush_wake;
-	struct recent *active, *frozen;
+	struct memtable *active, *frozen;
 	struct meta latest;        /* of the last group */
 	struct meta frozen_meta;   /* of the last group in frozen */
 	uint64_t flushed_seq;      /* of the last change that LMDB has on disk, */
@@ -143,10 +143,10 @@ struct store_txn {
 
 	/* A transaction for the log. */
 	struct meta before;
-	struct recent *active, *frozen;
-	struct recent_entry *last; /* of active, before the first change */
-	struct store_view *view;   /* of LMDB, for the records that are in neither table */
-	struct buf ops;            /* for the journal */
+	struct memtable *active, *frozen;
+	struct memtable_entry *last; /* of active, before the first change */
+	struct store_view *view;     /* of LMDB, for the records that are in neither table */
+	struct buf ops;              /* for the journal */
 };
 
 /* Open s->dir, or make it first, and set s->env and what goes with it. With env_lock held for writing (store_open.c).
@@ -193,17 +193,17 @@ void meta_count(struct meta *m, uint64_t seq, const struct record_header *old, c
 /* --- The log's side of a store (store_recent.c, store_flush.c) --- */
 
 /* The record of a key as a transaction for the log finds it: 1, 0, or an error. */
-int recent_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);
+int memtable_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);
 
 /* Take a change up: into the table, where nobody sees it yet, and the group. */
-int recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
+int memtable_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
     size_t value_len, struct sp_error *err);
-int recent_txn_commit(struct store_txn *t, struct sp_error *err);
-void recent_txn_abort(struct store_txn *t);
+int memtable_txn_commit(struct store_txn *t, struct sp_error *err);
+void memtable_txn_abort(struct store_txn *t);
 
 /* Read the journal that an earlier process left into `frozen`. With env_lock held for writing, the environment just
  * opened. 0 also where there is none; SP_EBADDATA where it does not fit. */
-int store_recent_load(struct store *s, struct sp_error *err);
+int store_memtable_load(struct store *s, struct sp_error *err);
 
 /* Bring LMDB up to all that was committed. With write_lock held, and no transaction. 0, SP_ENOSPACE, SP_EIO, … */
 int store_flush_locked(struct store *s, struct sp_error *err);
@@ -219,13 +219,13 @@ int store_flush_frozen(struct store *s, struct sp_error *err);
 void store_flushed(struct store *s, const struct meta *m);
 
 /* Close the journal, and delete it where LMDB has all of it; let the tables go. With write_lock held. */
-int store_recent_end(struct store *s, bool keep, struct sp_error *err);
+int store_memtable_end(struct store *s, bool keep, struct sp_error *err);
 
 int store_flusher_start(struct store *s, struct sp_error *err);
 void store_flusher_stop(struct store *s);
 
 /* Whether there is anything that LMDB does not have. */
-bool store_has_recent(struct store *s);
+bool store_has_memtable(struct store *s);
 
 /* Store a value under the given seq; leave a tombstone under it, also for a key that is not here (it was made and
  * deleted since the last feed). */

@@ -13,13 +13,13 @@
 #define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say «full» */
 
 bool
-store_has_recent(struct store *s)
+store_has_memtable(struct store *s)
 {
 	bool has;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return has;
 }
 
@@ -28,10 +28,10 @@ store_has_role(struct store *s, bool leader)
 {
 	bool has;
 
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq &&
 	      s->latest.writer == leader && s->latest.applied_index == 0;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return has;
 }
 
@@ -49,7 +49,7 @@ may_wait(struct store *s, size_t bytes)
 	if (atomic_load(&s->flush_failed))
 		return false;
 	/* What a journal of an earlier process left could not be flushed yet, and it stands in both areas. */
-	if (s->log == STORE_LOG_JOURNAL && s->journal == NULL && store_has_recent(s))
+	if (s->log == STORE_LOG_JOURNAL && s->journal == NULL && store_has_memtable(s))
 		return false;
 	return file_free_bytes(s->dir, &room, NULL) < 0 || room >= VOLUME_ROOM;
 }
@@ -57,14 +57,14 @@ may_wait(struct store *s, size_t bytes)
 static bool
 is_due(const struct store *s)
 {
-	return recent_bytes(s->active) >= s->table_bytes / 2 || recent_count(s->active) >= TABLE_COUNT_SOFT ||
+	return memtable_bytes(s->active) >= s->table_bytes / 2 || memtable_count(s->active) >= TABLE_COUNT_SOFT ||
 	       (s->journal != NULL && journal_room(s->journal) < AREA_ROOM_SOFT);
 }
 
 static bool
 is_overdue(const struct store *s)
 {
-	return recent_bytes(s->active) >= s->table_bytes ||
+	return memtable_bytes(s->active) >= s->table_bytes ||
 	       (s->journal != NULL && journal_room(s->journal) < journal_group_size(JOURNAL_GROUP_BYTES));
 }
 
@@ -91,36 +91,36 @@ static int
 open_tables(struct store_txn *t, struct sp_error *err)
 {
 	struct store *s = t->store;
-	struct recent *fresh = s->active == NULL ? recent_new() : NULL;
+	struct memtable *fresh = s->active == NULL ? memtable_new() : NULL;
 	bool from_memory;
 
 	if (s->active == NULL && fresh == NULL)
 		return sp_error_set(err, SP_ENOMEM, "write to the store");
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	from_memory = s->active != NULL || s->frozen != NULL;
-	t->frozen = recent_ref(s->frozen);
-	t->active = recent_ref(s->active != NULL ? s->active : fresh);
-	pthread_mutex_unlock(&s->recent_lock);
-	t->last = recent_last(t->active);
+	t->frozen = memtable_ref(s->frozen);
+	t->active = memtable_ref(s->active != NULL ? s->active : fresh);
+	pthread_mutex_unlock(&s->memtable_lock);
+	t->last = memtable_last(t->active);
 	/* Begun after the tables were taken: what is flushed meanwhile is in either. */
 	if (store_view_begin(s, &t->view, err) < 0) {
-		recent_unref(fresh);
+		memtable_unref(fresh);
 		return err->code;
 	}
 	if (from_memory) {
 		t->before = s->latest;
 	} else if (meta_get(s, t->view->txn, &t->before, err) < 0) {
-		recent_unref(fresh);
+		memtable_unref(fresh);
 		return err->code;
 	}
-	if (recent_count(t->active) == 0)
-		recent_set_base(t->active, t->before.seq);
-	pthread_mutex_lock(&s->recent_lock);
+	if (memtable_count(t->active) == 0)
+		memtable_set_base(t->active, t->before.seq);
+	pthread_mutex_lock(&s->memtable_lock);
 	if (fresh != NULL)
 		s->active = fresh;
 	s->in_memory = true;
 	s->latest = t->before;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	t->meta = t->before;
 	return 0;
 }
@@ -129,8 +129,8 @@ static void
 close_tables(struct store_txn *t)
 {
 	store_view_end(t->view);
-	recent_unref(t->active);
-	recent_unref(t->frozen);
+	memtable_unref(t->active);
+	memtable_unref(t->frozen);
 	buf_release(&t->ops);
 	t->view = NULL;
 	t->active = t->frozen = NULL;
@@ -206,18 +206,18 @@ store_txn_begin_feed(
 }
 
 static void
-header_of(const struct recent_entry *e, struct record_header *out)
+header_of(const struct memtable_entry *e, struct record_header *out)
 {
 	*out = (struct record_header){ .seq = e->seq, .flags = e->is_delete ? RECORD_TOMBSTONE : 0, .hash = e->hash };
 }
 
 int
-recent_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err)
+memtable_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err)
 {
-	const struct recent_entry *e = recent_find(t->active, key->mv_data, key->mv_size, UINT64_MAX);
+	const struct memtable_entry *e = memtable_find(t->active, key->mv_data, key->mv_size, UINT64_MAX);
 
 	if (e == NULL)
-		e = recent_find(t->frozen, key->mv_data, key->mv_size, UINT64_MAX);
+		e = memtable_find(t->frozen, key->mv_data, key->mv_size, UINT64_MAX);
 	if (e == NULL)
 		return store_find_record(t, t->view->txn, key, out, err);
 	header_of(e, out);
@@ -225,7 +225,7 @@ recent_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *o
 }
 
 int
-recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
+memtable_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
     size_t value_len, struct sp_error *err)
 {
 	struct journal_op op = { .is_delete = (h->flags & RECORD_TOMBSTONE) != 0,
@@ -235,12 +235,12 @@ recent_txn_change(struct store_txn *t, const struct record_header *h, const MDB_
 		.key_len = key->mv_size,
 		.value = value,
 		.value_len = value_len };
-	struct recent_entry *e;
+	struct memtable_entry *e;
 	int rc = 0;
 
 	if (t->store->log == STORE_LOG_JOURNAL)
 		rc = journal_add_op(&t->ops, &op);
-	e = rc == 0 ? recent_add(t->active, h->seq, key->mv_data, key->mv_size, value, value_len) : NULL;
+	e = rc == 0 ? memtable_add(t->active, h->seq, key->mv_data, key->mv_size, value, value_len) : NULL;
 	if (e == NULL) {
 		t->broken = sp_error_set(err, rc < 0 ? rc : SP_ENOMEM, "write to the journal");
 		return t->broken;
@@ -276,9 +276,9 @@ append(struct store_txn *t, struct sp_error *err)
 
 /* With its last change the store is at this state. A group without a change leads to the one that was there. */
 static void
-end_group(struct recent *table, const struct meta *m)
+end_group(struct memtable *table, const struct meta *m)
 {
-	struct recent_entry *last = recent_last(table);
+	struct memtable_entry *last = memtable_last(table);
 
 	if (last == NULL)
 		return;
@@ -288,7 +288,7 @@ end_group(struct recent *table, const struct meta *m)
 }
 
 int
-recent_txn_commit(struct store_txn *t, struct sp_error *err)
+memtable_txn_commit(struct store_txn *t, struct sp_error *err)
 {
 	struct store *s = t->store;
 	bool first;
@@ -301,19 +301,19 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 	rc = append(t, err);
 	FAULT_POINT("journal.synced");
 	if (rc < 0) {
-		recent_txn_abort(t);
+		memtable_txn_abort(t);
 		return rc;
 	}
 	end_group(t->active, &t->meta);
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->latest = t->meta;
-	recent_publish(t->active);
+	memtable_publish(t->active);
 	first = s->flush_at_ms == 0;
 	if (first) {
 		s->flush_at_ms = clock_mono_ms() + STORE_FLUSH_EVERY_MS;
 		pthread_cond_signal(&s->flush_wake);
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	group_end(t);
 	return 0;
 }
@@ -323,22 +323,22 @@ recent_txn_commit(struct store_txn *t, struct sp_error *err)
 static void
 drop_empty(struct store *s)
 {
-	struct recent *empty = NULL;
+	struct memtable *empty = NULL;
 
-	pthread_mutex_lock(&s->recent_lock);
-	if (recent_count(s->active) == 0 && s->latest.applied_index <= s->flushed_applied) {
+	pthread_mutex_lock(&s->memtable_lock);
+	if (memtable_count(s->active) == 0 && s->latest.applied_index <= s->flushed_applied) {
 		empty = s->active;
 		s->active = NULL;
 		s->in_memory = s->frozen != NULL;
 	}
-	pthread_mutex_unlock(&s->recent_lock);
-	recent_unref(empty);
+	pthread_mutex_unlock(&s->memtable_lock);
+	memtable_unref(empty);
 }
 
 void
-recent_txn_abort(struct store_txn *t)
+memtable_txn_abort(struct store_txn *t)
 {
-	recent_rewind(t->active, t->last);
+	memtable_rewind(t->active, t->last);
 	drop_empty(t->store);
 	group_end(t);
 }
@@ -348,7 +348,7 @@ recent_txn_abort(struct store_txn *t)
 struct loading {
 	struct store_txn txn; /* of which finding a record needs the view and the table */
 	struct meta meta;
-	struct recent *table;
+	struct memtable *table;
 };
 
 static int
@@ -357,7 +357,7 @@ load_change(struct loading *l, const struct journal_op *op, struct sp_error *err
 	MDB_val key = { .mv_size = op->key_len, .mv_data = (void *)(uintptr_t)op->key };
 	struct record_header old,
 	    h = { .seq = op->seq != 0 ? op->seq : l->meta.seq + 1, .flags = op->is_delete ? RECORD_TOMBSTONE : 0 };
-	struct recent_entry *e;
+	struct memtable_entry *e;
 	int rc;
 
 	if (op->key_len > STORE_KEY_MAX)
@@ -365,10 +365,10 @@ load_change(struct loading *l, const struct journal_op *op, struct sp_error *err
 	if (h.seq <= l->meta.seq)
 		return sp_error_set(err, SP_EBADDATA, "seq %llu follows %llu", (unsigned long long)h.seq,
 		    (unsigned long long)l->meta.seq);
-	rc = recent_txn_find(&l->txn, &key, &old, err);
+	rc = memtable_txn_find(&l->txn, &key, &old, err);
 	if (rc < 0)
 		return rc;
-	e = recent_add(l->table, h.seq, op->key, op->key_len, op->value, op->value_len);
+	e = memtable_add(l->table, h.seq, op->key, op->key_len, op->value, op->value_len);
 	if (e == NULL)
 		return sp_error_set(err, SP_ENOMEM, "read the journal");
 	if (!op->is_delete)
@@ -421,31 +421,31 @@ load(struct store *s, struct loading *l, struct sp_error *err)
 		return rc;
 	s->flushed_seq = l->meta.seq;
 	s->flushed_applied = l->meta.applied_index;
-	recent_set_base(l->table, l->meta.seq);
+	memtable_set_base(l->table, l->meta.seq);
 	s->tail_lost = journal_in_doubt(s->dir);
 	rc = journal_read(s->dir, load_group, l, err);
 	if (rc < 0)
 		return rc == SP_ENOTFOUND ? 0 : rc;
-	if (recent_count(l->table) == 0)
+	if (memtable_count(l->table) == 0)
 		return 0;
-	pthread_mutex_lock(&s->recent_lock);
-	recent_publish(l->table);
-	s->frozen = recent_ref(l->table);
+	pthread_mutex_lock(&s->memtable_lock);
+	memtable_publish(l->table);
+	s->frozen = memtable_ref(l->table);
 	s->frozen_meta = s->latest = l->meta;
 	s->in_memory = true;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	FAULT_POINT("journal.loaded");
 	return 0;
 }
 
 int
-store_recent_load(struct store *s, struct sp_error *err)
+store_memtable_load(struct store *s, struct sp_error *err)
 {
 	struct store_view view = { .store = s };
 	struct loading l = { .txn = { .store = s, .view = &view } };
 	int rc;
 
-	l.table = l.txn.active = recent_new();
+	l.table = l.txn.active = memtable_new();
 	if (l.table == NULL)
 		return sp_error_set(err, SP_ENOMEM, "read the journal");
 	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &view.txn);
@@ -455,6 +455,6 @@ store_recent_load(struct store *s, struct sp_error *err)
 	} else {
 		rc = store_error(err, rc, "read the store");
 	}
-	recent_unref(l.table);
+	memtable_unref(l.table);
 	return rc;
 }

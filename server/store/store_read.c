@@ -16,7 +16,7 @@ struct store_cursor {
 	/* by_seq, in a view for the feed: the tables follow LMDB's index. */
 	uint64_t since;
 	bool index_done, in_active;
-	const struct recent_entry *next, *last; /* of the present table; next: NULL behind the last */
+	const struct memtable_entry *next, *last; /* of the present table; next: NULL behind the last */
 };
 
 static struct store_view *
@@ -39,8 +39,8 @@ static void
 pool_put(struct store *s, struct store_view *v)
 {
 	mdb_txn_reset(v->txn);
-	recent_unref(v->active);
-	recent_unref(v->frozen);
+	memtable_unref(v->active);
+	memtable_unref(v->frozen);
 	v->active = v->frozen = NULL;
 	v->for_feed = false;
 	pthread_mutex_lock(&s->pool_lock);
@@ -100,9 +100,9 @@ view_open(struct store *s, struct store_view **out, struct sp_error *err)
 
 /* What is in memory alone. */
 struct present {
-	struct recent *active, *frozen;
+	struct memtable *active, *frozen;
 	uint64_t visible;
-	const struct recent_entry *active_last, *frozen_last;
+	const struct memtable_entry *active_last, *frozen_last;
 };
 
 /* `now`, which may be NULL, is the state with the last change, where there is a table. */
@@ -113,17 +113,17 @@ take_present(struct store *s, struct present *p, struct meta *now)
 	/* A change is in memory before it is answered for, and in LMDB before it leaves memory. */
 	if (!atomic_load(&s->in_memory))
 		return;
-	pthread_mutex_lock(&s->recent_lock);
-	p->active = recent_ref(s->active);
-	p->frozen = recent_ref(s->frozen);
-	p->active_last = recent_published(s->active);
-	p->frozen_last = recent_published(s->frozen);
+	pthread_mutex_lock(&s->memtable_lock);
+	p->active = memtable_ref(s->active);
+	p->frozen = memtable_ref(s->frozen);
+	p->active_last = memtable_published(s->active);
+	p->frozen_last = memtable_published(s->frozen);
 	if (p->active != NULL || p->frozen != NULL) {
 		p->visible = s->latest.seq;
 		if (now != NULL)
 			*now = s->latest;
 	}
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 }
 
 int
@@ -136,8 +136,8 @@ store_view_begin_present(struct store *s, struct store_view **out, struct sp_err
 	take_present(s, &p, NULL);
 	rc = store_view_begin(s, out, err);
 	if (rc < 0) {
-		recent_unref(p.active);
-		recent_unref(p.frozen);
+		memtable_unref(p.active);
+		memtable_unref(p.frozen);
 		return rc;
 	}
 	(*out)->active = p.active;
@@ -163,8 +163,8 @@ store_view_begin_feed(struct store *s, struct store_view **out, struct sp_error 
 	}
 	/* What was flushed since is later than these tables, and LMDB has all of it. */
 	if (rc < 0 || p.visible <= flushed.seq) {
-		recent_unref(p.active);
-		recent_unref(p.frozen);
+		memtable_unref(p.active);
+		memtable_unref(p.frozen);
 		p = (struct present){ 0 };
 		now = flushed;
 	}
@@ -219,11 +219,11 @@ present_position(struct store *s, struct position *out)
 
 	if (!atomic_load(&s->in_memory))
 		return false;
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	has = (s->active != NULL || s->frozen != NULL) && s->latest.seq > s->flushed_seq;
 	if (has)
 		meta_position(&s->latest, out);
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	return has;
 }
 
@@ -279,15 +279,15 @@ record_read(struct store *s, const MDB_val *key, const MDB_val *bytes, struct st
 }
 
 /* The record as it is in memory alone, or NULL. */
-static const struct recent_entry *
+static const struct memtable_entry *
 find_recent(const struct store_view *v, const void *key, size_t key_len)
 {
-	const struct recent_entry *e = NULL;
+	const struct memtable_entry *e = NULL;
 
 	if (v->active != NULL)
-		e = recent_find(v->active, key, key_len, v->visible);
+		e = memtable_find(v->active, key, key_len, v->visible);
 	if (e == NULL && v->frozen != NULL)
-		e = recent_find(v->frozen, key, key_len, v->visible);
+		e = memtable_find(v->frozen, key, key_len, v->visible);
 	return e;
 }
 
@@ -295,7 +295,7 @@ int
 store_view_get(struct store_view *v, const void *key, size_t key_len, struct store_record *out, struct sp_error *err)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
-	const struct recent_entry *e;
+	const struct memtable_entry *e;
 	MDB_val bytes;
 	struct store_record r;
 	int rc;
@@ -366,13 +366,13 @@ store_cursor_keys(
 
 /* Go on in a table, whose last record is `last`, after what LMDB has and after `since`. */
 static void
-cursor_enter(struct store_cursor *c, const struct recent_entry *last)
+cursor_enter(struct store_cursor *c, const struct memtable_entry *last)
 {
 	uint64_t after = c->since > c->view->flushed_seq ? c->since : c->view->flushed_seq;
 
 	c->last = last;
 	c->next = NULL;
-	for (const struct recent_entry *e = last; e != NULL && e->seq > after; e = e->previous)
+	for (const struct memtable_entry *e = last; e != NULL && e->seq > after; e = e->previous)
 		c->next = e;
 }
 
@@ -431,7 +431,7 @@ next_key(struct store_cursor *c, struct store_record *out, struct sp_error *err)
 static int
 next_recent(struct store_cursor *c, struct store_record *out)
 {
-	const struct recent_entry *e;
+	const struct memtable_entry *e;
 
 	for (;;) {
 		if (c->next == NULL && !c->in_active) {
@@ -459,7 +459,7 @@ static int
 next_indexed(struct store_cursor *c, uint64_t *at, MDB_val *entry, struct sp_error *err)
 {
 	MDB_val seq = { .mv_size = sizeof(c->from), .mv_data = &c->from };
-	const struct recent_entry *e;
+	const struct memtable_entry *e;
 	int rc;
 
 	do {

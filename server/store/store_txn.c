@@ -56,7 +56,7 @@ store_txn_abort(struct store_txn *t)
 	if (t == NULL)
 		return;
 	if (t->txn == NULL) {
-		recent_txn_abort(t);
+		memtable_txn_abort(t);
 		return;
 	}
 	mdb_txn_abort(t->txn);
@@ -100,9 +100,9 @@ store_commit_lmdb(struct store_txn *t, struct sp_error *err)
 static void
 note_commit(struct store *s, const struct meta *m)
 {
-	pthread_mutex_lock(&s->recent_lock);
+	pthread_mutex_lock(&s->memtable_lock);
 	s->latest = *m;
-	pthread_mutex_unlock(&s->recent_lock);
+	pthread_mutex_unlock(&s->memtable_lock);
 	store_flushed(s, m);
 }
 
@@ -116,7 +116,7 @@ store_txn_commit(struct store_txn *t, struct sp_error *err)
 		return 0;
 	}
 	if (t->txn == NULL)
-		return recent_txn_commit(t, err);
+		return memtable_txn_commit(t, err);
 	rc = store_commit_lmdb(t, err);
 	if (rc == 0)
 		note_commit(t->store, &t->meta);

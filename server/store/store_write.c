@@ -40,7 +40,7 @@ store_find_record(
 static int
 find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err)
 {
-	return t->txn == NULL ? recent_txn_find(t, key, out, err) : store_find_record(t, t->txn, key, out, err);
+	return t->txn == NULL ? memtable_txn_find(t, key, out, err) : store_find_record(t, t->txn, key, out, err);
 }
 
 int
@@ -205,7 +205,7 @@ change(struct store_txn *t, uint64_t seq, MDB_val *key, const MDB_val *value, st
 	else
 		new.flags = RECORD_TOMBSTONE;
 	if (t->txn == NULL)
-		rc = recent_txn_change(
+		rc = memtable_txn_change(
 		    t, &new, key, value != NULL ? value->mv_data : NULL, value != NULL ? value->mv_size : 0, err);
 	else if (value != NULL)
 		rc = put_lmdb(t, old, &new, key, value, err);

@@ -373,7 +373,7 @@ void repl_raft_join_stop(struct repl_raft *r);
 
 /* --- Former members (former.c). On the loop's thread. --- */
 
-void repl_raft_former_turn(struct repl_raft *r);
+void repl_raft_departed_turn(struct repl_raft *r);
 
 /* Whether it is in the configuration; true where there is none yet (start.c). */
 bool repl_raft_is_member(const struct repl_raft *r, raft_id id);

@@ -39,7 +39,7 @@ struct look {
 };
 
 /* What it remembers from one to the next. */
-struct vigil {
+struct watchdog {
 	unsigned missed;      /* looks in a row that found this member taken out */
 	int64_t since_ms;     /* monotonic: without a leader since then; 0: it has one */
 	int64_t say_after_ms; /* and what this member waits for is told after this */
@@ -277,7 +277,7 @@ come_back(struct repl_raft *r)
 /* --- Waiting --- */
 
 static void
-leader_found(struct vigil *v)
+leader_found(struct watchdog *v)
 {
 	if (v->since_ms != 0 && v->say_after_ms > v->since_ms + SAY_AFTER_MS)
 		log_info("there is a leader again");
@@ -315,7 +315,7 @@ say_what_for(const struct repl_raft *r, const struct look *l)
 
 /* `stranger`: a leader that was found, and is of another cluster or log; NULL: none was found. */
 static void
-wait_for_leader(const struct repl_raft *r, const struct look *l, const char *stranger, struct vigil *v)
+wait_for_leader(const struct repl_raft *r, const struct look *l, const char *stranger, struct watchdog *v)
 {
 	int64_t now = clock_mono_ms();
 
@@ -337,7 +337,7 @@ wait_for_leader(const struct repl_raft *r, const struct look *l, const char *str
 
 /* One look around. The pause until the next one, in milliseconds. */
 static int64_t
-look_around(struct repl_raft *r, struct vigil *v)
+look_around(struct repl_raft *r, struct watchdog *v)
 {
 	struct look l = look(r);
 	char leader[POSITION_URL_MAX];
@@ -384,7 +384,7 @@ static void *
 joiner(void *arg)
 {
 	struct repl_raft *r = arg;
-	struct vigil v = { 0 };
+	struct watchdog v = { 0 };
 	int64_t pause = EVERY_MS;
 
 	pthread_mutex_lock(&r->lock);

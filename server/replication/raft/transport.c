@@ -168,7 +168,7 @@ knocked(uv_poll_t *handle, int status, int events)
 	(void)status;
 	(void)events;
 	while (may_come(t)) {
-		fd = accept4(t->door_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = accept4(t->accept_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		t->came += fd >= 0;
 		if (fd >= 0)
 			wire_answer(t, fd);
@@ -178,8 +178,8 @@ knocked(uv_poll_t *handle, int status, int events)
 			return;
 	}
 	/* Who waits there would wake us again at once. */
-	uv_poll_stop(&t->door->handle);
-	t->door_shut_ms = clock_mono_ms();
+	uv_poll_stop(&t->listening->handle);
+	t->accept_paused_ms = clock_mono_ms();
 }
 
 static int
@@ -190,13 +190,13 @@ start_listening(struct raft_uv_transport *base, raft_uv_accept_cb cb)
 	unsigned port;
 
 	t->accepted = cb;
-	if (socket_listen(t->listen, &t->door_fd, &port, &err) < 0) {
+	if (socket_listen(t->listen, &t->accept_fd, &port, &err) < 0) {
 		snprintf(base->errmsg, sizeof(base->errmsg), "%.*s", (int)sizeof(base->errmsg) - 1, err.text);
 		return RAFT_IOERR;
 	}
-	fcntl(t->door_fd, F_SETFL, fcntl(t->door_fd, F_GETFL) | O_NONBLOCK);
-	t->door = loop_poll_new(t, t->door_fd, t);
-	if (t->door != NULL && uv_poll_start(&t->door->handle, UV_READABLE, knocked) == 0)
+	fcntl(t->accept_fd, F_SETFL, fcntl(t->accept_fd, F_GETFL) | O_NONBLOCK);
+	t->listening = loop_poll_new(t, t->accept_fd, t);
+	if (t->listening != NULL && uv_poll_start(&t->listening->handle, UV_READABLE, knocked) == 0)
 		return 0;
 	snprintf(base->errmsg, sizeof(base->errmsg), "listen on %s: out of memory", t->listen);
 	return RAFT_NOMEM;
@@ -322,10 +322,10 @@ void
 transport_turn(struct transport *t)
 {
 	wires_turn(t);
-	if (t->door_shut_ms == 0 || clock_mono_ms() < t->door_shut_ms + SHUT_MS)
+	if (t->accept_paused_ms == 0 || clock_mono_ms() < t->accept_paused_ms + SHUT_MS)
 		return;
-	t->door_shut_ms = 0;
-	uv_poll_start(&t->door->handle, UV_READABLE, knocked);
+	t->accept_paused_ms = 0;
+	uv_poll_start(&t->listening->handle, UV_READABLE, knocked);
 }
 
 static void
@@ -336,12 +336,12 @@ start_closing(struct raft_uv_transport *base, raft_uv_transport_close_cb cb)
 	t->closing = true;
 	t->closed = cb;
 	t->open++; /* until all of them have been told */
-	loop_poll_close(t->door);
-	t->door = NULL;
-	if (t->door_fd >= 0)
-		close(t->door_fd);
-	t->door_fd = -1;
-	t->door_shut_ms = 0;
+	loop_poll_close(t->listening);
+	t->listening = NULL;
+	if (t->accept_fd >= 0)
+		close(t->accept_fd);
+	t->accept_fd = -1;
+	t->accept_paused_ms = 0;
 	wires_cancel(t);
 	tunnels_end(t);
 	transport_let_go(t);
@@ -357,7 +357,7 @@ transport_init(struct transport *t, uv_loop_t *loop, const char *listen)
 	atomic_init(&t->refused_messages, messages);
 	t->loop = loop;
 	t->listen = listen;
-	t->door_fd = -1;
+	t->accept_fd = -1;
 	t->base = (struct raft_uv_transport){
 		.impl = t, .init = init, .listen = start_listening, .connect = start_connecting, .close = start_closing
 	};

@@ -68,11 +68,11 @@ struct transport {
 	uv_loop_t *loop;
 	const char *listen;
 	raft_uv_accept_cb accepted;
-	struct loop_poll *door; /* of the listening socket; NULL: none */
-	int64_t door_shut_ms;   /* for want of descriptors, or too many have come; monotonic; 0: it is open */
-	int64_t came_since_ms;  /* monotonic: from here on */
-	unsigned came;          /* so many have come */
-	int door_fd;
+	struct loop_poll *listening; /* of the listening socket; NULL: none */
+	int64_t accept_paused_ms;    /* for want of descriptors, or too many have come; monotonic; 0: it is open */
+	int64_t came_since_ms;       /* monotonic: from here on */
+	unsigned came;               /* so many have come */
+	int accept_fd;
 	struct wire *wires;
 	struct tunnel *tunnels;
 	unsigned open;                /* polls and lookups that libuv has not let go of */

@@ -21,7 +21,7 @@ well(void)
 		.proven = true,
 		.target_known = true,
 		.target = 5,
-		.own_seq = 7,
+		.local_store_seq = 7,
 		.last_error = "",
 		.contact_age_ms = 400,
 		.max_lag_ms = 10000,

@@ -510,7 +510,7 @@ START_TEST(transport__a_flood_waits_outside)
 
 	for (int i = 0; i < FLOOD; i++)
 		comes[i] = knock();
-	/* Who is let in holds a poll, as the door does. */
+	/* Who is let in holds a poll, as the listening socket does. */
 	while (here.open < FLOOD + 1) {
 		uv_run(&loop, UV_RUN_NOWAIT);
 		transport_turn(&here);
@@ -544,7 +544,7 @@ START_TEST(transport__door_without_descriptors_is_looked_at_now_and_then)
 		uv_run(&loop, UV_RUN_ONCE);
 		transport_turn(&here);
 	}
-	/* The clock's ten, and the door's five. */
+	/* The clock's ten, and the listening socket's five. */
 	ck_assert_uint_lt(turns, 100);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	while (here.wires == NULL) {

@@ -3,11 +3,11 @@
 #include <string.h>
 #include <strings.h>
 
-#include "conf/doors.h"
+#include "conf/access_control.h"
 
 /* Whether `url` begins with what stands before the path of that pod's URL. */
 static bool
-is_pod(const struct doors *d, unsigned ordinal, const char *url)
+is_pod(const struct access_control *d, unsigned ordinal, const char *url)
 {
 	char base[CONF_TEXT_MAX];
 	size_t len;
@@ -19,7 +19,7 @@ is_pod(const struct doors *d, unsigned ordinal, const char *url)
 }
 
 static bool
-find_peer(const struct doors *d, const char *url, unsigned *ordinal)
+find_peer(const struct access_control *d, const char *url, unsigned *ordinal)
 {
 	*ordinal = atomic_load(&d->leader_ordinal);
 	if (is_pod(d, *ordinal, url))
@@ -33,7 +33,7 @@ find_peer(const struct doors *d, const char *url, unsigned *ordinal)
 static bool
 is_peer(void *arg, const char *url, char *name, size_t size)
 {
-	const struct doors *d = arg;
+	const struct access_control *d = arg;
 	unsigned ordinal;
 
 	if (!find_peer(d, url, &ordinal))
@@ -46,7 +46,7 @@ is_peer(void *arg, const char *url, char *name, size_t size)
 static bool
 peer_token(void *arg, char *out, size_t size)
 {
-	const struct doors *d = arg;
+	const struct access_control *d = arg;
 
 	return d->tokens != NULL && tokens_first(d->tokens, TOKEN_PEER, out, size);
 }
@@ -64,7 +64,7 @@ host_of(const char *url, char *out, size_t size)
 static bool
 is_home(void *arg, const char *url, char *name, size_t size)
 {
-	const struct doors *d = arg;
+	const struct access_control *d = arg;
 	char own[CONF_TEXT_MAX];
 
 	(void)url;
@@ -77,15 +77,15 @@ is_home(void *arg, const char *url, char *name, size_t size)
 }
 
 void
-doors_use_at_home(struct doors *d)
+access_control_use_at_home(struct access_control *d)
 {
-	d->door = (struct http_door){ .tls = d->tls, .is_peer = is_home, .arg = d };
-	http_set_door(&d->door);
+	d->access_rules = (struct http_access){ .tls = d->tls, .is_peer = is_home, .arg = d };
+	http_set_access(&d->access_rules);
 }
 
 void
-doors_use(struct doors *d)
+access_control_use(struct access_control *d)
 {
-	d->door = (struct http_door){ .tls = d->tls, .is_peer = is_peer, .token = peer_token, .arg = d };
-	http_set_door(&d->door);
+	d->access_rules = (struct http_access){ .tls = d->tls, .is_peer = is_peer, .token = peer_token, .arg = d };
+	http_set_access(&d->access_rules);
 }

@@ -1,11 +1,11 @@
 /* What is known of the local store: what begins a new life, what proves, and what is dropped. */
-#include "sidecar/own.h"
+#include "sidecar/local_store.h"
 
 #include <check.h>
 
 #include "tests/lib/suite.h"
 
-static struct own o;
+static struct local_store o;
 static struct position own;
 
 static const struct sp_error refused = { .code = SP_EUNAVAIL, .text = "refused" };
@@ -13,7 +13,7 @@ static const struct sp_error refused = { .code = SP_EUNAVAIL, .text = "refused" 
 static void
 setup(void)
 {
-	own_init(&o);
+	local_store_init(&o);
 	own = (struct position){ .cluster = "c", .epoch = 1, .seq = 10, .consistent = true, .history_count = 1 };
 	own.history[0] = (struct epoch_start){ .epoch = 1, .since = 0 };
 }
@@ -27,44 +27,44 @@ teardown(void)
 static void
 make_proven(void)
 {
-	own_init(&o);
-	own_told(&o, &own, 1);
-	own_set_target(&o, o.life, 10);
-	ck_assert(own_prove(&o, o.life));
+	local_store_init(&o);
+	local_store_told(&o, &own, 1);
+	local_store_set_target(&o, o.life, 10);
+	ck_assert(local_store_prove(&o, o.life));
 }
 
 /* The watch's look, not overtaken by anything. */
 static bool
 watch(const struct position *p)
 {
-	return own_answered(&o, o.ticket, p, 1);
+	return local_store_answered(&o, o.ticket, p, 1);
 }
 
-START_TEST(own_answers__say_when_the_server_was_there)
+START_TEST(local_store_answers__say_when_the_server_was_there)
 {
 	ck_assert(!o.asked && !o.ok && !o.known);
-	ck_assert(!own_failed(&o, &refused));
+	ck_assert(!local_store_failed(&o, &refused));
 	ck_assert(o.asked && !o.ok);
 	ck_assert_str_eq(o.error.text, "refused");
-	ck_assert(!own_answered(&o, o.ticket, &own, 5));
+	ck_assert(!local_store_answered(&o, o.ticket, &own, 5));
 	ck_assert(o.ok && o.known);
 	ck_assert_int_eq(o.seen_ms, 5);
-	own_told(&o, &own, 6);
+	local_store_told(&o, &own, 6);
 	ck_assert_int_eq(o.seen_ms, 6);
-	own_applied(&o, &own, 7);
+	local_store_applied(&o, &own, 7);
 	ck_assert_int_eq(o.seen_ms, 7);
 }
 END_TEST
 
-START_TEST(own_life__same_store_keeps_the_proof)
+START_TEST(local_store_life__same_store_keeps_the_proof)
 {
 	make_proven();
 	ck_assert(!watch(&own));
-	own_told(&o, &own, 2);
-	own_set_applying(&o, true);
+	local_store_told(&o, &own, 2);
+	local_store_set_applying(&o, true);
 	own.seq++;
 	ck_assert(!watch(&own));
-	own_applied(&o, &own, 3);
+	local_store_applied(&o, &own, 3);
 	ck_assert(!watch(&own));
 	ck_assert(o.proven);
 	ck_assert_uint_eq(o.life, 1);
@@ -73,7 +73,7 @@ END_TEST
 
 /* Nobody but the sync moves a follower's store on, unless it led for a moment, or was handed a feed by hand: whoever
  * looks first, and also after a feed that was refused or applied. */
-START_TEST(own_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof)
+START_TEST(local_store_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof)
 {
 	enum { NO_FEED, REFUSED, APPLIED, CASES };
 
@@ -81,14 +81,14 @@ START_TEST(own_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof
 		struct position p = own;
 
 		make_proven();
-		own_set_applying(&o, i % CASES != NO_FEED);
+		local_store_set_applying(&o, i % CASES != NO_FEED);
 		if (i % CASES == REFUSED)
-			own_set_applying(&o, false);
+			local_store_set_applying(&o, false);
 		if (i % CASES == APPLIED)
-			own_applied(&o, &p, 2);
+			local_store_applied(&o, &p, 2);
 		p.seq++;
 		if (i < CASES)
-			own_told(&o, &p, 2);
+			local_store_told(&o, &p, 2);
 		else
 			ck_assert(watch(&p));
 		ck_assert(!o.proven && !o.target_known);
@@ -97,7 +97,7 @@ START_TEST(own_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof
 }
 END_TEST
 
-START_TEST(own_life__whatever_may_be_another_store_drops_the_proof)
+START_TEST(local_store_life__whatever_may_be_another_store_drops_the_proof)
 {
 	struct position p[5];
 
@@ -113,17 +113,17 @@ START_TEST(own_life__whatever_may_be_another_store_drops_the_proof)
 		ck_assert(watch(&p[i]));
 		ck_assert_msg(!o.proven, "row %zu", i);
 		make_proven();
-		own_told(&o, &p[i], 2);
+		local_store_told(&o, &p[i], 2);
 		ck_assert_msg(!o.proven, "row %zu", i);
 	}
 }
 END_TEST
 
-START_TEST(own_life__of_a_server_that_was_away_ends_once)
+START_TEST(local_store_life__of_a_server_that_was_away_ends_once)
 {
 	make_proven();
-	ck_assert(own_failed(&o, &refused));
-	ck_assert(!own_failed(&o, &refused));
+	ck_assert(local_store_failed(&o, &refused));
+	ck_assert(!local_store_failed(&o, &refused));
 	ck_assert(!watch(&own));
 	ck_assert(!o.proven);
 	ck_assert_uint_eq(o.life, 2);
@@ -131,12 +131,12 @@ START_TEST(own_life__of_a_server_that_was_away_ends_once)
 END_TEST
 
 /* The watch may see an epoch that the sync has applied and not noted yet. */
-START_TEST(own_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
+START_TEST(local_store_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
 {
 	struct position p = own;
 
 	make_proven();
-	own_set_applying(&o, true);
+	local_store_set_applying(&o, true);
 	p.epoch = 2;
 	p.history_count = 2;
 	p.history[1] = (struct epoch_start){ .epoch = 2, .since = 10 };
@@ -158,21 +158,21 @@ START_TEST(own_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof)
 }
 END_TEST
 
-START_TEST(own_life__of_a_leader_goes_on_with_its_writes)
+START_TEST(local_store_life__of_a_leader_goes_on_with_its_writes)
 {
 	own.role = ROLE_LEADER;
-	own_told(&o, &own, 1);
-	ck_assert(own_leads(&o));
+	local_store_told(&o, &own, 1);
+	ck_assert(local_store_leads(&o));
 	own.seq += 5;
 	ck_assert(!watch(&own));
 	own.role = ROLE_FOLLOWER;
 	ck_assert(watch(&own));
-	ck_assert(!own_leads(&o));
+	ck_assert(!local_store_leads(&o));
 }
 END_TEST
 
 /* Its log moves it and gives it its role; another id is another volume. */
-START_TEST(own_life__of_a_member_goes_on_with_its_log)
+START_TEST(local_store_life__of_a_member_goes_on_with_its_log)
 {
 	own.raft = (struct position_raft){ .role = MEMBER_ROLE_FOLLOWER, .id = 7, .applied = 10 };
 	make_proven();
@@ -191,7 +191,7 @@ START_TEST(own_life__of_a_member_goes_on_with_its_log)
 }
 END_TEST
 
-START_TEST(own_ticket__overtaken_answer_is_not_taken)
+START_TEST(local_store_ticket__overtaken_answer_is_not_taken)
 {
 	struct position after = own;
 	uint64_t ticket;
@@ -199,107 +199,107 @@ START_TEST(own_ticket__overtaken_answer_is_not_taken)
 	make_proven();
 	ticket = o.ticket;
 	after.seq = 20;
-	own_applied(&o, &after, 2);
-	ck_assert(!own_answered(&o, ticket, &own, 3));
+	local_store_applied(&o, &after, 2);
+	ck_assert(!local_store_answered(&o, ticket, &own, 3));
 	ck_assert_uint_eq(o.at.seq, 20);
 	ck_assert(o.proven);
 	ck_assert_int_eq(o.seen_ms, 3);
 	ticket = o.ticket;
-	own_told(&o, &after, 4);
-	ck_assert(!own_answered(&o, ticket, &own, 5));
+	local_store_told(&o, &after, 4);
+	ck_assert(!local_store_answered(&o, ticket, &own, 5));
 	ticket = o.ticket;
-	own_reseeded(&o);
-	ck_assert(!own_answered(&o, ticket, &own, 6));
+	local_store_reseeded(&o);
+	ck_assert(!local_store_answered(&o, ticket, &own, 6));
 	ck_assert(!o.known);
 }
 END_TEST
 
-START_TEST(own_prove__needs_the_target_a_whole_cut_and_the_same_life)
+START_TEST(local_store_prove__needs_the_target_a_whole_cut_and_the_same_life)
 {
-	own_told(&o, &own, 1);
-	ck_assert(!own_prove(&o, o.life));
-	own_set_target(&o, o.life + 1, 5);
-	ck_assert(!own_prove(&o, o.life));
-	own_set_target(&o, o.life, 11);
-	ck_assert(!own_prove(&o, o.life));
+	local_store_told(&o, &own, 1);
+	ck_assert(!local_store_prove(&o, o.life));
+	local_store_set_target(&o, o.life + 1, 5);
+	ck_assert(!local_store_prove(&o, o.life));
+	local_store_set_target(&o, o.life, 11);
+	ck_assert(!local_store_prove(&o, o.life));
 	own.seq = 11;
 	own.consistent = false;
-	own_applied(&o, &own, 2);
-	ck_assert(!own_prove(&o, o.life));
+	local_store_applied(&o, &own, 2);
+	ck_assert(!local_store_prove(&o, o.life));
 	own.consistent = true;
-	own_applied(&o, &own, 3);
-	ck_assert(!own_prove(&o, o.life - 1));
-	ck_assert(own_prove(&o, o.life));
-	ck_assert(!own_prove(&o, o.life));
+	local_store_applied(&o, &own, 3);
+	ck_assert(!local_store_prove(&o, o.life - 1));
+	ck_assert(local_store_prove(&o, o.life));
+	ck_assert(!local_store_prove(&o, o.life));
 	ck_assert(o.proven);
 }
 END_TEST
 
 /* A leader may go back, and is the leader then; raft's log takes nothing back that counts. */
-START_TEST(own_target__goes_down_with_the_leader_but_not_in_mode_raft)
+START_TEST(local_store_target__goes_down_with_the_leader_but_not_in_mode_raft)
 {
 	for (int member = 0; member <= 1; member++) {
-		own_init(&o);
+		local_store_init(&o);
 		own.raft =
 		    (struct position_raft){ .role = member ? MEMBER_ROLE_FOLLOWER : MEMBER_ROLE_NONE, .applied = 10 };
-		own_told(&o, &own, 1);
-		own_set_target(&o, o.life, 12);
-		own_set_target(&o, o.life, 13);
+		local_store_told(&o, &own, 1);
+		local_store_set_target(&o, o.life, 12);
+		local_store_set_target(&o, o.life, 13);
 		ck_assert_uint_eq(o.target, 12);
-		ck_assert(!own_prove(&o, o.life));
-		own_set_target(&o, o.life, 10);
-		ck_assert_int_eq(own_prove(&o, o.life), !member);
+		ck_assert(!local_store_prove(&o, o.life));
+		local_store_set_target(&o, o.life, 10);
+		ck_assert_int_eq(local_store_prove(&o, o.life), !member);
 	}
 }
 END_TEST
 
-START_TEST(own_target__of_a_member_is_an_index_of_the_log)
+START_TEST(local_store_target__of_a_member_is_an_index_of_the_log)
 {
 	own.raft = (struct position_raft){ .role = MEMBER_ROLE_FOLLOWER, .id = 7, .applied = 99 };
 	own.seq = 500;
-	own_told(&o, &own, 1);
-	own_set_target(&o, o.life, 100);
-	ck_assert(!own_prove(&o, o.life));
+	local_store_told(&o, &own, 1);
+	local_store_set_target(&o, o.life, 100);
+	ck_assert(!local_store_prove(&o, o.life));
 	own.raft.applied = 100;
-	own_told(&o, &own, 2);
-	ck_assert(own_prove(&o, o.life));
+	local_store_told(&o, &own, 2);
+	ck_assert(local_store_prove(&o, o.life));
 }
 END_TEST
 
-START_TEST(own_diverged__is_not_proven_until_it_agrees_or_is_replaced)
+START_TEST(local_store_diverged__is_not_proven_until_it_agrees_or_is_replaced)
 {
 	make_proven();
-	own_diverged(&o, o.life);
+	local_store_diverged(&o, o.life);
 	ck_assert(!o.proven);
-	ck_assert(!own_prove(&o, o.life));
+	ck_assert(!local_store_prove(&o, o.life));
 	/* It is the first finding's life that counts, and a new one alone puts nothing right. */
-	ck_assert(own_failed(&o, &refused));
-	own_diverged(&o, o.life);
+	ck_assert(local_store_failed(&o, &refused));
+	local_store_diverged(&o, o.life);
 	ck_assert_uint_eq(o.diverged_life, 1);
-	own_told(&o, &own, 2);
-	own_set_target(&o, o.life, 10);
-	ck_assert(!own_prove(&o, o.life));
-	own_agrees(&o);
-	ck_assert(own_prove(&o, o.life));
+	local_store_told(&o, &own, 2);
+	local_store_set_target(&o, o.life, 10);
+	ck_assert(!local_store_prove(&o, o.life));
+	local_store_agrees(&o);
+	ck_assert(local_store_prove(&o, o.life));
 
-	own_diverged(&o, o.life);
-	own_reseeded(&o);
+	local_store_diverged(&o, o.life);
+	local_store_reseeded(&o);
 	ck_assert(!o.known);
 	ck_assert_uint_eq(o.diverged_life, 0);
-	own_told(&o, &own, 3);
-	own_set_target(&o, o.life, 10);
-	ck_assert(own_prove(&o, o.life));
+	local_store_told(&o, &own, 3);
+	local_store_set_target(&o, o.life, 10);
+	ck_assert(local_store_prove(&o, o.life));
 }
 END_TEST
 
 /* Any event after any other, a hundred thousand times. */
-START_TEST(own_any_order__keeps_what_it_promises)
+START_TEST(local_store_any_order__keeps_what_it_promises)
 {
 	uint32_t random = 12345;
 	bool applying = false;
 
 	for (int i = 0; i < 100000; i++) {
-		struct own before = o;
+		struct local_store before = o;
 		uint64_t life = o.life;
 		bool news = false;
 		unsigned what;
@@ -318,41 +318,41 @@ START_TEST(own_any_order__keeps_what_it_promises)
 			watch(&own);
 			break;
 		case 1:
-			own_answered(&o, o.ticket - 1, &own, i);
+			local_store_answered(&o, o.ticket - 1, &own, i);
 			ck_assert(o.life == before.life && o.at.seq == before.at.seq && o.at.role == before.at.role);
 			break;
 		case 2:
 			if ((what >> 4 & 7) == 5)
-				own_failed(&o, &refused);
+				local_store_failed(&o, &refused);
 			break;
 		case 3:
-			own_told(&o, &own, i);
+			local_store_told(&o, &own, i);
 			break;
 		case 4:
 			applying = !applying;
-			own_set_applying(&o, applying);
+			local_store_set_applying(&o, applying);
 			break;
 		case 5:
-			own_applied(&o, &own, i);
+			local_store_applied(&o, &own, i);
 			applying = false;
 			break;
 		case 6:
 			if ((what >> 4 & 7) == 6)
-				own_diverged(&o, life);
+				local_store_diverged(&o, life);
 			break;
 		case 7:
-			own_agrees(&o);
+			local_store_agrees(&o);
 			break;
 		case 8:
 			if ((what >> 4 & 31) == 7)
-				own_reseeded(&o);
+				local_store_reseeded(&o);
 			break;
 		case 9:
 		case 10:
-			own_set_target(&o, life, o.at.seq + (what >> 4 & 1));
+			local_store_set_target(&o, life, o.at.seq + (what >> 4 & 1));
 			break;
 		default:
-			news = own_prove(&o, life);
+			news = local_store_prove(&o, life);
 			break;
 		}
 		ck_assert_uint_ge(o.life, before.life);
@@ -375,20 +375,20 @@ int
 main(void)
 {
 	const TTest *tests[] = {
-		own_answers__say_when_the_server_was_there,
-		own_life__same_store_keeps_the_proof,
-		own_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof,
-		own_life__whatever_may_be_another_store_drops_the_proof,
-		own_life__of_a_server_that_was_away_ends_once,
-		own_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof,
-		own_life__of_a_leader_goes_on_with_its_writes,
-		own_life__of_a_member_goes_on_with_its_log,
-		own_ticket__overtaken_answer_is_not_taken,
-		own_prove__needs_the_target_a_whole_cut_and_the_same_life,
-		own_target__goes_down_with_the_leader_but_not_in_mode_raft,
-		own_target__of_a_member_is_an_index_of_the_log,
-		own_diverged__is_not_proven_until_it_agrees_or_is_replaced,
-		own_any_order__keeps_what_it_promises,
+		local_store_answers__say_when_the_server_was_there,
+		local_store_life__same_store_keeps_the_proof,
+		local_store_life__a_store_that_moves_while_nothing_is_applied_drops_the_proof,
+		local_store_life__whatever_may_be_another_store_drops_the_proof,
+		local_store_life__of_a_server_that_was_away_ends_once,
+		local_store_life__a_later_epoch_that_goes_on_from_here_keeps_the_proof,
+		local_store_life__of_a_leader_goes_on_with_its_writes,
+		local_store_life__of_a_member_goes_on_with_its_log,
+		local_store_ticket__overtaken_answer_is_not_taken,
+		local_store_prove__needs_the_target_a_whole_cut_and_the_same_life,
+		local_store_target__goes_down_with_the_leader_but_not_in_mode_raft,
+		local_store_target__of_a_member_is_an_index_of_the_log,
+		local_store_diverged__is_not_proven_until_it_agrees_or_is_replaced,
+		local_store_any_order__keeps_what_it_promises,
 	};
 
 	return suite_run_fixture("sidecar own", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);

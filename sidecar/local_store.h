@@ -23,8 +23,8 @@
  * only looks: what it brings (answered) may have been overtaken meanwhile, so it draws a ticket first and is heard only
  * where that is the newest still.
  */
-#ifndef SIDECAR_OWN_H_
-#define SIDECAR_OWN_H_
+#ifndef SIDECAR_LOCAL_STORE_H_
+#define SIDECAR_LOCAL_STORE_H_
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,7 +32,7 @@
 #include "lib/base/error.h"
 #include "lib/protocol/position.h"
 
-struct own {
+struct local_store {
 	/* The server that has it open. */
 	bool asked;            /* it was asked at least once */
 	bool ok;               /* the last time there was an answer with a position */
@@ -53,35 +53,35 @@ struct own {
 	uint64_t diverged_life; /* the life in which it was found to differ from the leader; 0: it was not */
 };
 
-void own_init(struct own *o);
+void local_store_init(struct local_store *o);
 
 /* The watch's look, with the ticket (o->ticket) from before it asked. True where a new life began: the sync should look
  * again. */
-bool own_answered(struct own *o, uint64_t ticket, const struct position *p, int64_t now_ms);
-bool own_failed(struct own *o, const struct sp_error *err);
+bool local_store_answered(struct local_store *o, uint64_t ticket, const struct position *p, int64_t now_ms);
+bool local_store_failed(struct local_store *o, const struct sp_error *err);
 
 /* The sync's own look. */
-void own_told(struct own *o, const struct position *p, int64_t now_ms);
+void local_store_told(struct local_store *o, const struct position *p, int64_t now_ms);
 
 /* The sync hands the server a feed, or had it refused. It was applied, and the store stands at `after`. */
-void own_set_applying(struct own *o, bool applying);
-void own_applied(struct own *o, const struct position *after, int64_t now_ms);
+void local_store_set_applying(struct local_store *o, bool applying);
+void local_store_applied(struct local_store *o, const struct position *after, int64_t now_ms);
 
 /* The first target of a life stays, but for a leader that goes back to an earlier change (it was restored): what it has
  * now is all that there is. In mode raft nothing that counts is ever taken back. */
-void own_set_target(struct own *o, uint64_t life, uint64_t target);
+void local_store_set_target(struct local_store *o, uint64_t life, uint64_t target);
 
 /* Its content, where it stands, is the leader's: that proves it, where it is a cut at or above the target. True where
  * it was not proven before. */
-bool own_prove(struct own *o, uint64_t life);
+bool local_store_prove(struct local_store *o, uint64_t life);
 
 /* It was found to differ, in this life or, where it was before, in that one; it agrees. */
-void own_diverged(struct own *o, uint64_t life);
-void own_agrees(struct own *o);
+void local_store_diverged(struct local_store *o, uint64_t life);
+void local_store_agrees(struct local_store *o);
 
-void own_reseeded(struct own *o);
+void local_store_reseeded(struct local_store *o);
 
 /* Whether it is known to lead. */
-bool own_leads(const struct own *o);
+bool local_store_leads(const struct local_store *o);
 
 #endif

@@ -46,7 +46,7 @@ stay_connected(struct repl_raft *r)
 }
 
 void
-repl_raft_former_turn(struct repl_raft *r)
+repl_raft_departed_turn(struct repl_raft *r)
 {
 	int64_t now = clock_mono_ms();
 	bool due = now >= r->former_at_ms;

@@ -1,4 +1,4 @@
-#include "conf/doors.h"
+#include "conf/access_control.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 /* --- Open and close --- */
 
 static int
-read_files(struct doors *d, const struct conf *c, struct sp_error *err)
+read_files(struct access_control *d, const struct conf *c, struct sp_error *err)
 {
 	const struct tls_options o = { .cert = c->tls_cert,
 		.key = c->tls_key,
@@ -30,22 +30,22 @@ read_files(struct doors *d, const struct conf *c, struct sp_error *err)
 }
 
 void
-doors_name_leader(struct doors *d, unsigned ordinal)
+access_control_name_leader(struct access_control *d, unsigned ordinal)
 {
 	atomic_store(&d->leader_ordinal, ordinal);
 }
 
 int
-doors_open(struct doors *d, const struct conf *c, struct sp_error *err)
+access_control_open(struct access_control *d, const struct conf *c, struct sp_error *err)
 {
 	memset(d, 0, sizeof(*d));
 	d->pod = c->pod;
 	snprintf(d->peer_url, sizeof(d->peer_url), "%s", c->pod_peer_url);
 	snprintf(d->peer_name, sizeof(d->peer_name), "%s", c->tls_peer_name);
 	d->peers = c->bootstrap_max_peers;
-	doors_name_leader(d, c->replication_leader_ordinal);
+	access_control_name_leader(d, c->replication_leader_ordinal);
 	if (read_files(d, c, err) < 0) {
-		doors_close(d);
+		access_control_close(d);
 		err->code = SP_ECONF;
 		return SP_ECONF;
 	}
@@ -53,7 +53,7 @@ doors_open(struct doors *d, const struct conf *c, struct sp_error *err)
 }
 
 void
-doors_look(struct doors *d)
+access_control_look(struct access_control *d)
 {
 	if (d->tls != NULL)
 		tls_look(d->tls);
@@ -64,9 +64,9 @@ doors_look(struct doors *d)
 }
 
 void
-doors_close(struct doors *d)
+access_control_close(struct access_control *d)
 {
-	http_set_door(NULL);
+	http_set_access(NULL);
 	tls_free(d->tls);
 	tokens_free(d->tokens);
 	secret_free(d->secret);
@@ -76,9 +76,9 @@ doors_close(struct doors *d)
 }
 
 int
-doors_check(const struct conf *c, struct sp_error *err)
+access_control_check(const struct conf *c, struct sp_error *err)
 {
-	struct doors d = { 0 };
+	struct access_control d = { 0 };
 	int rc = read_files(&d, c, err);
 
 	tls_free(d.tls);
@@ -88,7 +88,7 @@ doors_check(const struct conf *c, struct sp_error *err)
 }
 
 void
-doors_warn(const struct doors *d)
+access_control_warn(const struct access_control *d)
 {
 	bool certified = d->serving != NULL;
 
@@ -111,7 +111,7 @@ single(struct buf *out, const char *prefix, const char *name, const char *type, 
 }
 
 int
-doors_metrics(struct doors *d, const char *prefix, struct buf *out)
+access_control_metrics(struct access_control *d, const char *prefix, struct buf *out)
 {
 	struct tls_status tls = { .files.success = true };
 	struct file_watch_status tokens = { .success = true }, secret = { .success = true };

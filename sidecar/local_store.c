@@ -1,4 +1,4 @@
-#include "sidecar/own.h"
+#include "sidecar/local_store.h"
 
 #include <string.h>
 
@@ -23,7 +23,7 @@ goes_on(const struct position *before, const struct position *p)
 
 /* Whether the store behind `p` may be another one than the one that stood at o->at. */
 static bool
-is_other_store(const struct own *o, const struct position *p)
+is_other_store(const struct local_store *o, const struct position *p)
 {
 	const struct position *before = &o->at;
 
@@ -42,7 +42,7 @@ is_other_store(const struct own *o, const struct position *p)
 }
 
 static void
-begin_life(struct own *o)
+begin_life(struct local_store *o)
 {
 	o->life++;
 	o->proven = false;
@@ -50,7 +50,7 @@ begin_life(struct own *o)
 }
 
 static void
-note_answer(struct own *o, int64_t now_ms)
+note_answer(struct local_store *o, int64_t now_ms)
 {
 	o->asked = true;
 	o->ok = true;
@@ -59,7 +59,7 @@ note_answer(struct own *o, int64_t now_ms)
 
 /* The server says that its store is at `p`. True where a new life began. */
 static bool
-look(struct own *o, const struct position *p)
+look(struct local_store *o, const struct position *p)
 {
 	bool other = o->known && is_other_store(o, p);
 
@@ -71,21 +71,21 @@ look(struct own *o, const struct position *p)
 }
 
 void
-own_init(struct own *o)
+local_store_init(struct local_store *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->life = 1;
 }
 
 bool
-own_answered(struct own *o, uint64_t ticket, const struct position *p, int64_t now_ms)
+local_store_answered(struct local_store *o, uint64_t ticket, const struct position *p, int64_t now_ms)
 {
 	note_answer(o, now_ms);
 	return ticket == o->ticket && look(o, p);
 }
 
 bool
-own_failed(struct own *o, const struct sp_error *err)
+local_store_failed(struct local_store *o, const struct sp_error *err)
 {
 	bool was_ok = o->ok;
 
@@ -98,7 +98,7 @@ own_failed(struct own *o, const struct sp_error *err)
 }
 
 void
-own_told(struct own *o, const struct position *p, int64_t now_ms)
+local_store_told(struct local_store *o, const struct position *p, int64_t now_ms)
 {
 	note_answer(o, now_ms);
 	o->ticket++;
@@ -106,13 +106,13 @@ own_told(struct own *o, const struct position *p, int64_t now_ms)
 }
 
 void
-own_set_applying(struct own *o, bool applying)
+local_store_set_applying(struct local_store *o, bool applying)
 {
 	o->applying = applying;
 }
 
 void
-own_applied(struct own *o, const struct position *after, int64_t now_ms)
+local_store_applied(struct local_store *o, const struct position *after, int64_t now_ms)
 {
 	note_answer(o, now_ms);
 	o->ticket++;
@@ -122,7 +122,7 @@ own_applied(struct own *o, const struct position *after, int64_t now_ms)
 }
 
 void
-own_set_target(struct own *o, uint64_t life, uint64_t target)
+local_store_set_target(struct local_store *o, uint64_t life, uint64_t target)
 {
 	if (life != o->life || (o->target_known && (is_member(&o->at) || target >= o->target)))
 		return;
@@ -131,7 +131,7 @@ own_set_target(struct own *o, uint64_t life, uint64_t target)
 }
 
 bool
-own_prove(struct own *o, uint64_t life)
+local_store_prove(struct local_store *o, uint64_t life)
 {
 	uint64_t reached = is_member(&o->at) ? o->at.raft.applied : o->at.seq;
 
@@ -142,7 +142,7 @@ own_prove(struct own *o, uint64_t life)
 }
 
 void
-own_diverged(struct own *o, uint64_t life)
+local_store_diverged(struct local_store *o, uint64_t life)
 {
 	if (o->diverged_life == 0)
 		o->diverged_life = life;
@@ -150,13 +150,13 @@ own_diverged(struct own *o, uint64_t life)
 }
 
 void
-own_agrees(struct own *o)
+local_store_agrees(struct local_store *o)
 {
 	o->diverged_life = 0;
 }
 
 void
-own_reseeded(struct own *o)
+local_store_reseeded(struct local_store *o)
 {
 	begin_life(o);
 	o->ticket++;
@@ -165,7 +165,7 @@ own_reseeded(struct own *o)
 }
 
 bool
-own_leads(const struct own *o)
+local_store_leads(const struct local_store *o)
 {
 	return o->known && o->at.role == ROLE_LEADER;
 }
