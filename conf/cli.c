@@ -173,7 +173,7 @@ load(struct cli *cli, struct sp_error *err)
 	return rc;
 }
 
-/* Say why there is no configuration. Its mistakes stand as «file:line:», which editors and people find their way by. */
+/* Say why there is no configuration. Its mistakes stand as "file:line:", which editors and people find their way by. */
 static int
 report(const struct cli *cli, int rc, const struct sp_error *err)
 {

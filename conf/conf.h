@@ -119,7 +119,7 @@ struct conf {
 
 /*
  * Load `path`: all or nothing, but for pod_termination_log, which is also set where other keys are wrong. SP_ECONF with
- * «file:line: [section] key: what is wrong; what is allowed» (every mistake of the file is in the text, one a line, as
+ * "file:line: [section] key: what is wrong; what is allowed" (every mistake of the file is in the text, one a line, as
  * far as it fits); SP_ENOTFOUND or SP_EPERM where it cannot be read; SP_EAGAIN where it changed while it was read (a
  * reload tries again at its next turn). Environment variables SEEDPOD_<SECTION>_<KEY> override keys; one that names no
  * key is an error too, as is a bad value, which then names the variable.
@@ -149,7 +149,7 @@ bool conf_is_founder(const struct conf *c);
 int conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error *err);
 
 /*
- * Put the live keys of `from`, and its hash, into `into`. Appends to `changed` the «section.key: old -> new» of each
+ * Put the live keys of `from`, and its hash, into `into`. Appends to `changed` the "section.key: old -> new" of each
  * live key that differs, and to `restart` those of the other keys that differ (which stay as they are in `into`), one a
  * line. SP_ETOOBIG or SP_ENOMEM where the lists have no room: `into` is as it was.
  */

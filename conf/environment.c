@@ -30,7 +30,7 @@ ends_with_word(const char *name, size_t len, const char *part)
 	return len == part_len || name[len - part_len - 1] == '_';
 }
 
-/* «PORT_9876_TCP», then nothing or «_PROTO», «_PORT» or «_ADDR». */
+/* "PORT_9876_TCP", then nothing or "_PROTO", "_PORT" or "_ADDR". */
 static bool
 is_docker_link(const char *p)
 {

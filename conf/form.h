@@ -16,7 +16,7 @@ const char *form_check_bytes(const char *text, size_t len);
 /* NULL where `text` has that form, else what is wrong: a static string, to go after the quoted value. */
 const char *form_check(enum key_form form, const char *text);
 
-/* Copy `text` for a message into out[size]: quoted, at most 60 bytes, what is not printable ASCII shown as «?». Returns
+/* Copy `text` for a message into out[size]: quoted, at most 60 bytes, what is not printable ASCII shown as "?". Returns
  * out. */
 const char *form_quote(const char *text, char *out, size_t size);
 #define FORM_QUOTE_SIZE 72

@@ -7,7 +7,7 @@
 
 #include "lib/base/utf8.h"
 
-/* Room that the report keeps for its last line, «… and 4294967295 more». */
+/* Room that the report keeps for its last line, "… and 4294967295 more". */
 #define MORE_LINE_MAX 32
 
 void

@@ -23,10 +23,10 @@ struct mistakes {
 
 void mistakes_init(struct mistakes *m, const char *file);
 
-/* Add «file:line: …», or «file: …» where line is 0. */
+/* Add "file:line: …", or "file: …" where line is 0. */
 void mistakes_add_line(struct mistakes *m, unsigned line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Add «variable: …». */
+/* Add "variable: …". */
 void mistakes_add_variable(struct mistakes *m, const char *variable, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -68,7 +68,7 @@ unknown_section(struct parser *p, const char *name)
 	mistakes_add_line(p->m, p->line, "unknown section %s; known:%s", quoted, known);
 }
 
-/* Look at «[section]», on which inih is lax. Whether inih may see it. */
+/* Look at "[section]", on which inih is lax. Whether inih may see it. */
 static bool
 check_section(struct parser *p, const char *line, size_t len)
 {
@@ -177,7 +177,7 @@ take_pair(void *user, const char *section, const char *name, const char *value)
 	const struct schema_key *key;
 	struct raw_value *slot;
 
-	/* «= value» is no better than no «=» at all: it stays pending, and finish_line() tells. */
+	/* "= value" is no better than no "=" at all: it stays pending, and finish_line() tells. */
 	if (name[0] == '\0')
 		return 1;
 	p->pending = false;

@@ -24,7 +24,7 @@ enum key_type {
 enum key_form {
 	FORM_ANY,
 	FORM_POD_NAME,    /* <set>-<ordinal>; "" stands for the environment's or the host's name */
-	FORM_DNS,         /* letters, digits, «-», «.» */
+	FORM_DNS,         /* letters, digits, "-", "." */
 	FORM_DNS_DEFAULT, /* the same; "" stands for the environment's */
 	FORM_LISTEN,      /* host:port, [IPv6]:port */
 	FORM_SOCKET,      /* an absolute path that fits sun_path */
@@ -68,10 +68,10 @@ const char *schema_nearest_section(const char *section);
 /* The key that was probably meant: the nearest of that section, or one of exactly that name elsewhere; or NULL. */
 const struct schema_key *schema_nearest_key(const char *section, const char *name);
 
-/* What the key takes, «a duration from 100ms to 24h», into out[size]. Returns out. */
+/* What the key takes, "a duration from 100ms to 24h", into out[size]. Returns out. */
 const char *schema_allowed(const struct schema_key *key, char *out, size_t size);
 
-/* «SEEDPOD_SYNC_INTERVAL» into out[size]. */
+/* "SEEDPOD_SYNC_INTERVAL" into out[size]. */
 void schema_variable(const struct schema_key *key, char *out, size_t size);
 
 #endif

@@ -16,7 +16,7 @@ struct unit {
 };
 
 /* Largest first, so that a value is shown in the largest unit that says it exactly; days are read, not written, because
- * «24h» is what the documentation says. */
+ * "24h" is what the documentation says. */
 static const struct unit duration_units[] = {
 	{ "h", 3600000 },
 	{ "m", 60000 },
@@ -109,7 +109,7 @@ parse_double(const char *text, double *out, struct sp_error *err)
 {
 	char *end;
 
-	/* strtod() takes more than numbers: hexadecimal, «inf», «nan», blanks. */
+	/* strtod() takes more than numbers: hexadecimal, "inf", "nan", blanks. */
 	if (!isdigit((unsigned char)text[0]) || text[strspn(text, "0123456789.eE+-")] != '\0')
 		return wrong(err, text, "is not a number");
 	*out = strtod(text, &end);

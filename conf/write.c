@@ -61,7 +61,7 @@ conf_write_sample(struct buf *out)
 	return 0;
 }
 
-/* A cell of a Markdown table: «|» would end it and «<» would begin a tag. */
+/* A cell of a Markdown table: "|" would end it and "<" would begin a tag. */
 static int
 markdown_cell(struct buf *out, const char *text)
 {

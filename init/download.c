@@ -85,7 +85,7 @@ check_answer(const struct download *d, const char *url, const char *wanted, uint
 	if (strcmp(id, wanted) != 0 || (offset[0] != '\0' && !number_from_text(offset, UINT64_MAX, &begins)) ||
 	    begins != from)
 		return sp_error_set(err, SP_EAGAIN,
-		    "GET %s: the answer is of snapshot «%s» from byte %s, not what was asked for", url, id,
+		    "GET %s: the answer is of snapshot \"%s\" from byte %s, not what was asked for", url, id,
 		    offset[0] != '\0' ? offset : "0");
 	return 0;
 }

@@ -42,7 +42,7 @@ struct plan {
 
 void plan_make(const struct facts *f, struct plan *out);
 
-/* «start», «create», «restore», «seed», «wait», «refuse». */
+/* "start", "create", "restore", "seed", "wait", "refuse". */
 const char *plan_action_name(enum plan_action a);
 
 #endif

@@ -11,7 +11,7 @@
 #define TERMINAL_EVERY_MS 100
 #define LOG_EVERY_MS      5000
 
-/* «812.0 MiB» */
+/* "812.0 MiB" */
 static void
 format_bytes(double bytes, char *out, size_t size)
 {

@@ -27,7 +27,7 @@ void progress_begin(struct progress *p, uint64_t total_bytes);
 void progress_show(struct progress *p, uint64_t done_bytes);
 void progress_end(struct progress *p);
 
-/* Pure: the bar, «[=====>    ]  45%  123.4 MiB of 274.1 MiB  56.0 MiB/s  3 s left», after elapsed_ms. */
+/* Pure: the bar, "[=====>    ]  45%  123.4 MiB of 274.1 MiB  56.0 MiB/s  3 s left", after elapsed_ms. */
 void progress_text(uint64_t done, uint64_t total, int64_t elapsed_ms, char *out, size_t size);
 
 #endif

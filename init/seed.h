@@ -45,7 +45,7 @@ struct seed_report {
 	struct digest digest;
 };
 
-/* What is expected, or found, where positions are compared: «epoch 1 seq 200 keys 150 digest 0123…». */
+/* What is expected, or found, where positions are compared: "epoch 1 seq 200 keys 150 digest 0123…". */
 void seed_show_position(const struct position *p, char *out, size_t size);
 
 /*

@@ -24,7 +24,7 @@ read_number(const char *name, const char *text, unsigned long most, unsigned *ou
 	return 0;
 }
 
-/* «URL,URL,…» as a list. */
+/* "URL,URL,…" as a list. */
 static int
 split_urls(const char *list, char ***out, size_t *count, struct sp_error *err)
 {

@@ -14,7 +14,7 @@
 int container_probe(const char *url, const char *config_path);
 
 /*
- * For a preStop hook: return 0 after so many seconds («5»), in which the Services forget the pod while it still
+ * For a preStop hook: return 0 after so many seconds ("5"), in which the Services forget the pod while it still
  * answers; 64 where `seconds` is no whole number from 0 to 600.
  */
 int container_linger(const char *seconds);

@@ -20,7 +20,7 @@
 #define LAG_MARKS    32   /* moments that are remembered */
 #define LAG_GRACE_MS 1000 /* how late an expected answer may be before silence counts */
 
-/* «At learnt_ms we first knew that the leader is at seq.» */
+/* "At learnt_ms we first knew that the leader is at seq." */
 struct lag_mark {
 	uint64_t seq;
 	int64_t learnt_ms;

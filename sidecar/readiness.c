@@ -245,7 +245,7 @@ readiness_check(const struct readiness_facts *f, struct readiness *out)
 		check_writes(f, out);
 }
 
-/* Let the checks agree with the answer: a [-] stands under «ready» as little as all [+] under «not ready». */
+/* Let the checks agree with the answer: a [-] stands under "ready" as little as all [+] under "not ready". */
 static void
 explain(const struct readiness_hysteresis *h, int64_t now_ms, struct readiness *r)
 {

@@ -79,7 +79,7 @@ void readiness_check(const struct readiness_facts *f, struct readiness *out);
 /* One look: sets r->ready, and where that differs from what the checks say for themselves, lets them say so. */
 void readiness_settle(struct readiness_hysteresis *h, int64_t now_ms, struct readiness *r);
 
-/* «10s», «500ms», «12.4s»: whole seconds without a fraction, less than a second in milliseconds. */
+/* "10s", "500ms", "12.4s": whole seconds without a fraction, less than a second in milliseconds. */
 void readiness_format_limit(int64_t ms, char *out, size_t size);
 
 #endif

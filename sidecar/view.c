@@ -28,7 +28,7 @@ server_is_ok(const struct state *s, int64_t now_ms)
 	return s->own.ok && s->own.known && now_ms - s->own.seen_ms <= VIEW_SERVER_FRESH_MS;
 }
 
-/* Why the server is not ok, as the rest of a sentence that begins with «server». */
+/* Why the server is not ok, as the rest of a sentence that begins with "server". */
 static void
 describe_server(const struct state *s, int64_t now_ms, char *out, size_t size)
 {

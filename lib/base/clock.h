@@ -12,7 +12,7 @@ int64_t clock_mono_ns(void);
 /* Milliseconds since 1970 UTC. It may jump: never compute a timeout or a lag from it. */
 int64_t clock_wall_ms(void);
 
-/* A byte more than «2026-11-20T11:02:03.123Z». */
+/* A byte more than "2026-11-20T11:02:03.123Z". */
 #define CLOCK_RFC3339_SIZE 25
 
 /* Write `wall_ms` as RFC 3339 in UTC with milliseconds into out[size]; size >= CLOCK_RFC3339_SIZE. */

@@ -8,8 +8,8 @@
  *		return sp_error_wrap(&err, "read the configuration");
  *
  * A function that fails returns a negative SP_E… code, leaves its outputs untouched and has filled the
- * `struct sp_error` that it was given. The text reads from the outside in: «seed from store-0: read
- * seedpod.sums: connection closed after 812 MiB of 1.2 GiB». It is logged once, where it is handled.
+ * `struct sp_error` that it was given. The text reads from the outside in: "seed from store-0: read
+ * seedpod.sums: connection closed after 812 MiB of 1.2 GiB". It is logged once, where it is handled.
  */
 #ifndef LIB_BASE_ERROR_H_
 #define LIB_BASE_ERROR_H_
@@ -62,19 +62,19 @@ struct sp_error {
  * Set `err` to `code` with a formatted text, whatever it held before. `err` may be NULL: then only the
  * code comes back. Returns `code`, so that `return sp_error_set(…)` reads well. Texts that a peer or a file brought
  * may hold any bytes, and a text that is cut may be cut within a character; as the story is told in JSON, which takes
- * UTF-8 alone, each byte that is none becomes «?».
+ * UTF-8 alone, each byte that is none becomes "?".
  */
 int sp_error_set(struct sp_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* As sp_error_set(), followed by «: » and the text of `errnum`; picks the code from errnum (ENOSPC and
+/* As sp_error_set(), followed by ": " and the text of `errnum`; picks the code from errnum (ENOSPC and
  * EDQUOT -> SP_ENOSPACE, EACCES/EPERM -> SP_EPERM, EROFS and ENOTDIR -> SP_EVOLUME, ENOENT -> SP_ENOTFOUND, ENOMEM ->
  * SP_ENOMEM, else SP_EIO). */
 int sp_error_errno(struct sp_error *err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Put «<formatted>: » before the text that `err` holds and return its code. */
+/* Put "<formatted>: " before the text that `err` holds and return its code. */
 int sp_error_wrap(struct sp_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The code's name, «SP_EHORIZON», and its short text; "SP_OK"/"no error" for 0. Static strings. */
+/* The code's name, "SP_EHORIZON", and its short text; "SP_OK"/"no error" for 0. Static strings. */
 const char *sp_code_name(int code);
 const char *sp_code_text(int code);
 

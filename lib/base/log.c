@@ -32,7 +32,7 @@ struct line {
 static void
 put(struct line *l, const char *text, size_t len)
 {
-	size_t room = sizeof(l->text) - 2 - l->len; /* for «}» and the newline */
+	size_t room = sizeof(l->text) - 2 - l->len; /* for "}" and the newline */
 
 	if (len > room)
 		len = room;
@@ -92,7 +92,7 @@ put_quoted(struct line *l, const char *text)
 	put(l, "\"", 1);
 }
 
-/* Whether logfmt may show it as it is: no space, quote or «=», no control character, nothing but UTF-8. */
+/* Whether logfmt may show it as it is: no space, quote or "=", no control character, nothing but UTF-8. */
 static bool
 is_plain(const char *text)
 {

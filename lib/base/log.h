@@ -38,7 +38,7 @@ struct log_field {
 #define LOG_BOOL(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_BOOL, .value.boolean = (v) })
 #define LOG_END        ((struct log_field){ .key = 0 })
 
-/* `program` is kept by reference; call before the first thread starts. Before it, lines say «seedpod». */
+/* `program` is kept by reference; call before the first thread starts. Before it, lines say "seedpod". */
 void log_setup(const char *program, enum log_level level, enum log_format format);
 
 /* Change level and format while running. Any thread. */

@@ -20,7 +20,7 @@ percent_decode(const char *src, size_t len, char *out, size_t size)
 				return -1;
 			high = strchr(digits, src[i + 1] | 0x20);
 			low = strchr(digits, src[i + 2] | 0x20);
-			/* «|0x20» also maps some control characters onto digits: those are no hexadecimal digits. */
+			/* "|0x20" also maps some control characters onto digits: those are no hexadecimal digits. */
 			if (high == NULL || low == NULL || (unsigned char)src[i + 1] < '0' ||
 			    (unsigned char)src[i + 2] < '0')
 				return -1;

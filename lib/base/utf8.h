@@ -11,7 +11,7 @@ size_t utf8_length(const char *text);
 /* Whether so many bytes, NULs among them, are characters and nothing else. */
 bool utf8_is_text(const void *data, size_t len);
 
-/* Put a «?» in place of each byte that belongs to no character. */
+/* Put a "?" in place of each byte that belongs to no character. */
 void utf8_repair(char *text);
 
 #endif

@@ -81,7 +81,7 @@ void http_client_configure(struct http_client *c, int64_t stall_timeout_ms, uint
 struct http_request_out {
 	const char *method; /* NULL: GET */
 	const char *url;
-	const char *const *headers; /* «Name: value» strings, ended by NULL; or NULL */
+	const char *const *headers; /* "Name: value" strings, ended by NULL; or NULL */
 	const void *body;           /* NULL: none */
 	size_t body_len;
 	int64_t timeout_ms;  /* the whole call; 0: bounded by stalls alone */
@@ -95,7 +95,7 @@ struct http_request_out {
 struct http_reply {
 	long status;
 	bool silent;        /* somebody took the connection, and its answer was not there in time */
-	struct buf headers; /* «name: value\n» lines, names in lower case */
+	struct buf headers; /* "name: value\n" lines, names in lower case */
 	struct buf body;
 	int64_t content_length; /* as announced, -1 where it was not */
 };

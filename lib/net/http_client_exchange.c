@@ -280,7 +280,7 @@ http_exchange_check(struct http_exchange *x, int64_t now_ms)
 	}
 	look_at_upload(x, now_ms);
 	if (now_ms - x->heard_ms >= silence_ms) {
-		/* «silent» is also who brings next to nothing. */
+		/* "silent" is also who brings next to nothing. */
 		if (x->headers_done && x->content_length >= 0)
 			snprintf(text, sizeof(text), "silent for %" PRId64 " ms after %" PRIu64 " of %" PRId64 " bytes",
 			    silence_ms, x->body_bytes, x->content_length);

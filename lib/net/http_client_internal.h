@@ -30,7 +30,7 @@ struct http_exchange {
 	CURL *easy; /* the caller's; its settings are the exchange's while that lasts */
 	struct curl_slist *headers;
 	struct curl_slist *connect_to; /* where the URL's name is not the one to be verified */
-	char *what;                    /* «GET http://…», for messages */
+	char *what;                    /* "GET http://…", for messages */
 	bool on_socket;                /* a Unix one */
 
 	struct http_reply *reply; /* NULL once a stream's headers were handed over */
@@ -67,7 +67,7 @@ int http_access_prepare(struct http_exchange *x, const char *url);
  * leaves in `x` is then the caller's to free (http_request.c). */
 int http_request_set_up(struct http_exchange *x, const struct http_manner *manner, const struct http_request_out *rq);
 
-/* «GET http://store-0:9876/v1/position», «GET /position through /run/seedpod/control.sock»; NULL when out of memory. */
+/* "GET http://store-0:9876/v1/position", "GET /position through /run/seedpod/control.sock"; NULL when out of memory. */
 char *http_request_describe(const struct http_manner *manner, const struct http_request_out *rq);
 
 /* Set `easy` up for `rq` and add it to `multi`. On failure nothing is left to stop. */

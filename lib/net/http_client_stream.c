@@ -79,7 +79,7 @@ choose_decoder(struct http_client *c, const struct http_reply *reply, struct sp_
 		return 0;
 	if (strcasecmp(encoding, "zstd") != 0)
 		return sp_error_set(
-		    err, SP_EBADDATA, "%s: content encoding «%s» is not known", c->exchange.what, encoding);
+		    err, SP_EBADDATA, "%s: content encoding \"%s\" is not known", c->exchange.what, encoding);
 	if ((c->decoder = decoder_new()) == NULL)
 		return sp_error_set(err, SP_ENOMEM, "%s: make a zstd decoder: out of memory", c->exchange.what);
 	return 0;

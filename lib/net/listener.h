@@ -32,8 +32,8 @@ struct request;
 struct tls;
 
 struct listener_options {
-	const char *address; /* «0.0.0.0:9876», «[::]:9876», or «unix:/path» (mode 0600, a stale socket is replaced) */
-	unsigned threads;          /* 0: one a core */
+	const char *address; /* "0.0.0.0:9876", "[::]:9876", or "unix:/path" (mode 0600, a stale socket is replaced) */
+	unsigned threads;    /* 0: one a core */
 	unsigned connection_limit; /* 0: 4096; never more than half of the descriptors that the process may have */
 	size_t body_budget_bytes;  /* 0: 256 MiB */
 	size_t reply_budget_bytes; /* 0: 256 MiB */
@@ -61,8 +61,8 @@ struct listener_options {
 
 struct listener *listener_new(const struct listener_options *o, struct sp_error *err);
 
-/* Take no new connections: they are closed at once. Requests under way are still answered, each with «Connection:
- * close». */
+/* Take no new connections: they are closed at once. Requests under way are still answered, each with "Connection:
+ * close". */
 void listener_stop(struct listener *l);
 
 /* Wait up to grace_ms for the requests under way, close what is left and free. Every suspended request must have been
@@ -88,8 +88,8 @@ const char *request_target(const struct request *rq); /* path and query as they 
 const char *request_header(const struct request *rq, const char *name);
 
 /*
- * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for «?name» without a value), or -1
- * where it is absent, or SP_EBADDATA's value -2 where it is badly encoded or does not fit. As in HTML forms, «+» in a
+ * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for "?name" without a value), or -1
+ * where it is absent, or SP_EBADDATA's value -2 where it is badly encoded or does not fit. As in HTML forms, "+" in a
  * query is a space.
  */
 #define REQUEST_QUERY_ABSENT (-1)

@@ -41,7 +41,7 @@ listen_unix(const char *path, int *fd, struct sp_error *err)
 	return rc;
 }
 
-/* Split «host:port» or «[v6]:port». */
+/* Split "host:port" or "[v6]:port". */
 static int
 split_address(const char *address, char *host, size_t host_size, const char **port)
 {
@@ -81,10 +81,10 @@ listen_tcp(const char *address, int *fd, unsigned *bound_port, struct sp_error *
 	int rc, one = 1;
 
 	if (split_address(address, host, sizeof(host), &port) < 0)
-		return sp_error_set(err, SP_ECONF, "listen on «%s»: not an address with a port", address);
+		return sp_error_set(err, SP_ECONF, "listen on \"%s\": not an address with a port", address);
 	rc = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
 	if (rc != 0)
-		return sp_error_set(err, SP_ECONF, "listen on «%s»: %s", address, gai_strerror(rc));
+		return sp_error_set(err, SP_ECONF, "listen on \"%s\": %s", address, gai_strerror(rc));
 	*fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	rc = *fd < 0 ? -1 : 0;
 	if (rc == 0)

@@ -84,7 +84,7 @@ datum(const struct buf *b)
 	return (gnutls_datum_t){ .data = (unsigned char *)b->data, .size = (unsigned)b->len };
 }
 
-/* «[tls] key /etc/tls/tls.key: what» */
+/* "[tls] key /etc/tls/tls.key: what" */
 static int
 wrong(const struct tls *t, int file, const char *what, struct sp_error *err)
 {

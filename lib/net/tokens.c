@@ -261,7 +261,7 @@ equal_in_constant_time(const unsigned char *a, const unsigned char *b, size_t si
 	return difference == 0;
 }
 
-/* The token of «Bearer TOKEN», padded with zeros; false where the header holds none. */
+/* The token of "Bearer TOKEN", padded with zeros; false where the header holds none. */
 static bool
 read_header(const char *authorization, unsigned char out[TOKEN_LENGTH_MAX])
 {

@@ -11,7 +11,7 @@
 
 #include "lib/base/buf.h"
 
-/* «# HELP» and «# TYPE»; type is counter, gauge, histogram, summary or untyped. */
+/* "# HELP" and "# TYPE"; type is counter, gauge, histogram, summary or untyped. */
 int metrics_head(struct buf *out, const char *name, const char *type, const char *help);
 
 /* One sample. `labels` is the text between the braces, already escaped with metrics_label(), or NULL. Whole numbers are

@@ -45,7 +45,7 @@ read_failure(const char *url, const struct http_reply *reply, int rc, struct sp_
 	return rc == SP_EBADDATA && reply->status == 0 ? not_a_seedpod(url, err) : rc;
 }
 
-/* What a peer's answer to «where do you stand» comes to. */
+/* What a peer's answer to "where do you stand" comes to. */
 static int
 read_position(const char *url, const struct http_reply *reply, struct position *out, struct sp_error *err)
 {

@@ -1,6 +1,6 @@
 /*
  * What one seedpod asks another: positions, changes, snapshots, over HTTP (DESIGN section 4; docs/api.md).
- * A base URL is «http://store-0.seedpod-headless.default.svc:9876», without a path.
+ * A base URL is "http://store-0.seedpod-headless.default.svc:9876", without a path.
  */
 #ifndef LIB_PROTOCOL_PEER_H_
 #define LIB_PROTOCOL_PEER_H_

@@ -12,11 +12,11 @@ struct pod {
 	char name[POD_NAME_MAX];
 	char set[POD_NAME_MAX];
 	char service[POD_NAME_MAX];
-	char name_space[POD_NAME_MAX]; /* «namespace» is a word of C++ */
+	char name_space[POD_NAME_MAX]; /* "namespace" is a word of C++ */
 	unsigned ordinal;
 };
 
-/* Split «mystore-0» at its last dash. SP_ECONF where there is no ordinal, or one above 9999. Fills name, set and
+/* Split "mystore-0" at its last dash. SP_ECONF where there is no ordinal, or one above 9999. Fills name, set and
  * ordinal; leaves the rest. */
 int pod_parse_name(const char *name, struct pod *out, struct sp_error *err);
 

@@ -194,7 +194,8 @@ read_number(struct reader *r, json_t *object, const char *name, bool required)
 	if (v == NULL && !required)
 		return 0;
 	if ((!json_is_integer(v) || json_integer_value(v) < 0) && r->code == 0)
-		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «%s» must be a whole number of 0 or more", name);
+		r->code =
+		    sp_error_set(r->err, SP_EBADDATA, "position: \"%s\" must be a whole number of 0 or more", name);
 	return (uint64_t)json_integer_value(v);
 }
 
@@ -208,7 +209,7 @@ read_text(struct reader *r, const char *name, bool required, char *out, size_t s
 		return;
 	if ((!json_is_string(v) || json_string_length(v) >= size) && r->code == 0)
 		r->code = sp_error_set(
-		    r->err, SP_EBADDATA, "position: «%s» must be a text of less than %zu bytes", name, size);
+		    r->err, SP_EBADDATA, "position: \"%s\" must be a text of less than %zu bytes", name, size);
 	else if (json_is_string(v))
 		snprintf(out, size, "%s", json_string_value(v));
 }
@@ -221,7 +222,7 @@ read_flag(struct reader *r, const char *name, bool otherwise)
 	if (v == NULL)
 		return otherwise;
 	if (!json_is_boolean(v) && r->code == 0)
-		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «%s» must be true or false", name);
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: \"%s\" must be true or false", name);
 	return json_is_true(v);
 }
 
@@ -250,10 +251,10 @@ read_history(struct reader *r, struct position *p)
 
 	p->history_count = 0;
 	if (list != NULL && !json_is_array(list) && r->code == 0)
-		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «history» must be a list");
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: \"history\" must be a list");
 	if (json_array_size(list) > POSITION_HISTORY_MAX && r->code == 0)
 		r->code = sp_error_set(
-		    r->err, SP_EBADDATA, "position: «history» has more than %d entries", POSITION_HISTORY_MAX);
+		    r->err, SP_EBADDATA, "position: \"history\" has more than %d entries", POSITION_HISTORY_MAX);
 	if (r->code < 0)
 		return;
 	json_array_foreach(list, i, entry)
@@ -267,7 +268,7 @@ read_history(struct reader *r, struct position *p)
 		p->history_count = 1;
 	}
 	if (r->code == 0 && (fault = history_fault(p)) != NULL)
-		r->code = sp_error_set(r->err, SP_EBADDATA, "position: «history» %s", fault);
+		r->code = sp_error_set(r->err, SP_EBADDATA, "position: \"history\" %s", fault);
 }
 
 int
@@ -299,7 +300,7 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 	p.tail_lost = read_flag(&r, "tail_lost", false);
 	read_history(&r, &p);
 	if (r.code == 0 && digest_from_hex(digest, &p.digest) < 0)
-		r.code = sp_error_set(err, SP_EBADDATA, "position: «digest» must be 32 hexadecimal digits");
+		r.code = sp_error_set(err, SP_EBADDATA, "position: \"digest\" must be 32 hexadecimal digits");
 	if (r.code == 0)
 		r.code = position_raft_from_json(json_object_get(r.root, "raft"), &p.raft, err);
 	if (r.code == 0 && json_object_get(r.root, "lead") != NULL &&

@@ -90,7 +90,7 @@ enum course {
  * decides. */
 enum course position_course(const struct position *from, const struct position *to);
 
-/* «same», «behind», … Static strings. */
+/* "same", "behind", … Static strings. */
 const char *relation_name(enum relation r);
 const char *role_name(enum role r);
 

@@ -45,7 +45,7 @@ read_number(const json_t *json, const char *name, uint64_t most, uint64_t *out, 
 		return 0;
 	if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > most)
 		return sp_error_set(
-		    err, SP_EBADDATA, "position: raft: «%s» must be a whole number of 0 to %" PRIu64, name, most);
+		    err, SP_EBADDATA, "position: raft: \"%s\" must be a whole number of 0 to %" PRIu64, name, most);
 	*out = (uint64_t)json_integer_value(v);
 	return 0;
 }
@@ -70,7 +70,7 @@ read_id(const json_t *json, const char *name, uint64_t *out, struct sp_error *er
 		return 0;
 	if (!number_from_text(text, UINT64_MAX, out))
 		return sp_error_set(
-		    err, SP_EBADDATA, "position: raft: «%s» must be a text of digits, below 2^64", name);
+		    err, SP_EBADDATA, "position: raft: \"%s\" must be a text of digits, below 2^64", name);
 	return 0;
 }
 
@@ -84,7 +84,7 @@ read_role(const json_t *json, enum member_role *out, struct sp_error *err)
 			*out = (enum member_role)i;
 			return 0;
 		}
-	return sp_error_set(err, SP_EBADDATA, "position: raft: «role» must be one of the roles that are known");
+	return sp_error_set(err, SP_EBADDATA, "position: raft: \"role\" must be one of the roles that are known");
 }
 
 static int
@@ -93,7 +93,7 @@ read_leader_known(const json_t *json, bool *out, struct sp_error *err)
 	const json_t *v = json_object_get(json, "leader_known");
 
 	if (v != NULL && !json_is_boolean(v))
-		return sp_error_set(err, SP_EBADDATA, "position: raft: «leader_known» must be true or false");
+		return sp_error_set(err, SP_EBADDATA, "position: raft: \"leader_known\" must be true or false");
 	*out = json_is_true(v);
 	return 0;
 }
@@ -122,7 +122,7 @@ position_raft_from_json(const json_t *json, struct position_raft *out, struct sp
 		return 0;
 	}
 	if (!json_is_object(json))
-		return sp_error_set(err, SP_EBADDATA, "position: «raft» must be an object");
+		return sp_error_set(err, SP_EBADDATA, "position: \"raft\" must be an object");
 	if ((rc = read_role(json, &m.role, err)) < 0 || (rc = read_id(json, "id", &m.id, err)) < 0 ||
 	    (rc = read_id(json, "log", &m.log, err)) < 0 || (rc = read_count(json, "number", &m.number, err)) < 0 ||
 	    (rc = read_number(json, "term", INT64_MAX, &m.term, err)) < 0 ||

@@ -1,5 +1,5 @@
 /*
- * A member of a set in mode raft, as its position tells of it: the «raft» object of GET /v1/position (docs/api.md).
+ * A member of a set in mode raft, as its position tells of it: the "raft" object of GET /v1/position (docs/api.md).
  * From it init chooses a donor and the sidecar decides on readiness and on seeding again; neither speaks raft.
  */
 #ifndef LIB_PROTOCOL_POSITION_RAFT_H_
@@ -44,8 +44,8 @@ struct position_raft {
 	char unresolved[POSITION_HOST_MAX];
 };
 
-/* «none», «stopped», «joining», «standby», «follower», «candidate», «leader», «needs_snapshot», «no_room»,
- * «removed». */
+/* "none", "stopped", "joining", "standby", "follower", "candidate", "leader", "needs_snapshot", "no_room",
+ * "removed". */
 const char *member_role_name(enum member_role r);
 
 /* The object, a new reference; NULL where the role is MEMBER_ROLE_NONE, and when out of memory. */

@@ -1,5 +1,5 @@
 /*
- * Reading refusals: application/problem+json (RFC 9457) with the member «code» that seedpod's servers add. Writing them
+ * Reading refusals: application/problem+json (RFC 9457) with the member "code" that seedpod's servers add. Writing them
  * is the server's own affair. Pure; any thread.
  */
 #ifndef LIB_PROTOCOL_PROBLEM_H_
@@ -9,11 +9,11 @@
 
 #define PROBLEM_TEXT_MAX 400
 
-/* What a refusal's body says, on one line: its «detail» or «title», else the beginning of the text as it is, else «no
- * reason given». */
+/* What a refusal's body says, on one line: its "detail" or "title", else the beginning of the text as it is, else "no
+ * reason given". */
 void problem_text(const struct buf *body, char out[PROBLEM_TEXT_MAX]);
 
-/* The SP_E… code that the body names in «code», or `otherwise`. */
+/* The SP_E… code that the body names in "code", or `otherwise`. */
 int problem_code(const struct buf *body, int otherwise);
 
 #endif

@@ -228,7 +228,7 @@ name_fault(const char *name)
 	while (at != NULL) {
 		at += *at == '/';
 		if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || at[2] == '\0'))
-			return "holds «..»";
+			return "holds \"..\"";
 		at = strchr(at, '/');
 	}
 	for (at = name; *at != '\0'; at++)
@@ -258,11 +258,11 @@ take_entry(struct tar_reader *r, struct archive_entry *entry, struct tar_member 
 		return sp_error_set(err, SP_EBADDATA, "a member's name cannot be read");
 	show_name(name, shown);
 	if ((fault = name_fault(name)) != NULL)
-		return sp_error_set(err, SP_EBADDATA, "member «%s»: its name %s", shown, fault);
+		return sp_error_set(err, SP_EBADDATA, "member \"%s\": its name %s", shown, fault);
 	if ((fault = type_name(entry)) != NULL)
-		return sp_error_set(err, SP_EBADDATA, "member «%s» is %s; only plain files are taken", shown, fault);
+		return sp_error_set(err, SP_EBADDATA, "member \"%s\" is %s; only plain files are taken", shown, fault);
 	if (!archive_entry_size_is_set(entry) || archive_entry_size(entry) < 0)
-		return sp_error_set(err, SP_EBADDATA, "member «%s» has no size", shown);
+		return sp_error_set(err, SP_EBADDATA, "member \"%s\" has no size", shown);
 	memcpy(r->member.name, name, strlen(name) + 1);
 	r->member.size = (uint64_t)archive_entry_size(entry);
 	r->read = 0;
@@ -351,14 +351,14 @@ tar_reader_data(struct tar_reader *r, const void **data, size_t *len, struct sp_
 		r->inside = false;
 		if (r->read != r->member.size)
 			return sp_error_set(err, SP_ETRUNCATED,
-			    "member «%s» ends after %" PRIu64 " of %" PRIu64 " bytes", r->member.name, r->read,
+			    "member \"%s\" ends after %" PRIu64 " of %" PRIu64 " bytes", r->member.name, r->read,
 			    r->member.size);
 		return 0;
 	}
 	if (rc != ARCHIVE_OK)
 		return fail(r, r->member.name, err);
 	if ((uint64_t)offset != r->read || *len > r->member.size - r->read)
-		return sp_error_set(err, SP_EBADDATA, "member «%s» has holes", r->member.name);
+		return sp_error_set(err, SP_EBADDATA, "member \"%s\" has holes", r->member.name);
 	r->read += *len;
 	return 1;
 }

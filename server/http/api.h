@@ -135,7 +135,7 @@ bool api_reached_min_seq(struct call *c);
 /* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
 bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
 
-/* A duration from the query («30s», «500ms»), in milliseconds, cut to `most`. */
+/* A duration from the query ("30s", "500ms"), in milliseconds, cut to `most`. */
 bool api_query_duration(struct call *c, const char *name, int64_t most, int64_t *out);
 
 /* The position with role, leader, mode and writable filled in. */

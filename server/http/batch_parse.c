@@ -51,7 +51,7 @@ parse_op(struct parser *p, json_t *line, struct repl_op *op)
 	const char *kind = json_string_value(json_object_get(line, "op"));
 
 	if (kind == NULL || (strcmp(kind, "put") != 0 && strcmp(kind, "delete") != 0))
-		return sp_error_set(p->err, SP_EUSAGE, "line %u: «op» must be \"put\" or \"delete\"", p->line);
+		return sp_error_set(p->err, SP_EUSAGE, "line %u: \"op\" must be \"put\" or \"delete\"", p->line);
 	op->kind = strcmp(kind, "put") == 0 ? REPL_PUT : REPL_DELETE;
 	if (!take_bytes(p, line, "key", "key64", &op->key, &op->key_len) || op->key_len == 0 ||
 	    op->key_len > FEED_KEY_MAX)

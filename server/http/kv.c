@@ -10,7 +10,7 @@
 
 #define MEHDB_WRITTEN "WRITE completed" /* no newline */
 
-/* Whether a list of entity tags («"12", "13"» or «*») holds this seq. */
+/* Whether a list of entity tags (""12", "13"" or "*") holds this seq. */
 static bool
 tags_match(const char *tags, uint64_t seq)
 {
@@ -83,7 +83,7 @@ read_conditions(struct call *c)
 		return false;
 	}
 	if (none != NULL && strcmp(none, "*") != 0) {
-		api_problem(c, 400, "header", "a write takes If-None-Match only as «*»");
+		api_problem(c, 400, "header", "a write takes If-None-Match only as \"*\"");
 		return false;
 	}
 	if (none != NULL && match != NULL) {
@@ -101,7 +101,8 @@ read_conditions(struct call *c)
 	c->batch.condition = REPL_IF_SEQ;
 	end = match + 1;
 	if (match[0] != '"' || !number_take(&end, UINT64_MAX, &c->batch.if_seq) || strcmp(end, "\"") != 0) {
-		api_problem(c, 412, "SP_EPRECOND", "If-Match takes one tag as the server gave it, «\"<seq>\"», or «*»");
+		api_problem(
+		    c, 412, "SP_EPRECOND", "If-Match takes one tag as the server gave it, \"\"<seq>\"\", or \"*\"");
 		return false;
 	}
 	return true;

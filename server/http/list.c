@@ -141,7 +141,7 @@ api_kv_list(struct call *c)
 	rc = root == NULL ? sp_error_set(&err, SP_ENOMEM, "list the keys")
 			  : list_page(view, &q, root, json_object_get(root, "items"), &err);
 	store_view_end(view);
-	/* A key that is no UTF-8 stands under next64; «next» is then of no use. */
+	/* A key that is no UTF-8 stands under next64; "next" is then of no use. */
 	if (json_object_get(root, "next64") != NULL)
 		json_object_del(root, "next");
 	text = rc == 0 ? text_of_json(root, JSON_COMPACT) : NULL;

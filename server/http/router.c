@@ -258,7 +258,7 @@ check_token(struct api *api, const struct request *rq, const struct route *r, co
 }
 
 /* Before a body is taken: what is not there is answered 404 or 405 later, what is must be allowed. A write that waits
- * for «100 Continue» is sent on to the leader without its body, which the client may be able to read only once. */
+ * for "100 Continue" is sent on to the leader without its body, which the client may be able to read only once. */
 static unsigned
 admit(struct request *rq, const char **detail, void *arg)
 {

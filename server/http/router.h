@@ -9,7 +9,7 @@
 #include "lib/net/listener.h"
 #include "server/http/api.h"
 
-/* Serve the network at `address` («0.0.0.0:9876»). `api` outlives the listener. */
+/* Serve the network at `address` ("0.0.0.0:9876"). `api` outlives the listener. */
 struct listener *http_serve(struct api *api, const char *address, unsigned threads, struct sp_error *err);
 
 /* Serve the control socket at `path`. */

@@ -24,7 +24,7 @@ reply_position(struct call *c)
 
 	rc = api_position_of(c->api, &p, &err);
 	if (rc < 0) {
-		/* On the network «no store» passes by itself; on the control socket the two are told apart. */
+		/* On the network "no store" passes by itself; on the control socket the two are told apart. */
 		api_problem(c, rc == SP_ENOTFOUND && c->handler == api_control_position ? 404 : 503, sp_code_name(rc),
 		    err.text);
 		return;
@@ -198,7 +198,7 @@ add_snapshot_headers(struct call *c, const struct snapshot *s, uint64_t offset)
 	request_add_header(c->rq, "Seedpod-Snapshot-Length", number);
 }
 
-/* «zstd», but not «zstd;q=0» (RFC 9110, 12.4.2). */
+/* "zstd", but not "zstd;q=0" (RFC 9110, 12.4.2). */
 static bool
 accepts_zstd(const struct call *c)
 {

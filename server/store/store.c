@@ -21,7 +21,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	struct store *s;
 
 	if (strlen(o->dir) >= sizeof(s->dir)) {
-		sp_error_set(err, SP_ETOOBIG, "store directory «%s»: the path is too long", o->dir);
+		sp_error_set(err, SP_ETOOBIG, "store directory \"%s\": the path is too long", o->dir);
 		return NULL;
 	}
 	s = calloc(1, sizeof(*s));

@@ -254,7 +254,7 @@ int store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, uin
 
 /*
  * Notes: small named texts beside the position, replicated by whoever writes them, not part of the digest. Reading
- * appends to `out`; SP_ENOTFOUND. Names are of [a-z]+ and up to 32 bytes; «state» and «applied» are the store's own.
+ * appends to `out`; SP_ENOTFOUND. Names are of [a-z]+ and up to 32 bytes; "state" and "applied" are the store's own.
  */
 int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, struct sp_error *err);
 int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);

@@ -195,7 +195,7 @@ store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, uint64_
 	uuid_t id;
 
 	if (uuid_parse(cluster, id) != 0)
-		t->broken = sp_error_set(err, SP_EBADDATA, "cluster «%s» is no UUID", cluster);
+		t->broken = sp_error_set(err, SP_EBADDATA, "cluster \"%s\" is no UUID", cluster);
 	else if (t->meta.seq > 0 && memcmp(t->meta.cluster, id, sizeof(id)) != 0)
 		t->broken =
 		    sp_error_set(err, SP_EDIVERGED, "this store holds another cluster's data, not %s's", cluster);

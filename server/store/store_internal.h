@@ -153,7 +153,7 @@ struct store_txn {
  */
 int store_open(struct store *s, enum store_attach how, struct sp_error *err);
 
-/* LMDB's return code (or errno) as one of ours, with «what: reason». */
+/* LMDB's return code (or errno) as one of ours, with "what: reason". */
 int store_error(struct sp_error *err, int mdb_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 void record_header_pack(const struct record_header *h, unsigned char out[RECORD_HEADER_BYTES]);

@@ -10,7 +10,7 @@
 
 #define TABLE_COUNT_SOFT 131072u
 #define AREA_ROOM_SOFT   (JOURNAL_AREA_BYTES / 3)
-#define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say «full» */
+#define VOLUME_ROOM      (64u << 20) /* a volume with less than this is written to directly, which can say "full" */
 
 bool
 store_has_memtable(struct store *s)

@@ -12,8 +12,8 @@ get_note(struct store *s, MDB_txn *txn, const char *name, struct buf *out, struc
 
 	rc = mdb_get(txn, s->meta, &key, &value);
 	if (rc != 0)
-		return store_error(err, rc, "note «%s»", name);
-	return buf_add(out, value.mv_data, value.mv_size) < 0 ? sp_error_set(err, SP_ETOOBIG, "note «%s»", name) : 0;
+		return store_error(err, rc, "note \"%s\"", name);
+	return buf_add(out, value.mv_data, value.mv_size) < 0 ? sp_error_set(err, SP_ETOOBIG, "note \"%s\"", name) : 0;
 }
 
 int
@@ -34,7 +34,7 @@ store_txn_note_put(struct store_txn *t, const char *name, const void *data, size
 		t->changed = true;
 		return 0;
 	}
-	t->broken = store_error(err, rc, "note «%s»", name);
+	t->broken = store_error(err, rc, "note \"%s\"", name);
 	return t->broken;
 }
 

@@ -264,7 +264,7 @@ record_read(struct store *s, const MDB_val *key, const MDB_val *bytes, struct st
 	struct store_record r = { .key = key->mv_data, .key_len = key->mv_size };
 
 	if (record_header_unpack(bytes, &h) < 0)
-		return sp_error_set(err, SP_EBADDATA, "%s: the record of key «%.*s» is damaged (%zu bytes)", s->dir,
+		return sp_error_set(err, SP_EBADDATA, "%s: the record of key \"%.*s\" is damaged (%zu bytes)", s->dir,
 		    (int)key->mv_size, (const char *)key->mv_data, bytes->mv_size);
 	r.seq = h.seq;
 	r.is_delete = (h.flags & RECORD_TOMBSTONE) != 0;
@@ -272,7 +272,7 @@ record_read(struct store *s, const MDB_val *key, const MDB_val *bytes, struct st
 	r.value_len = bytes->mv_size - RECORD_HEADER_BYTES;
 	if (!r.is_delete && !digest_equal(h.hash, digest_of_record(r.key, r.key_len, r.seq, r.value, r.value_len)))
 		return sp_error_set(err, SP_EBADDATA,
-		    "%s: the record of key «%.*s» at seq %llu does not match its hash", s->dir, (int)key->mv_size,
+		    "%s: the record of key \"%.*s\" at seq %llu does not match its hash", s->dir, (int)key->mv_size,
 		    (const char *)key->mv_data, (unsigned long long)h.seq);
 	*out = r;
 	return r.is_delete ? 0 : 1;
@@ -503,7 +503,7 @@ next_change(struct store_cursor *c, struct store_record *out, struct sp_error *e
 	if (rc == 0 && out->seq == at)
 		return 1;
 	if (rc == 0 || rc == SP_ENOTFOUND)
-		return sp_error_set(err, SP_EBADDATA, "%s: seq %llu names key «%.*s», whose record is another",
+		return sp_error_set(err, SP_EBADDATA, "%s: seq %llu names key \"%.*s\", whose record is another",
 		    c->view->store->dir, (unsigned long long)at, (int)key.mv_size, (const char *)key.mv_data);
 	return rc;
 }

@@ -7,7 +7,7 @@
 #include "server/store/store_internal.h"
 
 /* Note LMDB's failure: the transaction cannot be used any more. Who comes here missed what the records themselves name
- * (an index entry, say), so «not found» is damage. */
+ * (an index entry, say), so "not found" is damage. */
 static int
 spoil(struct store_txn *t, int mdb_code, struct sp_error *err)
 {
@@ -29,7 +29,7 @@ store_find_record(
 		return spoil(t, rc, err);
 	/* Spoilt, because the caller may be in the midst of a batch. */
 	if (record_header_unpack(&bytes, out) < 0) {
-		t->broken = sp_error_set(err, SP_EBADDATA, "the record of key «%.*s» is damaged", (int)key->mv_size,
+		t->broken = sp_error_set(err, SP_EBADDATA, "the record of key \"%.*s\" is damaged", (int)key->mv_size,
 		    (const char *)key->mv_data);
 		return t->broken;
 	}

@@ -30,7 +30,7 @@ uint64_t now_ns(void);
 /* End the program with a message; an errno other than 0 is explained. */
 _Noreturn void die(int errno_code, const char *what);
 
-/* Connect to «address:port» (IPv4). Ends the program where that fails. */
+/* Connect to "address:port" (IPv4). Ends the program where that fails. */
 void client_open(struct client *c, const char *address, enum protocol protocol);
 void client_close(struct client *c);
 

@@ -5,7 +5,7 @@ An area is a module area_<name>.py with a function run(bench) that adds rows:
     bench.compare("GET, 64 connections", [...], [...], ">= 1.0", "/s", "Redis")    # ours, theirs
 
 Every list holds one figure a round; rounds are interleaved, so that what else happens on the machine meets all alike.
-A ratio is the median of the rounds' ratios, always ours to theirs such that «2.0» means what the target's words say.
+A ratio is the median of the rounds' ratios, always ours to theirs such that "2.0" means what the target's words say.
 """
 
 import json
@@ -171,7 +171,7 @@ class Bench:
     # --- rows ---
 
     def row(self, name, figure, target, unit="", ours=None, theirs=None, peer="", note="", spread=None):
-        """One line of the table. `figure` is what the target speaks of: «<= 1.25», «>= 200000», or None for no target."""
+        """One line of the table. `figure` is what the target speaks of: "<= 1.25", ">= 200000", or None for no target."""
         met = None
         if target:
             sign, limit = target.split()

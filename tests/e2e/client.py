@@ -166,7 +166,7 @@ class Background:
         self.tell(line)
         while len(self.lines) == seen:
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise Failed(f"{self.script} did not answer «{line}»: {self.error[-800:]}")
+                raise Failed(f"{self.script} did not answer \"{line}\": {self.error[-800:]}")
             time.sleep(0.02)
         return json.loads(self.lines[-1])
 

@@ -1,4 +1,4 @@
-"""Pod Security Standard «restricted», checked over rendered manifests.
+"""Pod Security Standard "restricted", checked over rendered manifests.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/ as of Kubernetes 1.32; for clusters before 1.23,
 which have no admission for it.

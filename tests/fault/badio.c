@@ -6,7 +6,7 @@
  *
  * CALL is write (also pwrite, writev, and what io_submit is asked to write), sync (fsync, fdatasync, msync, and writes
  * through O_DSYNC are write), rename, open (with O_CREAT) or mkdir. PATH is a part of the file's path. WHAT is an
- * errno's name (ENOSPC, EIO, EDQUOT, EROFS, EACCES) or «short»: half of the bytes are written and told so. The first
+ * errno's name (ENOSPC, EIO, EDQUOT, EROFS, EACCES) or "short": half of the bytes are written and told so. The first
  * AFTER calls that fit go well, then COUNT calls (all, where it is not given) fail. Each failure is noted as a line in
  * BADIO.log, so that a test knows that there was one.
  */

@@ -32,7 +32,7 @@ OLD, NEW = "old", "new"
 AT_REST = {"cluster", "lock", "store", "seed.json", "seedpod.json.used"}
 AT_REST |= {f"{name}.new" for name in AT_REST - {"store"}}  # of an atomic write that was killed; the next one takes it
 
-# scenario: ((point[:N-th time], what must be found), …). «old» is the state before the step, «new» the one after.
+# scenario: ((point[:N-th time], what must be found), …). "old" is the state before the step, "new" the one after.
 MATRIX = {
     "seed an empty follower": (
         ("init.locked", OLD), ("volume.incoming_removed", OLD), ("init.facts", OLD), ("init.planned", OLD),

@@ -2,7 +2,7 @@
 """A disk that fails: full, broken, short of a byte, unable to sync, in each writing path of each program.
 
 tests/fault/badio.c plays the disk, a small loop file system is a real one. What holds in every case: an answer that says
-«stored» is kept, whatever comes; a refusal has the right status or exit code; when the disk is well again, so are we.
+"stored" is kept, whatever comes; a refusal has the right status or exit code; when the disk is well again, so are we.
 """
 
 import http.client

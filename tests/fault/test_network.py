@@ -283,8 +283,8 @@ class BrokenLeader(support.PodTest):
 
 
 class Proxy(Listener):
-    """A way from one pod to another that can be closed: `state` is «open», «silent» (takes, and forwards nothing: packets
-    are lost) or «refusing» (every connection is ended). Counts the requests that pass, by the tenth of a second."""
+    """A way from one pod to another that can be closed: `state` is "open", "silent" (takes, and forwards nothing: packets
+    are lost) or "refusing" (every connection is ended). Counts the requests that pass, by the tenth of a second."""
 
     def __init__(self, address, target):
         self.target, self.state, self.asked = target, "open", {}

@@ -2,8 +2,8 @@
  * The server's HTTP interface on a store of its own: whatever is asked, each request gets one answer, never one that
  * says that the server itself failed, and the store is whole afterwards.
  *
- * The input is requests, parted by «%%» on a line of its own: «PUT /v1/kv/a?x=y», headers a line each, an empty line,
- * the body. A «!» in front sends it to the control socket. The listener is replaced by listener.c.
+ * The input is requests, parted by "%%" on a line of its own: "PUT /v1/kv/a?x=y", headers a line each, an empty line,
+ * the body. A "!" in front sends it to the control socket. The listener is replaced by listener.c.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* The configuration: what parses is printed, and what is printed parses to the same. Behind «--env--» on a line of its
+/* The configuration: what parses is printed, and what is printed parses to the same. Behind "--env--" on a line of its
  * own come variables of the environment, one a line. */
 #include <stdlib.h>
 #include <string.h>

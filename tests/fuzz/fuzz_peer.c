@@ -1,5 +1,5 @@
 /*
- * What peers and the control socket answer. The input is an answer, «200 type/of-body» on a line and then the body;
+ * What peers and the control socket answer. The input is an answer, "200 type/of-body" on a line and then the body;
  * every question is asked with it. The HTTP client's own calls are replaced here.
  */
 #include <stdio.h>

@@ -11,7 +11,7 @@ struct fuzz_answer {
 	struct buf body;  /* the caller's to release */
 };
 
-/* Ask the listener that was made first, or for a request that begins with «!» the second. `text` ends in NUL and is
+/* Ask the listener that was made first, or for a request that begins with "!" the second. `text` ends in NUL and is
  * written to. False where it is no request. */
 bool fuzz_listener_ask(char *text, size_t len, struct fuzz_answer *out);
 

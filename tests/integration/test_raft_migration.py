@@ -119,7 +119,7 @@ class LeftBehind(support.PodTest):
         return pods
 
     def wait_log(self, container, text, pods):
-        wait_until(lambda: text in container.log, 30, f"its log says «{text}»", pods)
+        wait_until(lambda: text in container.log, 30, f"its log says \"{text}\"", pods)
 
     def test_a_member_that_was_away_while_the_mode_was_static_is_of_another_log(self):
         """Its index is further on than the new log's: it must neither skip what that brings, nor vote, nor give."""

@@ -145,7 +145,7 @@ def parse_metrics(text):
 
 
 def wait_until(condition, timeout, what, pods=None, pause=0.02):
-    """Wait until condition() is true, return what it returned. Connections refused or cut count as «not yet».
+    """Wait until condition() is true, return what it returned. Connections refused or cut count as "not yet".
 
     Raises PodError after `timeout` seconds (times SLOW), with the last exception and the ends of the pods' logs.
     """
@@ -435,7 +435,7 @@ class Pod:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def mount_volume(self, size):
-        """Put a tmpfs of `size` (as mount takes it, «24m») under the data directory. Needs root."""
+        """Put a tmpfs of `size` (as mount takes it, "24m") under the data directory. Needs root."""
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "seedpod", str(self.data_dir)],
                        check=True, capture_output=True, text=True)
         self._mounted = True

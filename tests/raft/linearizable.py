@@ -15,7 +15,7 @@ up, or never. Those are what makes the search dear, so as much as can be is know
   * of those with the same effect only the oldest that is left needs to be tried: what a later one could do, it can too;
   * values that nobody ever names are the same to everybody.
 
-Sources: J. Wing and C. Gong, «Testing and Verifying Concurrent Objects» (1993); G. Lowe, «Testing for linearizability»
+Sources: J. Wing and C. Gong, "Testing and Verifying Concurrent Objects" (1993); G. Lowe, "Testing for linearizability"
 (2017), for remembering (set of ops done, state) that led nowhere.
 """
 

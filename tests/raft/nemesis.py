@@ -1,6 +1,6 @@
 """Faults, by a plan that follows from a seed alone.
 
-plan() says what is done when and to whom; Nemesis does it. A target is a member's number, or «leader»: whoever leads at that
+plan() says what is done when and to whom; Nemesis does it. A target is a member's number, or "leader": whoever leads at that
 moment. What is broken is mended after a while, and all of it at the end.
 """
 

@@ -15,7 +15,7 @@ import time
 import typing
 import urllib.parse
 
-READ_TIMEOUT = 1.0  # seconds; an answer that takes longer is «unknown»
+READ_TIMEOUT = 1.0  # seconds; an answer that takes longer is "unknown"
 
 
 class Answer(typing.NamedTuple):

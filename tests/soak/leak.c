@@ -1,6 +1,6 @@
 /*
- * Put before a program with LD_PRELOAD: each connection that it takes leaks what LEAK says, «memory» (256 KiB, written to)
- * or «descriptors» (one). By this `make soak-proof` shows that the soak finds a leak.
+ * Put before a program with LD_PRELOAD: each connection that it takes leaks what LEAK says, "memory" (256 KiB, written to)
+ * or "descriptors" (one). By this `make soak-proof` shows that the soak finds a leak.
  */
 #include <dlfcn.h>
 #include <fcntl.h>

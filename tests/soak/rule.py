@@ -1,7 +1,7 @@
 """What counts as growth in a soak, and how it is shown.
 
-A sample is (seconds, {name: figure}); a name ends with its kind: «store-0 server memory», «store-0 file». Memory,
-descriptors, threads, and what of the file is in use («data») are held against themselves: the last fifth of the time
+A sample is (seconds, {name: figure}); a name ends with its kind: "store-0 server memory", "store-0 file". Memory,
+descriptors, threads, and what of the file is in use ("data") are held against themselves: the last fifth of the time
 against the second fifth.
 
 The file is held against what the data explains (docs/operations.md, Sizing): it goes as high as the most that was in use

@@ -116,17 +116,17 @@ read_contact(json_t *o, struct contact *out, struct sp_error *err)
 
 	if (number < 1 || number > MEMBER_NUMBER_MAX)
 		return sp_error_set(
-		    err, SP_EBADDATA, "member: «number» must be a whole number from 1 to %d", MEMBER_NUMBER_MAX);
+		    err, SP_EBADDATA, "member: \"number\" must be a whole number from 1 to %d", MEMBER_NUMBER_MAX);
 	m.number = (unsigned)number;
 	if (!get_text(o, "id", id, sizeof(id)))
-		return sp_error_set(err, SP_EBADDATA, "member: «id» must be a number as a text");
+		return sp_error_set(err, SP_EBADDATA, "member: \"id\" must be a number as a text");
 	if (!number_from_text(id, UINT64_MAX, &m.id) || (m.id != 0 && MEMBER_NUMBER(m.id) != m.number))
-		return sp_error_set(err, SP_EBADDATA, "member: «id» is not one of number %u", m.number);
+		return sp_error_set(err, SP_EBADDATA, "member: \"id\" is not one of number %u", m.number);
 	if (!get_text(o, "name", m.name, sizeof(m.name)) || !get_text(o, "url", m.url, sizeof(m.url)) ||
 	    !get_text(o, "raft", m.raft, sizeof(m.raft)))
-		return sp_error_set(err, SP_EBADDATA, "member: «name», «url» and «raft» must be texts");
+		return sp_error_set(err, SP_EBADDATA, "member: \"name\", \"url\" and \"raft\" must be texts");
 	if (strncmp(m.url, "http", 4) != 0 || strrchr(m.raft, ':') == NULL)
-		return sp_error_set(err, SP_EBADDATA, "member: «url» must be a URL, «raft» host:port");
+		return sp_error_set(err, SP_EBADDATA, "member: \"url\" must be a URL, \"raft\" host:port");
 	*out = m;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * The directory of a cluster: where each member is reached. libraft's configuration knows ids, addresses and roles;
- * this is the rest, one contact a member, replicated as entries of the log and kept in the store as the note «members».
+ * this is the rest, one contact a member, replicated as entries of the log and kept in the store as the note "members".
  * Pure.
  */
 #ifndef SERVER_REPLICATION_RAFT_DIRECTORY_H_

@@ -15,7 +15,7 @@
 
 enum entry_kind {
 	ENTRY_BATCH = 1,
-	ENTRY_FOUND = 2,  /* text: «UUID seq», the cluster and where its store stood when the log began */
+	ENTRY_FOUND = 2,  /* text: "UUID seq", the cluster and where its store stood when the log began */
 	ENTRY_MEMBER = 3, /* text: a contact for the directory, as JSON (directory.h) */
 };
 

@@ -15,7 +15,7 @@
 #include "lib/protocol/position.h"
 #include "server/replication/raft/repl_raft.h"
 
-#define LOG_ORIGIN_MAX (POSITION_CLUSTER_SIZE + 21) /* «cluster/log», with NUL */
+#define LOG_ORIGIN_MAX (POSITION_CLUSTER_SIZE + 21) /* "cluster/log", with NUL */
 #define GREETING_HEAD  24
 #define GREETING_TEXT  ((MEMBER_ADDRESS_MAX + LOG_ORIGIN_MAX + 7) / 8 * 8)
 #define GREETING_MAX   (GREETING_HEAD + GREETING_TEXT + SECRET_NONCE_BYTES)

@@ -17,7 +17,7 @@
 #include "server/replication/raft/repl_raft.h"
 #include "server/replication/raft/transport.h"
 
-/* The text of a log's first entry: «cluster seq log», the founder's UUID and seq, and its id, which names the log. */
+/* The text of a log's first entry: "cluster seq log", the founder's UUID and seq, and its id, which names the log. */
 #define FOUND_SIZE (POSITION_CLUSTER_SIZE + 48)
 
 /* An entry on its way: proposed here, or come by the log; in the end a job of the committer. */
@@ -240,7 +240,7 @@ void repl_raft_job_fail(struct repl_raft_job *j, int code, const char *text);
 int repl_raft_loop_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_loop_stop(struct repl_raft *r);
 
-/* libraft's code as one of ours, with «what: reason». */
+/* libraft's code as one of ours, with "what: reason". */
 int repl_raft_error(struct sp_error *err, int code, const char *reason, const char *what);
 
 /* --- Before founding (found.c), and before the loop runs --- */

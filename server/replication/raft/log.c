@@ -110,7 +110,7 @@ repl_raft_log_settle(struct repl_raft *r)
 
 /* --- After a crash --- */
 
-#define INDEX_DIGITS 16 /* a closed segment is named by its first and last index, «%016llu-%016llu» */
+#define INDEX_DIGITS 16 /* a closed segment is named by its first and last index, "%016llu-%016llu" */
 
 static int
 is_closed_segment(const struct dirent *entry)

@@ -241,7 +241,7 @@ repl_raft_members_take(struct repl_raft *r)
 		c->code = sp_error_set(&c->err, SP_EUSAGE, "%s", err.text);
 	else if (c->kind == REPL_ADD && !transport_can_reach(r->change_contact.raft))
 		c->code =
-		    sp_error_set(&c->err, SP_EUSAGE, "member: «raft» must be host:port, the port from 1 to 65535");
+		    sp_error_set(&c->err, SP_EUSAGE, "member: \"raft\" must be host:port, the port from 1 to 65535");
 	if (c->code < 0) {
 		c->done(c);
 		return;

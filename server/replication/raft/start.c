@@ -31,7 +31,7 @@ repl_raft_error(struct sp_error *err, int code, const char *reason, const char *
 	    err, ours, "%s: %s", what, reason != NULL && reason[0] != '\0' ? reason : raft_strerror(code));
 }
 
-/* «number N», «id N», a line each. */
+/* "number N", "id N", a line each. */
 static bool
 parse_identity(const char *text, unsigned *number, uint64_t *id)
 {

@@ -98,7 +98,7 @@ void transport_release(struct transport *t);
 /* Give up who is silent. */
 void transport_turn(struct transport *t);
 
-/* Whether this is «host:port». What is not can never be connected to, and libraft keeps all that it would send there.
+/* Whether this is "host:port". What is not can never be connected to, and libraft keeps all that it would send there.
  */
 bool transport_can_reach(const char *address);
 

@@ -2,8 +2,8 @@
 
     prober.py HOST KEY
 
-Its value is a number that only grows. «at least N» on standard input: from now on no answer may be older than N (it
-was read back from every ready pod before). «stop»: print the sum as JSON.
+Its value is a number that only grows. "at least N" on standard input: from now on no answer may be older than N (it
+was read back from every ready pod before). "stop": print the sum as JSON.
 """
 import collections
 import http.client

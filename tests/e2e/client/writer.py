@@ -2,7 +2,7 @@
 
     writer.py HOST PREFIX [TIMEOUT]
 
-A try is given up after TIMEOUT seconds (5). Follows redirects as curl --location-trusted does. «stop» on standard input:
+A try is given up after TIMEOUT seconds (5). Follows redirects as curl --location-trusted does. "stop" on standard input:
 print the sum as JSON, with the longest time in which nothing was acknowledged; any other line: print how many were
 acknowledged so far.
 """

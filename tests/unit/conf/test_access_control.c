@@ -65,7 +65,7 @@ START_TEST(access_control__only_peers_are_shown_the_token)
 	for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++)
 		ck_assert_msg(is_peer(peers[i], name), "%s is no peer", peers[i]);
 	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++)
-		ck_assert_msg(!is_peer(strangers[i], name), "«%s» is a peer", strangers[i]);
+		ck_assert_msg(!is_peer(strangers[i], name), "\"%s\" is a peer", strangers[i]);
 	ck_assert(access_control.access_rules.token(access_control.access_rules.arg, token, sizeof(token)));
 	ck_assert_str_eq(token, TOKEN);
 }

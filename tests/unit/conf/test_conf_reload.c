@@ -337,7 +337,7 @@ START_TEST(reload__pipe_in_the_files_place_is_refused_and_not_waited_for)
 }
 END_TEST
 
-/* «seedpod-server --config <(…)»: there is nothing in it any more. */
+/* "seedpod-server --config <(…)": there is nothing in it any more. */
 START_TEST(reload__pipe_that_the_program_was_started_with_is_not_read_again)
 {
 	struct reload_status status;

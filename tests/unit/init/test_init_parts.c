@@ -292,7 +292,7 @@ START_TEST(termination_write__one_json_line_where_the_folder_exists)
 	char *line;
 
 	buf_init(&text, 4096);
-	sp_error_set(&err, SP_EBADDATA, "it was «altered»\nand more");
+	sp_error_set(&err, SP_EBADDATA, "it was \"altered\"\nand more");
 	snprintf(path, sizeof(path), "%s/termination-log", dir);
 	ck_assert_int_eq(file_write_atomic(path,
 			     "a longer text that was there before, to be replaced in place, as a "

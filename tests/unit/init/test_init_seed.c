@@ -169,7 +169,7 @@ expect_refusal(int exit_code, const char *words)
 	have_old_store();
 	rc = run();
 	ck_assert_msg(sp_code_exit(rc) == exit_code, "%s: %s", sp_code_name(rc), err.text);
-	ck_assert_msg(strstr(err.text, words) != NULL, "«%s» is not in «%s»", words, err.text);
+	ck_assert_msg(strstr(err.text, words) != NULL, "\"%s\" is not in \"%s\"", words, err.text);
 	ck_assert_msg(strstr(err.text, "store-0") != NULL, "%s", err.text);
 	ck_assert(store_is("old store", 9));
 	ck_assert(!is_there("store.incoming") && !is_there("store.ready") && !is_there("store.old"));
@@ -569,7 +569,7 @@ static const struct {
 	const char *words;
 } strangers[] = {
 	{ '0', "../x", "", "../x" },
-	{ '0', "store/../../x", "", "«..»" },
+	{ '0', "store/../../x", "", "\"..\"" },
 	{ '0', "/x", "", "absolute" },
 	{ '2', "seedpod.json", "/etc/passwd", "symbolic link" },
 	{ '1', "seedpod.json", "/etc/passwd", "hard link" },

@@ -56,7 +56,7 @@ text(void)
 	return out.data;
 }
 
-#define SAYS(what) ck_assert_msg(strstr(text(), what) != NULL, "not «%s» but\n%s", what, out.data)
+#define SAYS(what) ck_assert_msg(strstr(text(), what) != NULL, "not \"%s\" but\n%s", what, out.data)
 
 START_TEST(show_text__names_each_fact_and_the_donor)
 {

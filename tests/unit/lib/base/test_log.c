@@ -44,7 +44,7 @@ caught(void)
 static const char *
 after_time(const char *line)
 {
-	ck_assert_msg(strncmp(line, "time=20", 7) == 0 && line[28] == 'Z' && line[29] == ' ', "«%s»", line);
+	ck_assert_msg(strncmp(line, "time=20", 7) == 0 && line[28] == 'Z' && line[29] == ' ', "\"%s\"", line);
 	return line + 30;
 }
 
@@ -205,8 +205,8 @@ START_TEST(log_write__lines_of_threads_do_not_mix)
 	for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1, lines++) {
 		*end = '\0';
 		ck_assert_msg(
-		    strncmp(after_time(text), "level=info program=test msg=chatter who=", 40) == 0, "«%s»", text);
-		ck_assert_msg(strcmp(end - 4, "----") == 0, "«%s»", text);
+		    strncmp(after_time(text), "level=info program=test msg=chatter who=", 40) == 0, "\"%s\"", text);
+		ck_assert_msg(strcmp(end - 4, "----") == 0, "\"%s\"", text);
 	}
 	ck_assert_uint_eq(lines, THREADS * LINES);
 }

@@ -52,7 +52,7 @@ START_TEST(percent_decode__broken_escapes_are_refused)
 	char out[16];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(decode(bad[i], out) == -1, "«%s» was taken", bad[i]);
+		ck_assert_msg(decode(bad[i], out) == -1, "\"%s\" was taken", bad[i]);
 	/* No byte beyond the length is looked at. */
 	ck_assert_int_eq(percent_decode("%41", 2, out, sizeof(out)), -1);
 	ck_assert_int_eq(percent_decode("%4\0", 3, out, sizeof(out)), -1);

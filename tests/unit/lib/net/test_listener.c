@@ -326,13 +326,13 @@ read_raw(int fd, const char *until)
 	text[0] = '\0';
 	while ((until == NULL || strstr(text, until) == NULL) && len < sizeof(text) - 1) {
 		n = recv(fd, text + len, sizeof(text) - 1 - len, 0);
-		ck_assert_msg(n >= 0, "no answer after «%s»", text);
+		ck_assert_msg(n >= 0, "no answer after \"%s\"", text);
 		if (n == 0)
 			break;
 		len += (size_t)n;
 		text[len] = '\0';
 	}
-	ck_assert_msg(until == NULL || strstr(text, until) != NULL, "«%s» lacks «%s»", text, until);
+	ck_assert_msg(until == NULL || strstr(text, until) != NULL, "\"%s\" lacks \"%s\"", text, until);
 	return text;
 }
 

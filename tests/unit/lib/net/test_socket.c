@@ -110,7 +110,7 @@ START_TEST(socket_listen__what_is_no_address_is_refused)
 		unsigned port = 7;
 		int fd = 7;
 
-		ck_assert_msg(socket_listen(bad[i], &fd, &port, &err) == SP_ECONF, "«%s»: %s", bad[i], err.text);
+		ck_assert_msg(socket_listen(bad[i], &fd, &port, &err) == SP_ECONF, "\"%s\": %s", bad[i], err.text);
 		ck_assert_int_eq(fd, -1);
 	}
 }

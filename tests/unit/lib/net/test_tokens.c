@@ -65,7 +65,7 @@ START_TEST(tokens_roles__other_headers_show_none)
 	t = must_read();
 	ck_assert_uint_eq(tokens_roles(t, NULL), 0);
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
-		ck_assert_msg(tokens_roles(t, none[i]) == 0, "«%s» was taken", none[i]);
+		ck_assert_msg(tokens_roles(t, none[i]) == 0, "\"%s\" was taken", none[i]);
 	memset(longest + 7, 'a', TOKEN_LENGTH_MAX + 1);
 	ck_assert_uint_eq(tokens_roles(t, longest), 0);
 	tokens_free(t);

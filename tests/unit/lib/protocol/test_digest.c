@@ -106,7 +106,7 @@ START_TEST(digest_from_hex__what_is_none_is_refused)
 	struct digest d = { 5, 6 };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(digest_from_hex(bad[i], &d) == SP_EBADDATA, "«%s» was taken", bad[i]);
+		ck_assert_msg(digest_from_hex(bad[i], &d) == SP_EBADDATA, "\"%s\" was taken", bad[i]);
 	ck_assert(digest_equal(d, (struct digest){ 5, 6 }));
 }
 END_TEST

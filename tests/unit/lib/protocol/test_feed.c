@@ -63,7 +63,7 @@ assert_refused(int code, const char *why)
 
 	ck_assert_int_eq(check(&info, &err), code);
 	ck_assert_int_eq(err.code, code);
-	ck_assert_msg(strstr(err.text, why) != NULL, "«%s» does not say «%s»", err.text, why);
+	ck_assert_msg(strstr(err.text, why) != NULL, "\"%s\" does not say \"%s\"", err.text, why);
 	ck_assert_uint_eq(info.seq, 4711);
 	buf_release(&feed);
 }

@@ -447,46 +447,47 @@ static const struct {
 	{ "nonsense", "JSON" },
 	{ "{" REQUIRED, "JSON" },
 	{ "{" REQUIRED "} x", "JSON" },
-	{ "{\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "«cluster»" },
-	{ "{\"cluster\":\"c\",\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "«epoch»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"digest\":\"000000000000000000000000000000ff\"}", "«seq»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":10}", "«digest»" },
-	{ "{\"cluster\":7,\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "«cluster»" },
+	{ "{\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "\"cluster\"" },
+	{ "{\"cluster\":\"c\",\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "\"epoch\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"digest\":\"000000000000000000000000000000ff\"}", "\"seq\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":10}", "\"digest\"" },
+	{ "{\"cluster\":7,\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "\"cluster\"" },
 	{ "{\"cluster\":\"" CLUSTER "x\",\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}",
-	    "«cluster»" },
-	{ "{\"cluster\":\"c\",\"epoch\":\"2\",\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "«epoch»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":-1,\"digest\":\"000000000000000000000000000000ff\"}", "«seq»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1.5,\"digest\":\"000000000000000000000000000000ff\"}", "«seq»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":\"ff\"}", "«digest»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":\"g00000000000000000000000000000ff\"}", "«digest»" },
-	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":255}", "«digest»" },
-	{ "{" REQUIRED ",\"keys\":\"7\"}", "«keys»" },
-	{ "{" REQUIRED ",\"keys\":-7}", "«keys»" },
-	{ "{" REQUIRED ",\"horizon\":true}", "«horizon»" },
-	{ "{" REQUIRED ",\"role\":1}", "«role»" },
-	{ "{" REQUIRED ",\"leader\":1}", "«leader»" },
-	{ "{" REQUIRED ",\"mode\":\"mode too long\"}", "«mode»" },
-	{ "{" REQUIRED ",\"consistent\":1}", "«consistent»" },
-	{ "{" REQUIRED ",\"writable\":\"yes\"}", "«writable»" },
-	{ "{" REQUIRED ",\"history\":7}", "«history»" },
-	{ "{" REQUIRED ",\"history\":{\"epoch\":2}}", "«history»" },
-	{ "{" REQUIRED ",\"history\":[{\"epoch\":2}]}", "«since»" },
-	{ "{" REQUIRED ",\"history\":[7]}", "«epoch»" },
-	{ "{" REQUIRED ",\"history\":[{\"epoch\":\"2\",\"since\":0}]}", "«epoch»" },
+	    "\"cluster\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":\"2\",\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}",
+	    "\"epoch\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":-1,\"digest\":\"000000000000000000000000000000ff\"}", "\"seq\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1.5,\"digest\":\"000000000000000000000000000000ff\"}", "\"seq\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":\"ff\"}", "\"digest\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":\"g00000000000000000000000000000ff\"}", "\"digest\"" },
+	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":1,\"digest\":255}", "\"digest\"" },
+	{ "{" REQUIRED ",\"keys\":\"7\"}", "\"keys\"" },
+	{ "{" REQUIRED ",\"keys\":-7}", "\"keys\"" },
+	{ "{" REQUIRED ",\"horizon\":true}", "\"horizon\"" },
+	{ "{" REQUIRED ",\"role\":1}", "\"role\"" },
+	{ "{" REQUIRED ",\"leader\":1}", "\"leader\"" },
+	{ "{" REQUIRED ",\"mode\":\"mode too long\"}", "\"mode\"" },
+	{ "{" REQUIRED ",\"consistent\":1}", "\"consistent\"" },
+	{ "{" REQUIRED ",\"writable\":\"yes\"}", "\"writable\"" },
+	{ "{" REQUIRED ",\"history\":7}", "\"history\"" },
+	{ "{" REQUIRED ",\"history\":{\"epoch\":2}}", "\"history\"" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":2}]}", "\"since\"" },
+	{ "{" REQUIRED ",\"history\":[7]}", "\"epoch\"" },
+	{ "{" REQUIRED ",\"history\":[{\"epoch\":\"2\",\"since\":0}]}", "\"epoch\"" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":2,\"since\":11}]}", "beyond the present seq" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":0}]}", "present epoch" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":2,\"since\":0},{\"epoch\":2,\"since\":1}]}", "must grow" },
 	{ "{" REQUIRED ",\"history\":[{\"epoch\":1,\"since\":2},{\"epoch\":2,\"since\":1}]}", "must grow" },
-	{ "{" REQUIRED ",\"raft\":7}", "«raft»" },
-	{ "{" REQUIRED ",\"raft\":{}}", "«role»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"none\"}}", "«role»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"\"}}", "«id»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"18446744073709551616\"}}", "«id»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":7}}", "«id»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"log\":\"1x\"}}", "«log»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "«number»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "«applied»" },
-	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"leader_known\":1}}", "«leader_known»" },
+	{ "{" REQUIRED ",\"raft\":7}", "\"raft\"" },
+	{ "{" REQUIRED ",\"raft\":{}}", "\"role\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"none\"}}", "\"role\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"\"}}", "\"id\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":\"18446744073709551616\"}}", "\"id\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"id\":7}}", "\"id\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"log\":\"1x\"}}", "\"log\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"number\":4294967296}}", "\"number\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"applied\":-1}}", "\"applied\"" },
+	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"leader_known\":1}}", "\"leader_known\"" },
 	{ "{" REQUIRED ",\"raft\":{\"role\":\"leader\",\"unresolved\":1}}", "unresolved" },
 };
 
@@ -497,7 +498,7 @@ START_TEST(position_from_json__a_mistake_is_named)
 
 	ck_assert_int_eq(position_from_json(mistakes[_i].text, strlen(mistakes[_i].text), &p, &err), SP_EBADDATA);
 	ck_assert_int_eq(err.code, SP_EBADDATA);
-	ck_assert_msg(strstr(err.text, mistakes[_i].named) != NULL, "%s: «%s»", mistakes[_i].text, err.text);
+	ck_assert_msg(strstr(err.text, mistakes[_i].named) != NULL, "%s: \"%s\"", mistakes[_i].text, err.text);
 	ck_assert_uint_eq(p.seq, 4711);
 }
 END_TEST
@@ -515,7 +516,7 @@ START_TEST(position_from_json__a_history_too_long_is_refused)
 		json_array_append_new(history, json_pack("{si si}", "epoch", 9, "since", 300));
 	text = json_dumps(root, 0);
 	ck_assert_int_eq(position_from_json(text, strlen(text), &out, &err), SP_EBADDATA);
-	ck_assert_ptr_nonnull(strstr(err.text, "«history»"));
+	ck_assert_ptr_nonnull(strstr(err.text, "\"history\""));
 	ck_assert_uint_eq(out.seq, 4711);
 	free(text);
 	json_decref(root);

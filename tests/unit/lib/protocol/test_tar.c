@@ -290,8 +290,8 @@ static const struct {
 	const char *word;
 } hostile[] = {
 	{ '0', "../x", "", "../x" },
-	{ '0', "store/../../x", "", "holds «..»" },
-	{ '0', "store/..", "", "holds «..»" },
+	{ '0', "store/../../x", "", "holds \"..\"" },
+	{ '0', "store/..", "", "holds \"..\"" },
 	{ '0', "/etc/passwd", "", "is absolute" },
 	{ '0', "bad\nname", "", "control" },
 	{ '1', "hard", "/etc/passwd", "hard link" },

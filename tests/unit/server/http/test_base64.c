@@ -63,7 +63,7 @@ START_TEST(base64_decode__what_is_none_is_refused)
 	unsigned char out[64];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(base64_decode(bad[i], strlen(bad[i]), out) == -1, "«%s» was taken", bad[i]);
+		ck_assert_msg(base64_decode(bad[i], strlen(bad[i]), out) == -1, "\"%s\" was taken", bad[i]);
 	ck_assert_int_eq(base64_decode("Zm9\0", 4, out), -1);
 }
 END_TEST

@@ -28,7 +28,7 @@ refuse_as(int code, const char *body, size_t len, const char *why)
 	memset(&b, 0x5a, sizeof(b));
 	memcpy(&untouched, &b, sizeof(b));
 	ck_assert_int_eq(batch_parse(body, len, VALUE_MAX, &b, &err), code);
-	ck_assert_msg(strstr(err.text, why) != NULL, "«%s» is not in «%s»", why, err.text);
+	ck_assert_msg(strstr(err.text, why) != NULL, "\"%s\" is not in \"%s\"", why, err.text);
 	ck_assert_mem_eq(&b, &untouched, sizeof(b));
 }
 
@@ -85,9 +85,9 @@ START_TEST(batch_parse__names_the_line_that_is_wrong)
 	refuse("\n \n", "holds no change");
 	refuse("{\"op\":\"put\",\"key\":\"a\",\"value\":\"\"}\nnonsense", "line 2: not a JSON object: ");
 	refuse("[]", "line 1: not a JSON object");
-	refuse("{}", "line 1: «op»");
-	refuse("{\"op\":\"get\",\"key\":\"a\"}", "line 1: «op»");
-	refuse("{\"op\":1,\"key\":\"a\"}", "line 1: «op»");
+	refuse("{}", "line 1: \"op\"");
+	refuse("{\"op\":\"get\",\"key\":\"a\"}", "line 1: \"op\"");
+	refuse("{\"op\":1,\"key\":\"a\"}", "line 1: \"op\"");
 	refuse("{\"op\":\"delete\"}", "line 1: either \"key\" or");
 	refuse("{\"op\":\"delete\",\"key\":\"\"}", "line 1: either \"key\" or");
 	refuse("{\"op\":\"delete\",\"key64\":\"????\"}", "line 1: either \"key\" or");

@@ -381,7 +381,7 @@ START_TEST(committer__one_that_spoils_the_transaction_is_alone_to_suffer)
 	wait_done(5);
 	ck_assert_int_eq(a.job.code, 0);
 	ck_assert_int_eq(b.job.code, SP_EBADDATA);
-	ck_assert_ptr_nonnull(strstr(b.job.err.text, "«b»"));
+	ck_assert_ptr_nonnull(strstr(b.job.err.text, "\"b\""));
 	ck_assert_int_eq(c.job.code, 0);
 	ck_assert_int_eq(d.job.code, SP_EPRECOND);
 	ck_assert_uint_eq(stats().jobs, 3);

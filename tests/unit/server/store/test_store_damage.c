@@ -105,7 +105,7 @@ START_TEST(store_attach__zeros_are_no_store)
 }
 END_TEST
 
-/* LMDB maps as much as the newer meta page says: a number that cannot be must not end as «out of memory». */
+/* LMDB maps as much as the newer meta page says: a number that cannot be must not end as "out of memory". */
 START_TEST(store_attach__sizes_that_cannot_be_are_bad_data)
 {
 	static const struct {
@@ -511,7 +511,7 @@ START_TEST(store_get__a_flipped_bit_in_a_value_is_found)
 	s = test_store_open(dir, STORE_EXISTING, 0);
 	ck_assert_int_eq(store_view_begin(s, &v, &err), 0);
 	ck_assert_int_eq(store_view_get(v, "b", 1, &r, &err), SP_EBADDATA);
-	ck_assert_ptr_nonnull(strstr(err.text, "«b»"));
+	ck_assert_ptr_nonnull(strstr(err.text, "\"b\""));
 	ck_assert_uint_eq(r.seq, 4711);
 	/* A walk comes as far as the damage. */
 	ck_assert_int_eq(store_cursor_keys(v, NULL, 0, &c, &err), 0);
@@ -611,7 +611,7 @@ START_TEST(store_verify__finds_what_does_not_fit_together)
 }
 END_TEST
 
-/* Writing where the indexes are damaged fails as damage: not as «not found», and not half. */
+/* Writing where the indexes are damaged fails as damage: not as "not found", and not half. */
 START_TEST(store_txn__missing_entries_are_damage)
 {
 	unsigned dropped;

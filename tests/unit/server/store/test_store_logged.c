@@ -20,7 +20,7 @@ static struct store *store;
 static struct sp_error err;
 static atomic_uint flushes, unfit;
 
-/* Whatever was flushed, the entries behind «applied» must lead on from that very state. */
+/* Whatever was flushed, the entries behind "applied" must lead on from that very state. */
 static void
 flushed(uint64_t seq, void *arg)
 {

@@ -170,7 +170,7 @@ START_TEST(contact_from_json__names_what_is_wrong)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		ck_assert_msg(
-		    contact_from_json(bad[i], strlen(bad[i]), &c, &err) == SP_EBADDATA, "«%s» was taken", bad[i]);
+		    contact_from_json(bad[i], strlen(bad[i]), &c, &err) == SP_EBADDATA, "\"%s\" was taken", bad[i]);
 		ck_assert_uint_eq(c.number, 99);
 	}
 	ck_assert_int_eq(contact_from_json(right, strlen(right), &c, &err), 0);

@@ -27,7 +27,7 @@ START_TEST(wire_address__host_and_port)
 		ck_assert_str_eq(a.port, good[i].port);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(!wire_address_parse(bad[i], &a), "«%s» was taken", bad[i]);
+		ck_assert_msg(!wire_address_parse(bad[i], &a), "\"%s\" was taken", bad[i]);
 }
 END_TEST
 
