@@ -124,25 +124,26 @@ is_pointed(struct download *d, unsigned *sibling)
 	return strspn(d->id, "0123456789abcdef-") == strlen(d->id);
 }
 
-/* Ask a sibling for the snapshot d->id from its beginning, and whom it points to. 0 when one sends it. */
+/* Ask a sibling for the snapshot d->id from its beginning, and the ones that it points to. Returns 0 when *sibling
+ * sends it. */
 static int
-ask_siblings(struct download *d, unsigned sibling, struct sp_error *err)
+ask_siblings(struct download *d, unsigned *sibling, struct sp_error *err)
 {
 	char base[POSITION_URL_MAX], url[URL_MAX], id[sizeof(d->id)];
 	int rc = SP_EUNAVAIL;
 
 	memcpy(id, d->id, sizeof(id));
 	for (unsigned tries = 0; tries < SIBLING_TRIES; tries++) {
-		if (!d->options.sibling_url(d->options.sibling_arg, sibling, base, sizeof(base)) ||
+		if (!d->options.sibling_url(d->options.sibling_arg, *sibling, base, sizeof(base)) ||
 		    snprintf(url, sizeof(url), "%s/v1/snapshot?id=%s&pod=%u", base, id, d->options.ordinal) >=
 			(int)sizeof(url))
-			return sp_error_set(err, SP_EUNAVAIL, "there is no pod %u to ask", sibling);
+			return sp_error_set(err, SP_EUNAVAIL, "there is no pod %u to ask", *sibling);
 		if ((rc = ask(d, url, err)) == 0)
 			return check_answer(d, url, id, 0, err);
 		if (d->reply.status != 503)
 			return rc;
 		/* It points further, or is about to get the snapshot itself. */
-		if (!is_pointed(d, &sibling) && stop_wait_ms(SIBLING_PAUSE_MS))
+		if (!is_pointed(d, sibling) && stop_wait_ms(SIBLING_PAUSE_MS))
 			return sp_error_set(err, SP_ECANCELED, "asked to stop");
 	}
 	return rc;
@@ -159,7 +160,7 @@ follow(struct download *d, int rc, struct sp_error *err)
 	if (d->options.relay == NULL || !is_pointed(d, &sibling))
 		return rc;
 	memcpy(id, d->id, sizeof(id));
-	rc = ask_siblings(d, sibling, &why);
+	rc = ask_siblings(d, &sibling, &why);
 	if (rc == 0) {
 		d->passed_on = d->at_sibling = true;
 		log_info("a sibling passes the snapshot on", LOG_U64("pod", sibling), LOG_STR("id", id));

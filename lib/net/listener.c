@@ -134,7 +134,6 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context, enum 
 	atomic_fetch_sub(&rq->l->requests, 1);
 	guard_phase(rq->guarded, GUARD_HEAD);
 	request_drop_headers(rq);
-	buf_release(&rq->body);
 	free(rq->target);
 	free(rq);
 }

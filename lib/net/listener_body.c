@@ -20,15 +20,22 @@ request_refuse(struct request *rq)
 	rq->phase = REQUEST_HANDLED;
 }
 
+void
+request_drop_body(struct request *rq)
+{
+	buf_release(&rq->body);
+	/* Most took nothing; the counters are all threads', and dear to touch. */
+	if (rq->budgeted > 0)
+		atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	rq->budgeted = 0;
+}
+
 static void
 refuse_later(struct request *rq, unsigned status, const char *detail)
 {
 	rq->refusal = status;
 	rq->refusal_detail = detail;
-	buf_release(&rq->body);
-	/* What it held is the others' from here on, not only once it is drained. */
-	atomic_fetch_sub(&rq->l->budget, rq->budgeted);
-	rq->budgeted = 0;
+	request_drop_body(rq); /* not only once it is drained */
 }
 
 bool
@@ -56,9 +63,7 @@ request_charge(struct request *rq, size_t bytes)
 void
 request_give_back(struct request *rq)
 {
-	/* Most took nothing; the counters are all threads', and dear to touch. */
-	if (rq->budgeted > 0)
-		atomic_fetch_sub(&rq->l->budget, rq->budgeted);
+	request_drop_body(rq);
 	if (rq->reply_budgeted > 0)
 		atomic_fetch_sub(&rq->l->reply_budget, rq->reply_budgeted);
 }

@@ -73,6 +73,9 @@ void request_refuse(struct request *rq);
 /* Take `more` bytes of a budget of which `own` are the request's already. A request that is alone may exceed it. */
 bool listener_has_room(struct listener *l, atomic_size_t *taken, size_t budget, size_t own, size_t more);
 
+/* The request was answered or refused: its body goes, and what was counted for it is the others' again. */
+void request_drop_body(struct request *rq);
+
 /* The request is over: what it took out of the budgets is the others' again. */
 void request_give_back(struct request *rq);
 

@@ -60,6 +60,8 @@ queue(struct request *rq, unsigned status, struct MHD_Response *response)
 	if (atomic_load(&rq->l->stopping))
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	rq->replied = true;
+	/* Nothing of the body is needed any more. A client that has its answer may send as much again at once. */
+	request_drop_body(rq);
 	rq->queued = MHD_queue_response(rq->connection, status, response);
 	MHD_destroy_response(response);
 }

@@ -67,12 +67,13 @@ class FanOut(PodTest):
         self.assertEqual(sum(GETS in pod.init.log for pod in pods), 2, pods.log_tails(40))
 
     def passing(self, pods):
-        """Wait until one passes on what it gets to another: (that one, the other)."""
+        """Wait until one passes on what it gets to another: (that one, the other). Its own log says to whom: a pod that was
+        sent to one sibling may have been sent on to the next."""
         def look():
             for pod in pods:
-                found = re.search(GETS + r".*?pod=(\d+)", pod.init.log) or re.search(GETS + r'.*?"pod":(\d+)', pod.init.log)
-                if found and GIVES in pods[int(found[1])].init.log:
-                    return pods[int(found[1])], pod
+                found = re.search(GIVES + r'.*?\bpod"?[=:](\d+)', pod.init.log)
+                if found and GETS in pods[int(found[1])].init.log:
+                    return pod, pods[int(found[1])]
             return None
         return wait_until(look, 20, "one pod passes the snapshot on to another", pods)
 
