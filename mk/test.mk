@@ -43,7 +43,7 @@ test-integration: all faults ## the integration tests alone (TESTS=PATTERN picks
 
 faults: $(FAULT_BINARIES) $(filter-out %/leak.so,$(PRELOADS)) ## what the fault tests run: programs with kill points, bad disks
 
-crash-matrix: all faults ## kill each program at each of its steps, start it again, and print a table of what was found
+crash-matrix: all faults ## kill each program at each of its steps but those of a hand-over, start it again, print a table
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix.py
 	@BUILD=$(abspath $(BUILD)) CRASH_MATRIX=all tests/fault/test_crash_matrix_raft.py
 

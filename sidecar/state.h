@@ -5,7 +5,7 @@
  * Any thread may call anything here; one mutex guards all of it and is held for copying alone. Times are
  * clock_mono_ms().
  *
- * What it says of the local store is in own.h; here is the lock around it.
+ * What it says of the local store is in local_store.h; here is the lock around it.
  */
 #ifndef SIDECAR_STATE_H_
 #define SIDECAR_STATE_H_
@@ -31,7 +31,7 @@ void state_set_conf(struct state *s, const struct conf *conf);
 unsigned state_conf(struct state *s, struct conf *out);
 unsigned state_generation(struct state *s);
 
-/* --- The local store: see own.h for what each of these means. --- */
+/* --- The local store: see local_store.h for what each of these means. --- */
 
 uint64_t state_life(struct state *s);
 

@@ -12,7 +12,7 @@
  * them without a search) and `meta` (the position, written in the same transaction as the data).
  *
  * With `log`, a group of changes is on disk elsewhere first, in the store's journal (journal.h) or in the caller's own
- * log, and in memory (recent.h); LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only
+ * log, and in memory (memtable.h); LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only
  * views of the present (store_view_begin_present()) see those changes; all other views, cursors and pins see the store
  * as it was flushed last, which is a state that it had. store_flush() brings that up to now.
  *

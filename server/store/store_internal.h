@@ -190,7 +190,7 @@ int store_commit_lmdb(struct store_txn *t, struct sp_error *err);
 /* Sum up the change of a key in meta: take its old record (NULL: none) out, count the new one in. */
 void meta_count(struct meta *m, uint64_t seq, const struct record_header *old, const struct record_header *new_record);
 
-/* --- The log's side of a store (store_recent.c, store_flush.c) --- */
+/* --- The log's side of a store (store_memtable.c, store_flush.c) --- */
 
 /* The record of a key as a transaction for the log finds it: 1, 0, or an error. */
 int memtable_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);

@@ -2,7 +2,8 @@
 """Kill each program at each of its steps (lib/base/fault.h), start it again: the old state or the new one, never a third.
 
 A row says at which point what is killed and which of the two must be found. `make crash-matrix` runs all rows and prints
-them as a table; `make test` runs some of each scenario, others each time (SEEDPOD_TEST_SEED repeats them).
+them as a table, except those of a hand-over, which tests/integration/test_handover.py always runs. `make test` runs some of
+each scenario, others each time (SEEDPOD_TEST_SEED repeats them).
 """
 
 import http.client

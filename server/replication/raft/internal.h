@@ -371,7 +371,7 @@ void repl_raft_read_stop(struct repl_raft *r);
 int repl_raft_join_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_join_stop(struct repl_raft *r);
 
-/* --- Former members (former.c). On the loop's thread. --- */
+/* --- Members that have left (departed.c). On the loop's thread. --- */
 
 void repl_raft_departed_turn(struct repl_raft *r);
 

@@ -70,7 +70,7 @@ START_TEST(state_well__is_ready_until_the_server_is_silent)
 }
 END_TEST
 
-/* What begins one is told in own.h. */
+/* local_store.h says what begins a life. */
 START_TEST(state_life__a_new_one_is_not_ready_until_it_is_proven_too)
 {
 	uint64_t life;
