@@ -8,7 +8,7 @@ lint: lint-includes lint-code-map ## formatting, clang-tidy, cppcheck, shellchec
 lint-includes: ## who includes what, and each header alone
 	@tests/includes
 
-lint-code-map: ## docs/code-map.md names every source file
+lint-code-map: ## docs/code-map.md names every source file; files and functions named in the documentation exist
 	@tests/code-map
 
 lint-prose: ## words and sentences that readers stumble over, in code and documentation
