@@ -4,7 +4,7 @@
  * Calling sequence:
  *
  *	struct sp_error err = {0};
- *	if (file_read_all(path, limit, &buf, &err) < 0)
+ *	if (file_read_all(path, &buf, &err) < 0)
  *		return sp_error_wrap(&err, "read the configuration");
  *
  * A function that fails returns a negative SP_E… code, leaves its outputs untouched and has filled the
@@ -59,10 +59,11 @@ struct sp_error {
 };
 
 /*
- * Set `err` to `code` with a formatted text, whatever it held before. `err` may be NULL: then only the
- * code comes back. Returns `code`, so that `return sp_error_set(…)` reads well. Texts that a peer or a file brought
- * may hold any bytes, and a text that is cut may be cut within a character; as the story is told in JSON, which takes
- * UTF-8 alone, each byte that is none becomes "?".
+ * Set `err` to `code` with a formatted text, whatever it held before. `err` may be NULL: then only
+ * the code comes back. Returns `code`, so that `return sp_error_set(…)` reads well. Texts from a
+ * peer or a file may hold any bytes, and a cut may fall within a character. Errors are also
+ * reported as JSON, which allows only UTF-8, so each byte that is not part of valid UTF-8 becomes
+ * "?".
  */
 int sp_error_set(struct sp_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

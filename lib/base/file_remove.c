@@ -14,8 +14,8 @@
 
 static int empty_dir(int fd, dev_t device, const char *shown, unsigned depth, struct sp_error *err);
 
-/* Remove the directory `name` in `parent` with all that it holds. O_NOFOLLOW, because between stat and open somebody
- * may have put a link there. */
+/* Remove the directory `name` in `parent` with all that it holds. O_NOFOLLOW, because another
+ * process may put a link there between stat and open. */
 static int
 remove_dir(int parent, const char *name, dev_t device, unsigned depth, struct sp_error *err)
 {

@@ -182,8 +182,8 @@ log_format_in_force(void)
 	return (enum log_format)atomic_load(&format_in_force);
 }
 
-/* Write all of it, unless whoever reads standard error has stopped: they are waited for for wait_ms. Pieces of PIPE_BUF
- * are what a pipe takes whole once it says that it takes any. */
+/* Write all of it; false if the reader of standard error has stopped for wait_ms. A pipe that is
+ * ready takes a piece of PIPE_BUF bytes whole. */
 static bool
 write_within(const char *text, size_t len, int wait_ms)
 {
@@ -201,8 +201,8 @@ write_within(const char *text, size_t len, int wait_ms)
 	return true;
 }
 
-/* One line at a time. Who logs serves somebody: the first line that finds no reader waits for one, those after it do
- * not. How many lines were lost before this one was written. */
+/* One line at a time. A thread that logs has clients to serve: only the first line that finds no
+ * reader waits for one. Returns how many lines were lost before this one was written. */
 static uint64_t
 emit(const char *text, size_t len)
 {

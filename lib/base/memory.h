@@ -1,9 +1,9 @@
 /*
  * How much memory this process may use, and what it gives to each purpose.
  *
- * In a container the kernel ends whoever uses more than the cgroup's limit. It is read once, at start: cgroup v2
- * (memory.max) and v1 (memory.limit_in_bytes), the process's own cgroup and those above it as far as they can be seen;
- * the least counts. Any thread.
+ * In a container the kernel kills a process that uses more than the cgroup's limit. The limit is
+ * read once, at start: cgroup v2 (memory.max) and v1 (memory.limit_in_bytes), the process's own
+ * cgroup and those above it as far as they can be seen; the lowest counts. Any thread.
  */
 #ifndef LIB_BASE_MEMORY_H_
 #define LIB_BASE_MEMORY_H_

@@ -33,8 +33,8 @@ struct driver_pulled {
 struct driver_ops {
 	const char *name;
 
-	/* Where the local store stands. SP_ENOTFOUND: there is no store. SP_EAGAIN: it is released for reseeding.
-	 * SP_EUNAVAIL: whoever keeps it does not answer. */
+	/* Where the local store stands. SP_ENOTFOUND: it does not exist. SP_EAGAIN: it is released
+	 * for reseeding. SP_EUNAVAIL: its server does not answer. */
 	int (*position)(struct driver *d, struct position *out, struct sp_error *err);
 
 	/* A snapshot tarball (docs/api.md) of the local store into `sink`. */

@@ -20,9 +20,9 @@ struct driver_seedpod_options {
 struct driver *driver_seedpod_new(const struct driver_seedpod_options *o, struct sp_error *err);
 
 /*
- * The rest of what the control socket offers, for the seedpod driver alone (DESIGN section 7, reseeding in a running
- * pod). release: the server closes its store and answers 503; open: it opens it again. metrics: its own samples in
- * Prometheus' text form, appended to `out`.
+ * The rest of what the control socket offers, for the seedpod driver alone (reseeding in a running
+ * pod). release: the server closes its store and answers 503; open: it opens it again. metrics: its
+ * own samples in Prometheus' text form, appended to `out`.
  */
 int driver_seedpod_release(struct driver *d, struct sp_error *err);
 int driver_seedpod_open(struct driver *d, struct sp_error *err);

@@ -33,8 +33,8 @@
 struct tls;
 
 /*
- * The access rules for peers: how whoever is asked over TCP knows that it is us, and we that it is them. It is set once
- * for the program, since every peer is behind the same.
+ * The access rules for peers: how this program and a peer that it asks over TCP authenticate to
+ * each other. Set once for the program, because the rules are the same for every peer.
  */
 struct http_access {
 	struct tls *tls; /* our certificate, and the authorities that theirs must come from; NULL: none, the system's */
@@ -94,7 +94,7 @@ struct http_request_out {
 
 struct http_reply {
 	long status;
-	bool silent;        /* somebody took the connection, and its answer was not there in time */
+	bool silent;        /* a server accepted the connection and did not answer in time */
 	struct buf headers; /* "name: value\n" lines, names in lower case */
 	struct buf body;
 	int64_t content_length; /* as announced, -1 where it was not */

@@ -139,8 +139,8 @@ http_exchange_fail_late(struct http_exchange *x, int code, const char *text)
 	http_exchange_fail(x, code, text);
 }
 
-/* There is somebody, but it could not show that it is the one that was asked, or does not take us for one of its own.
- */
+/* A server is there, but did not prove that it is the one that was asked, or does not accept us as
+ * a peer. */
 static void
 fail_tls(struct http_exchange *x, const char *why)
 {

@@ -1,5 +1,6 @@
 /*
- * What the files of the HTTP client share (http.c and http_*.c); nobody else includes this.
+ * Shared by the files of the HTTP client (http_client.c and http_client_*.c); no other file
+ * includes this.
  *
  * An exchange is one request with its answer. It is added to a curl multi handle, which http_turn() moves on; curl's
  * callbacks fill the reply. The exchange measures silence itself, in milliseconds, because curl's own low-speed limit

@@ -1,4 +1,4 @@
-/* A request as curl is told of it. */
+/* Turns a request into options of curl. */
 #include "lib/net/http_client_internal.h"
 
 #include <stdio.h>

@@ -238,8 +238,9 @@ set_defaults(struct listener_options *o)
 		o->idle_timeout_s = 60;
 }
 
-/* Who comes after listener_stop() is closed at once. MHD_quiesce_daemon() would be there for that, but in libmicrohttpd
- * 0.9.75 it and a thread of the pool may both take the socket out of epoll, and the second one ends the process. */
+/* A connection that arrives after listener_stop() is closed at once. MHD_quiesce_daemon() exists
+ * for that, but in libmicrohttpd 0.9.75 it and a thread of the pool may both take the socket out of
+ * epoll, and the second one ends the process. */
 static enum MHD_Result
 on_accept(void *arg, const struct sockaddr *address, socklen_t len)
 {

@@ -119,13 +119,14 @@ request_begin(struct request *rq)
 		refuse_later(rq, 503, "too many large requests at once");
 	else if (announced > 0 && buf_reserve(&rq->body, (size_t)announced) < 0)
 		refuse_later(rq, 503, "out of memory");
-	/* Whoever waits for 100 Continue has sent nothing yet; whoever sends too much is not listened to. */
+	/* A client that waits for 100 Continue has sent nothing yet; a body that is too large is
+	 * not read. */
 	if (rq->refusal != 0 && (request_header(rq, "Expect") != NULL || announced > DRAIN_MAX))
 		request_refuse(rq);
 }
 
-/* Have `more` bytes of body counted. In steps, and as they come: whoever announces much and sends little is to take
- * nothing away from others. */
+/* Count `more` bytes of body, in steps and when they arrive: a client that announces much and sends
+ * little must take nothing away from others. */
 static bool
 count_body(struct request *rq, size_t more)
 {

@@ -1,5 +1,5 @@
 /*
- * Who is too slow to keep: the listener's look at its connections, so that no client holds one, or memory, for ever.
+ * Cuts off clients that are too slow, so that none holds a connection, or memory, for ever.
  *
  *	struct guard *g = guard_new(&options, &err);
  *	struct guarded *c = guard_opened(g, fd);	// for each connection

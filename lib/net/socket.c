@@ -28,8 +28,8 @@ listen_unix(const char *path, int *fd, struct sp_error *err)
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
 		return sp_error_errno(err, errno, "listen on %s", path);
-	/* The data directory's lock says who may serve, so a socket that is still there is a dead process's.
-	 * Anything else is somebody's, and stays. */
+	/* Only the holder of the data directory lock serves, so a socket that is still there is a
+	 * dead process's. Any other file is kept. */
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
 	old = umask(0177);

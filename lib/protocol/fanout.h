@@ -1,7 +1,8 @@
 /*
- * Who sends a snapshot to whom when several pods are seeded at the same time: a donor sends it to a few of them, and
- * points each further pod to one of those, which pass on what they get while they get it. A pod that passes on follows
- * the same rule, so that the pods form a tree in which no one sends more than `limit` copies at once.
+ * Spreads a snapshot when several pods are seeded at the same time: a donor sends it to a few of
+ * them, and points each further pod to one of those, which pass on the bytes while they receive
+ * them. A pod that passes on follows the same rule, so the pods form a tree in which none sends
+ * more than `limit` copies at once.
  *
  * Pure, on the caller's memory, under the caller's lock.
  */

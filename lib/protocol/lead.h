@@ -1,7 +1,8 @@
 /*
- * Who holds the lead of a cluster in mode static, as a pod's own store records it. The lead is one token: it is held by
- * the pod that acknowledges writes, and passes only by a record that is on disk at the pod that gives it away before
- * the other one begins its epoch. docs/architecture.md, "Moving the leader", has the protocol and its crash points.
+ * The holder of the lead of a cluster in mode static, as a pod's own store records it. The lead is
+ * one token: it is held by the pod that acknowledges writes, and passes only by a record that is on
+ * disk at the pod that gives it away before the other one begins its epoch. docs/architecture.md,
+ * "Moving the leader", has the protocol and its crash points.
  *
  * Pure, any thread.
  */

@@ -122,9 +122,9 @@ round_init(struct round *r, size_t n, struct sp_error *err)
 }
 
 /*
- * Whether somebody is there whose answer leaves open what store it has: it was silent, could not be understood, did not
- * let us in, or is a seedpod that cannot say at present. Not who refuses the connection, or closes it without a word,
- * nor a proxy's own 503: those stand for nobody.
+ * Whether a peer is there, but its store is unknown: it was silent, its answer was not understood,
+ * it denied access, or it is a seedpod that cannot say at present. A refused connection, one that
+ * closes without an answer, and a proxy's own 503 do not count as a peer.
  */
 static bool
 is_unclear(const struct http_reply *reply, int result, int code)

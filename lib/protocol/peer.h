@@ -1,6 +1,6 @@
 /*
- * What one seedpod asks another: positions, changes, snapshots, over HTTP (DESIGN section 4; docs/api.md).
- * A base URL is "http://store-0.seedpod-headless.default.svc:9876", without a path.
+ * Requests from one seedpod to another: positions, changes, snapshots, over HTTP (docs/api.md). A
+ * base URL is "http://store-0.seedpod-headless.default.svc:9876", without a path.
  */
 #ifndef LIB_PROTOCOL_PEER_H_
 #define LIB_PROTOCOL_PEER_H_
@@ -16,9 +16,10 @@
 
 #define PEER_URL_MAX 1024 /* bytes of a request's URL */
 
-/* GET /v1/position within timeout_ms. SP_EUNAVAIL also where the peer answers 503 (it has no store open at present; the
- * text says so), SP_EPERM where it does not let us in (401, 403, TLS), SP_EBADDATA where the answer is no position; the
- * text says "HOST:PORT does not speak seedpod's protocol" if another program answers there. */
+/* GET /v1/position within timeout_ms. SP_EUNAVAIL also if the peer answers 503 (it has no store
+ * open at present; the text says so), SP_EPERM if it denies access (401, 403, TLS), SP_EBADDATA if
+ * the answer is not a position; the text says "HOST:PORT does not speak seedpod's protocol" if
+ * another program answers there. */
 int peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 
@@ -26,7 +27,7 @@ int peer_position(
 struct peer_answer {
 	bool reached;   /* it spoke HTTP, whatever it said */
 	bool has_store; /* position is filled */
-	bool unclear;   /* somebody is there, who told neither a position nor that there is no store */
+	bool unclear;   /* a peer is there, but reported neither a position nor that it has no store */
 	struct position position;
 	struct sp_error err; /* the reason where has_store is false */
 };
@@ -38,7 +39,7 @@ int peer_positions(struct http_client *c, const char *const *urls, struct peer_a
 
 struct peer_changes_options {
 	uint64_t since;
-	const char *cluster; /* sent along, so that the leader can refuse a stranger; NULL: not */
+	const char *cluster; /* sent along, so that the leader can refuse another cluster; NULL: not */
 	uint64_t epoch;      /* of the change `since`, likewise */
 	bool anyone;         /* also from a pod that does not lead (any more) */
 	int64_t wait_ms;     /* how long the leader may hold its answer when there is nothing new */

@@ -1,4 +1,5 @@
-/* Who a pod is: StatefulSet names `<set>-<ordinal>` and the templates that contain them. Pure; any thread. */
+/* A pod's identity: StatefulSet names `<set>-<ordinal>` and the templates that contain them. Pure;
+ * any thread. */
 #ifndef LIB_PROTOCOL_POD_H_
 #define LIB_PROTOCOL_POD_H_
 

@@ -72,11 +72,12 @@ bool position_same_log(const struct position *a, const struct position *b);
 enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
 
 /*
- * The invariant: **no pod's position in a history ever goes back**. Whoever replaces a pod's store asks this first:
- * where the choice of a donor is made (init/plan_*.c), once more when the new store is there and verified
- * (init/seed.c), and before a swap that an earlier run committed is finished (init/run.c). Only COURSE_ONWARD keeps all
- * that the pod has acknowledged. The other two are for a store that is given up on purpose: `sync.on_divergence =
- * reseed` for one that is not in the leader's history.
+ * The invariant: **no pod's position in a history ever goes back**. Code that replaces a pod's
+ * store checks this first: when the donor is chosen (init/plan_*.c), again when the new store is
+ * there and verified (init/seed.c), and before a swap that an earlier run committed is finished
+ * (init/run.c). Only COURSE_ONWARD keeps all that the pod has acknowledged. The other two are for a
+ * store that is discarded on purpose: `sync.on_divergence = reseed` for one that is not in the
+ * leader's history.
  *
  * The digest is not compared: a store of wrong content is replaced by one of right content at the same place.
  */
@@ -94,8 +95,8 @@ enum course position_course(const struct position *from, const struct position *
 const char *relation_name(enum relation r);
 const char *role_name(enum role r);
 
-/* The history as an array of JSON (jansson's), for whoever describes a position in other words; the caller's. NULL when
- * out of memory. */
+/* The history as a JSON array (jansson's), for callers that write a position in another form; the
+ * caller's. NULL if out of memory. */
 struct json_t *position_history_to_json(const struct position *p);
 
 /* One line of JSON with every field above, as GET /v1/position answers; malloc'ed, or NULL when out of memory. */

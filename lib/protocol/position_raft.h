@@ -14,7 +14,7 @@
 
 enum member_role {
 	MEMBER_ROLE_NONE,      /* not in mode raft: there is no such object */
-	MEMBER_ROLE_STOPPED,   /* a store that nobody runs on: `applied` and `term` alone are told */
+	MEMBER_ROLE_STOPPED,   /* a store without a running server: only `applied` and `term` are given */
 	MEMBER_ROLE_JOINING,   /* asks to be taken into the configuration */
 	MEMBER_ROLE_STANDBY,   /* gets the log, has no vote */
 	MEMBER_ROLE_FOLLOWER,  /* a voter */

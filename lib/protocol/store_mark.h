@@ -1,10 +1,10 @@
 /*
- * The mark that a volume has held a store: a file `cluster` in the data directory, with the cluster's id in it. The
- * server leaves it once it has a store open, and makes no empty one where it finds the mark without a store: a store
- * that vanished is not to be followed by a new cluster that nobody asked for. seedpod-init, which asks the peers first,
- * takes the mark away where it comes to that.
+ * The mark that a volume has held a store: a file `cluster` in the data directory, with the
+ * cluster's id in it. The server writes it once it has a store open. If it finds the mark without a
+ * store, it makes no empty one: a store that vanished must not be followed by a new cluster that
+ * nobody asked for. seedpod-init, which asks the peers first, removes the mark if need be.
  *
- * One thread at a time for each data directory, whoever holds its lock.
+ * One thread at a time for each data directory: the one that holds its lock.
  */
 #ifndef LIB_PROTOCOL_STORE_MARK_H_
 #define LIB_PROTOCOL_STORE_MARK_H_
