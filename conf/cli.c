@@ -181,7 +181,7 @@ report(const struct cli *cli, int rc, const struct sp_error *err)
 		fprintf(stderr, "%s\n", err->text);
 	else
 		fprintf(stderr, "%s: configuration: %s\n", cli->program, err->text);
-	/* For whoever started the program these are one and the same: the configuration is not as it should be. */
+	/* To the caller of the program these are one error: the configuration is wrong. */
 	if (rc == SP_ENOTFOUND || rc == SP_EVOLUME || rc == SP_ETOOBIG)
 		rc = SP_ECONF;
 	return sp_code_exit(rc);

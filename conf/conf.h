@@ -118,11 +118,12 @@ struct conf {
 };
 
 /*
- * Load `path`: all or nothing, but for pod_termination_log, which is also set where other keys are wrong. SP_ECONF with
- * "file:line: [section] key: what is wrong; what is allowed" (every mistake of the file is in the text, one a line, as
- * far as it fits); SP_ENOTFOUND or SP_EPERM where it cannot be read; SP_EAGAIN where it changed while it was read (a
- * reload tries again at its next turn). Environment variables SEEDPOD_<SECTION>_<KEY> override keys; one that names no
- * key is an error too, as is a bad value, which then names the variable.
+ * Load `path`: all or nothing, except pod_termination_log, which is set even if other keys are
+ * wrong. SP_ECONF with "file:line: [section] key: what is wrong; what is allowed" (every mistake of
+ * the file is in the text, one a line, as far as it fits); SP_ENOTFOUND or SP_EPERM if it cannot be
+ * read; SP_EAGAIN if it changed while it was read (a reload retries at its next turn). Environment
+ * variables SEEDPOD_<SECTION>_<KEY> override keys; one that names no key is an error too, as is a
+ * bad value, which then names the variable.
  */
 int conf_load(const char *path, struct conf *out, struct sp_error *err);
 

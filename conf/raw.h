@@ -1,12 +1,12 @@
 /*
- * The configuration between reading and understanding: the text of each key that somebody gave, and where. Internal to
- * conf/.
+ * The configuration between reading and checking: the text of each key that is set, and where.
+ * Internal to conf/.
  *
  *	raw_read_file(…)	what the INI file says
  *	raw_read_environment(…)	what variables override
  *	raw_resolve(…)		defaults, templates, types and bounds: a struct conf
  *
- * All three go on after a mistake, so that all mistakes are told at once.
+ * All three continue after a mistake, so that all mistakes are reported at once.
  */
 #ifndef CONF_RAW_H_
 #define CONF_RAW_H_

@@ -46,7 +46,7 @@ wrong(struct sp_error *err, const char *text, const char *what)
 	return sp_error_set(err, SP_ECONF, "%s %s", form_quote(text, quoted, sizeof(quoted)), what);
 }
 
-/* A text. Where a folder of tokens is wanted, somebody may have put a token. */
+/* Reject a text. It is not shown if a folder of tokens is expected: it may be a token. */
 static int
 wrong_text(const struct schema_key *key, const char *text, const char *what, struct sp_error *err)
 {
