@@ -53,7 +53,7 @@ struct facts {
 	bool unpacked; /* mode static: from a snapshot, by an earlier run or an operator, and not led since */
 	struct volume_state volume; /* as it was found */
 	char recovered[256];        /* what volume_recover() did; "" for nothing */
-	char no_store[512];         /* STORE_EMPTY: where there is no store, as a sentence; see facts_no_store() */
+	char no_store[512]; /* STORE_EMPTY: a sentence that names the place without a store; see facts_no_store() */
 
 	struct peer_fact *peers; /* by ordinal, without this pod */
 	size_t peer_count;
@@ -68,7 +68,7 @@ struct facts {
 	double reseed_ratio;
 };
 
-/* Who there is to ask: ordinals 0 to bootstrap.max_peers, and the leader whatever its number. */
+/* The peers to ask: ordinals 0 to bootstrap.max_peers, and the leader whatever its number. */
 int facts_init(struct facts *f, const struct conf *conf, struct sp_error *err);
 void facts_release(struct facts *f);
 
@@ -84,11 +84,11 @@ enum facts_whom { FACTS_LEADER, FACTS_ALL };
  * where init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
 int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
 
-/* Says that there is no store, where, and what is there instead. */
+/* A sentence: the store is missing, where, and what is there instead. */
 const char *facts_no_store(const struct facts *f);
 
-/* Mode static: the peer that says that it leads this store's cluster, or any where there is no store; of several the
- * one in the latest epoch; NULL: none does. */
+/* Mode static: the peer that says that it leads this store's cluster (without a store: any
+ * cluster); of several the one in the latest epoch; NULL: none does. */
 struct peer_fact *facts_present_leader(const struct facts *f);
 
 /* That one; where none does, the configured leader; NULL where that is this pod. */

@@ -1,5 +1,5 @@
 /*
- * The decision: facts in, one action out (DESIGN section 6, the table). Pure, so that every row is a test.
+ * The decision: facts in, one action out. Pure, so that every row is a test.
  */
 #ifndef INIT_PLAN_H_
 #define INIT_PLAN_H_
@@ -29,9 +29,9 @@ enum plan_action {
 struct plan {
 	enum plan_action action;
 	const struct peer_fact *donor; /* of restore and seed; points into the facts */
-	/* Of restore and seed: the new store must stand at or beyond this (position_course()): the store that it
-	 * replaces, or what the donor told when a lost one is restored. NULL: there is none, or it is given up. Points
-	 * into the facts. */
+	/* Of restore and seed: the new store must stand at or beyond this (position_course()): the
+	 * store that it replaces, or the donor's answer when a lost one is restored. NULL: there is
+	 * none, or it is discarded. Points into the facts. */
 	const struct position *floor;
 	bool follow; /* mode static: another pod leads, so the server begins as a follower, whatever it has */
 	bool warn;   /* `why` is something to look into, although the action goes on */

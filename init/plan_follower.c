@@ -43,7 +43,8 @@ freshest_follower(const struct facts *f, const struct peer_fact *leader, const s
 	return NULL;
 }
 
-/* `floor`: the store that is here, where it is in the leader's history; NULL where there is none, or it is given up. */
+/* `floor`: the store that is here, if it is in the leader's history; NULL if there is none, or it
+ * is discarded. */
 static void
 seed(const struct facts *f, const struct peer_fact *leader, const struct position *floor, struct plan *out,
     const char *reason)

@@ -101,9 +101,10 @@ leader_restores(const struct facts *f, const struct peer_fact *most, const char 
 }
 
 /*
- * Its machine went down before the last changes were on disk (durability = async). A follower that had pulled them by
- * then has what this pod has answered, and more of it: that is gone on with. Who has not told by the end of the grace
- * may turn out to have diverged, as after any write that nobody had pulled.
+ * Its machine went down before the last changes were on disk (durability = async). A follower that
+ * had pulled them by then has all that this pod acknowledged, and more: this pod continues with
+ * that. A follower that has not answered by the end of the grace may turn out to have diverged, as
+ * after any write that nobody had pulled.
  */
 static bool
 leader_lost_its_tail(const struct facts *f, struct plan *out)

@@ -7,7 +7,8 @@
 /* Set the action and the sentence that says why. */
 void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Whether `a` knows more than `b`: a later epoch, or further on in the same; at the same place, a clean cut first. */
+/* Whether `a` is ahead of `b`: a later epoch, or further on in the same; at the same place, a clean
+ * cut first. */
 bool plan_more_advanced(const struct position *a, const struct position *b);
 
 /*

@@ -1,7 +1,8 @@
 /*
- * The rows of mode raft. Who leads does not matter here: what a member lacks, raft's log brings, and a volume that is
- * empty is seeded from any member that is far enough. What must never happen is a second cluster, or a member that
- * forgets what it promised: only the pod that founds creates a store, and only where no log and no peer with data is.
+ * The rows of mode raft. The leader does not matter here: raft's log brings a member the entries
+ * that it lacks, and an empty volume is seeded from any member that is far enough. There must never
+ * be a second cluster, or a member that forgets its promises: only the founding pod creates a
+ * store, and only if there is no log and no peer with data.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,7 +83,7 @@ choose_donor(const struct facts *f)
 	return NULL;
 }
 
-/* Whether somebody who has data gave a snapshot that was bad. */
+/* Whether a peer gave a snapshot that was bad. */
 static bool
 any_bad(const struct facts *f)
 {

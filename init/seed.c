@@ -160,9 +160,10 @@ step_check(struct seed *s, struct sp_error *err)
 }
 
 /*
- * A donor that leads at present (somebody promoted it) wrote its epoch itself, and so does its image say: a server that
- * led on from that would write into the same epoch. Where the snapshot's description lies beside the store, as after a
- * backup was unpacked, it begins another one. Written before the commit: without a store it means nothing.
+ * A donor that leads at present (it was promoted) wrote its epoch itself, and its image says so: a
+ * server that led on from that would write into the same epoch. If the snapshot's description lies
+ * beside the store, as after a backup was unpacked, the server begins another one. Written before
+ * the commit: without a store it means nothing.
  */
 static int
 leave_origin(struct seed *s, struct sp_error *err)
@@ -210,7 +211,7 @@ write_record(struct seed *s)
 	json_decref(record);
 }
 
-/* The new store is in place: what goes wrong here is told and left to the next run. */
+/* The new store is in place: an error here is reported and left to the next run. */
 static int
 step_cleanup(struct seed *s, struct sp_error *err)
 {

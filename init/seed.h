@@ -1,7 +1,8 @@
 /*
- * Seeding a volume from a donor's snapshot: connect, download, verify, fsync, check, swap, cleanup (DESIGN section 6).
- * Until the swap commits, the store that was there stays untouched; a kill at any instant leaves the old store or the
- * new one. Memory is constant in the snapshot's size. The volume must be locked. One thread.
+ * Seeding a volume from a donor's snapshot: connect, download, verify, fsync, check, swap, cleanup.
+ * Until the swap commits, the store that was there stays untouched; a kill at any instant leaves
+ * the old store or the new one. Memory is constant in the snapshot's size. The volume must be
+ * locked. One thread.
  */
 #ifndef INIT_SEED_H_
 #define INIT_SEED_H_
@@ -23,7 +24,7 @@ struct seed_options {
 	struct download_options download; /* base_url: the donor's */
 	const char *donor;                /* its name */
 	const char *cluster;              /* what the snapshot must be of */
-	bool own_history; /* whoever wrote the image, the server that leads on from it begins an epoch of its own */
+	bool own_history; /* the server that leads on from the image begins an epoch of its own in any case */
 	/* The new store must stand at or beyond this, or it replaces nothing: see position_course(). NULL: any. */
 	const struct position *floor;
 	uint64_t min_applied; /* mode raft: the index of the log that must be in the new store; 0: any */

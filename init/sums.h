@@ -1,5 +1,6 @@
 /*
- * seedpod.sums, the last member of a snapshot: without it, and without its being right, there is no snapshot. Pure.
+ * seedpod.sums, the last member of a snapshot: a snapshot without it, or with a wrong one, is
+ * rejected. Pure.
  *
  *	<32 hex digits>  seedpod.json
  *	<32 hex digits>  store/data.mdb

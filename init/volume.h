@@ -50,7 +50,7 @@ struct volume {
 
 /* What is there. */
 struct volume_state {
-	bool store; /* with data in it: an empty directory, or one with an empty data.mdb, is no store */
+	bool store; /* with data in it: an empty directory, or one with an empty data.mdb, does not count */
 	bool incoming;
 	bool ready;
 	bool old;
@@ -67,8 +67,8 @@ void volume_release(struct volume *v);
 
 void volume_look(const struct volume *v, struct volume_state *out);
 
-/* "there is no store in DATA_DIR", and which other files there are. For a volume on which volume_look() finds no store.
- */
+/* A sentence: DATA_DIR has no store, and which other files it has. For a volume on which
+ * volume_look() finds no store. */
 void volume_describe_empty(const struct volume *v, char *out, size_t size);
 
 /* The directory that will be the store after volume_recover(): for those who may only look. */
