@@ -1,8 +1,8 @@
 /*
- * Tells Kubernetes of this pod: the label seedpod.dev/role (leader, follower), and Events for what happens to it
- *(Seeded, Diverged, Promoted, Demoted, ConfigRejected). A thread of its own, because the API server may be slow. It
- *runs only if a service account's token is mounted; if the account lacks the rights, it says so once and tries again
- *now and then. Nothing else depends on it.
+ * Reports this pod to Kubernetes: the label seedpod.dev/role (leader, follower), and Events for what
+ * happens to it (Seeded, Diverged, Promoted, Demoted, ConfigRejected). A thread of its own, because
+ * the API server may be slow. It runs only if a service account's token is mounted. If the account
+ * lacks the rights, it says so once and retries now and then. Nothing else depends on it.
  *
  *	struct announce *a = announce_new(&options, &err);
  *	announce_stop(a, 1500) ? announce_free(a) : …;

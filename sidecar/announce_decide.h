@@ -1,6 +1,6 @@
 /*
- * What Kubernetes is told of a pod: which label it carries, and which events are new. Pure; sidecar/announce.c brings
- * the facts and carries it out.
+ * What to report to Kubernetes about a pod: which label it carries, and which events are new. Pure;
+ * sidecar/announce.c supplies the facts and sends the report.
  */
 #ifndef SIDECAR_ANNOUNCE_DECIDE_H_
 #define SIDECAR_ANNOUNCE_DECIDE_H_

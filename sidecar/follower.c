@@ -120,7 +120,8 @@ follower_leader_failed(struct follower *f, struct sp_error *err)
 	if (err->code == SP_ECANCELED)
 		return 0;
 	reason = trouble_reason(TROUBLE_LEADER, err->code);
-	/* Who cannot show that it is the leader, or takes us for no peer, has told us nothing. */
+	/* A server that did not prove that it is the leader, or denied us access, has told us
+	 * nothing. */
 	stranger = reason == REASON_REFUSED && !http_client_heard(f->client);
 	if (stranger || reason == REASON_UNREACHABLE || reason == REASON_STALLED || reason == REASON_TRUNCATED)
 		state_leader_lost(f->o.state);

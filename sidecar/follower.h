@@ -23,8 +23,9 @@ struct follower_options {
 	struct driver *driver; /* of the local store; stays the caller's */
 	reseed_run reseed;
 	void *reseed_arg;
-	/* Mode static: the server is to lead from exactly there (driver_seedpod_lead_from()); it is told who leads
-	 * (driver_seedpod_follow()). NULL: this pod never takes over the lead. */
+	/* Mode static: have the server lead from exactly there (driver_seedpod_lead_from()); tell
+	 * it which pod leads (driver_seedpod_follow()). NULL: this pod never takes over the
+	 * lead. */
 	int (*lead_from)(struct driver *d, const struct position *at, unsigned from, bool by_hand, int64_t pause_ms,
 	    struct sp_error *err);
 	int (*tell_leader)(struct driver *d, const char *url, struct sp_error *err);

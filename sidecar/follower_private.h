@@ -69,9 +69,9 @@ int64_t follower_planned_silence_ms(const struct follower *f);
 /* The leader is at this URL now. */
 void follower_follow(struct follower *f, const char *url);
 
-/* follower_lead.c, mode static: ask all who leads. STEP_ON: nobody was found, and
- * *err says more of it. The server is told who leads, or that it is
- * not the one that it thinks. Whether this pod is to lead by the configuration; the hand-over to it. */
+/* follower_lead.c, mode static: ask all pods which one leads. STEP_ON: none was found, and *err
+ * says more of it. Tell the server which pod leads, or that it is not the one that it thinks.
+ * Whether this pod is to lead by the configuration; the hand-over to it. */
 int64_t follower_search(struct follower *f, struct sp_error *err);
 void follower_tell_leader(struct follower *f, const char *url);
 bool follower_wants_lead(const struct follower *f);

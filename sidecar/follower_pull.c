@@ -75,7 +75,7 @@ fetch_failed(struct follower *f, struct sp_error *err)
 	wait_ms = follower_leader_failed(f, err);
 	if (err->code == SP_EHORIZON)
 		return follower_reseed(f, true, 0, err->text);
-	/* Whoever answers next may be another leader, or the same one with another store. */
+	/* The next answer may come from another leader, or the same one with another store. */
 	if (err->code != SP_ECANCELED)
 		f->related = false;
 	return wait_ms;

@@ -25,9 +25,10 @@
 #define HANDOVER_CATCH_UP_MS 1800 /* less than the leader holds its writes */
 #define HANDOVER_LONGEST_MS  20000
 
-/* One step at `url` (of POST /v1/handover or the control socket's /handover). `at`: NULL for cancel and led. `out`,
- * where not NULL, becomes the position that prepare and commit answer. SP_EPRECOND, SP_EDIVERGED, SP_EAGAIN: refused,
- * with the leader's reason; SP_ENOTFOUND: its version or mode has no hand-overs; else as lib/http.h says. */
+/* One step at `url` (of POST /v1/handover or the control socket's /handover). `at`: NULL for cancel
+ * and led. `out`, where not NULL, becomes the position that prepare and commit answer. SP_EPRECOND,
+ * SP_EDIVERGED, SP_EAGAIN: refused, with the leader's reason; SP_ENOTFOUND: its version or mode has
+ * no hand-overs; else as lib/net/http_client.h says. */
 struct handover_step {
 	const char *url;
 	const char *step;

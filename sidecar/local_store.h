@@ -15,9 +15,9 @@
  *			moves it and gives it its role: another member, or one whose applied index went back
  *	reseeded	it was replaced; it is not known either until the next look
  *
- * Whoever sets a target or proves something says of which life; what belongs to an earlier one is dropped. Beside all
- * of this the store may have been found to differ: then it is not proven, whatever happens, until it was shown to agree
- * or was replaced.
+ * A caller that sets a target or proves something says of which life; calls about an earlier one
+ * are dropped. Apart from this the store may have been found to differ: then it is not proven,
+ * whatever happens, until it was shown to agree or was replaced.
  *
  * Two look at the server. The sync moves the store on, so what it brings (told, applied) is taken as it is. The watch
  * only looks: what it brings (answered) may have been overtaken meanwhile, so it draws a ticket first and is heard only

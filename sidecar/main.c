@@ -300,7 +300,8 @@ run(struct sidecar *sc)
 	return sp_code_exit(rc);
 }
 
-/* In a preStop hook a failure must not hold the pod's end up: it is told, and the pod goes on to linger. */
+/* In a preStop hook a failure must not delay the pod's end: it is reported, and the pod goes on to
+ * linger. */
 static int
 leave_and_linger(const struct conf *conf)
 {

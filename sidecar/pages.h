@@ -1,6 +1,6 @@
 /*
- * What the sidecar tells on its port (DESIGN section 7): /livez, /readyz, /metrics, /status. Every page is made of a
- * copy of the state; none asks a server or a peer.
+ * The pages on the sidecar's port: /livez, /readyz, /metrics, /status. Every page is made of a copy
+ * of the state; none asks a server or a peer.
  */
 #ifndef SIDECAR_PAGES_H_
 #define SIDECAR_PAGES_H_

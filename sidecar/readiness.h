@@ -4,8 +4,8 @@
  *	readiness_check(&facts, &r);		// each check with its verdict and its sentence
  *	readiness_settle(&h, now_ms, &r);	// the hysteresis: r.ready is what is told to the world
  *
- * Ready is proven, not assumed: a follower is ready only after its content was shown to be the leader's (DESIGN,
- * promise 3).
+ * Ready is proven, not assumed: a follower is ready only after its content was shown to be the
+ * leader's.
  */
 #ifndef SIDECAR_READINESS_H_
 #define SIDECAR_READINESS_H_

@@ -1,7 +1,7 @@
 /*
- * Seeding a running pod again (DESIGN section 7): the server lets go of its store, seedpod-init replaces it, the server
- * opens what is there then. The old store stays in place until the new one is complete, so a failure at any step leaves
- * one.
+ * Seeding a running pod again: the server closes its store, seedpod-init replaces it, the server
+ * opens the store that is there then. The old store stays in place until the new one is complete,
+ * so a failure at any step leaves one.
  *
  * The sync knows this as a function to call, so that its tests need neither a server nor a child.
  */
@@ -35,8 +35,8 @@ struct reseed_options {
 /* The reseed_run for the real thing; `arg` is a struct reseed_options. */
 int reseed_with_init(void *arg, const struct reseed_call *call, struct sp_error *err);
 
-/* Run `program` (as execvp(3) finds it) with argv and wait; for reseed_with_init() and its tests. 0 for exit code 0,
- * else the SP_E… code that stands for its exit code (sysexits, DESIGN section 6). */
+/* Run `program` (as execvp(3) finds it) with argv and wait; for reseed_with_init() and its tests. 0
+ * for exit code 0, else the SP_E… code that stands for its exit code (sysexits). */
 int reseed_run_child(const char *program, char *const *argv, const struct reseed_call *call, struct sp_error *err);
 
 #endif

@@ -53,7 +53,8 @@ void state_set_target(struct state *s, uint64_t life, uint64_t target);
 bool state_prove(struct state *s, uint64_t life);
 bool state_proven(struct state *s);
 
-/* It has diverged: `why` is told. The life in which that was found, 0: it has not. It agrees with its leader. */
+/* It has diverged, and `why`. The life in which that was found, 0: it has not. It agrees with its
+ * leader. */
 void state_set_diverged(struct state *s, uint64_t life, const char *why);
 uint64_t state_diverged_life(struct state *s);
 void state_agrees(struct state *s);

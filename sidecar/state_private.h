@@ -35,7 +35,7 @@ struct state {
 	int64_t leader_due_ms;   /* when the next one is overdue */
 	struct lag_tracker lag;
 
-	/* What is told. */
+	/* Readiness, as reported. */
 	struct readiness_hysteresis hysteresis;
 	bool told; /* the log knows whether the pod is ready */
 	bool told_ready;

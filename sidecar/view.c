@@ -117,7 +117,7 @@ is_news(struct state *s, const struct readiness *r)
 	return news;
 }
 
-/* Outside the lock: a log line may have to wait for whoever reads standard error. */
+/* Outside the lock: a log line may have to wait for the reader of standard error. */
 static void
 tell(const struct readiness *r)
 {
