@@ -73,7 +73,8 @@ refuse_to_found(struct data_directory *c, struct sp_error *err)
 	    dir, cluster[0] != '\0' ? cluster : "(unknown)", dir);
 }
 
-/* From now on a missing store is told from one that never was. Without the mark all else is as well. */
+/* From now on a missing store differs from one that never was. Without the mark all else works as
+ * well. */
 static void
 leave_mark(struct data_directory *c, const struct position *p)
 {
@@ -83,7 +84,8 @@ leave_mark(struct data_directory *c, const struct position *p)
 		log_warn("the volume cannot be marked as one that holds a store", LOG_STR("error", err.text));
 }
 
-/* Who founds makes a store where there is none, but never where an interrupted seeding has left one half in place. */
+/* A founder makes a store if there is none, but never if an interrupted seeding has left one half
+ * in place. */
 static int
 attach_store(struct data_directory *c, struct sp_error *err)
 {
@@ -129,8 +131,9 @@ settle_doubt(struct data_directory *c, struct sp_error *err)
 }
 
 /*
- * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup), or restored by
- * seedpod-init: whoever leads on from it writes another history than the donor did, so it begins an epoch of its own.
+ * A data directory with a snapshot's seedpod.json beside its store was unpacked by hand (a backup),
+ * or restored by seedpod-init: a leader that continues from it writes another history than the
+ * donor did, so it begins an epoch of its own.
  */
 static int
 leave_donors_history(struct data_directory *c, struct sp_error *err)
@@ -147,7 +150,7 @@ leave_donors_history(struct data_directory *c, struct sp_error *err)
 	return rc == 0 ? repl->ops->set_role(repl, ROLE_LEADER, err) : rc;
 }
 
-/* It is told once. */
+/* The description counts once. */
 static int
 put_description_away(struct data_directory *c, struct sp_error *err)
 {

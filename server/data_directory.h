@@ -1,6 +1,7 @@
 /*
- * Who has the data directory: taking its lock, opening the store in it or making one, bringing it into the pod's role,
- * and giving it away again for reseeding. The store is detached whenever the lock is not held.
+ * The data directory: taking its lock, opening the store in it or making one, bringing it into the
+ * pod's role, and giving it away again for reseeding. The store is detached whenever the lock is
+ * not held.
  */
 #ifndef SERVER_DATA_DIRECTORY_H_
 #define SERVER_DATA_DIRECTORY_H_
@@ -25,13 +26,15 @@ void data_directory_init(struct data_directory *c, const struct conf *conf, stru
 void data_directory_end(struct data_directory *c);
 
 /*
- * Take the data directory and open the store; done already is fine. Who founds (repl.h) makes a store where there is
- * none; another is left without. SP_EAGAIN where another process has the directory; else as store_attach().
- * Blocks. `arg` is the data_directory (these three are callbacks of the API and the writer).
+ * Lock the data directory and open the store; 0 if that is done already. A founder (repl.h) makes a
+ * store if there is none; another member is left without. SP_EAGAIN if another process has the
+ * directory; else as store_attach(). Blocks. `arg` is the data_directory (these three are callbacks
+ * of the API and the writer).
  */
 int data_directory_open(void *arg, struct sp_error *err);
 
-/* Close the store and give the data directory to whoever takes it next. SP_EDIVERGED on a leader. Blocks. */
+/* Close the store and release the data directory for the next process. SP_EDIVERGED on a leader.
+ * Blocks. */
 int data_directory_release(void *arg, struct sp_error *err);
 
 #endif

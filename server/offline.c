@@ -11,8 +11,9 @@
 #define PATH_BYTES 4096
 
 /*
- * Whoever has an LMDB environment open holds locks on its lock.mdb, in whatever container it runs; a reader here holds
- * none. Beside a writer pages and journal would change while they are read, and a sound store look damaged.
+ * A process that has an LMDB environment open holds locks on its lock.mdb, in whatever container it
+ * runs; the reader here holds none. Beside a writer, pages and journal would change during the
+ * read, and a sound store would look damaged.
  */
 static int
 refuse_what_is_open(const char *dir, struct sp_error *err)

@@ -3,8 +3,8 @@
 #ifndef SERVER_OFFLINE_H_
 #define SERVER_OFFLINE_H_
 
-/* Print the position of the store in `dir` as JSON. The exit code: 0, 65 for what is no store or a damaged one, or what
- * sp_code_exit() says. */
+/* Print the position of the store in `dir` as JSON. The exit code: 0, 65 if it is not a store or a
+ * damaged one, or what sp_code_exit() says. */
 int offline_position(const char *dir);
 
 /* Read every record of the store in `dir`, check it against its hash, the indexes and the digest; print the outcome. */

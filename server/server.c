@@ -21,8 +21,8 @@
 #include "server/replication/raft/repl_raft.h"
 #include "server/replication/static/repl_static.h"
 
-#define GRACE_MS         10000 /* for requests under way when the server is told to stop */
-#define SETTLED_MS       3000  /* after this what only the start needed is let go of */
+#define GRACE_MS         10000 /* for requests under way when the server is stopped */
+#define SETTLED_MS       3000  /* after this the server releases what only the start needed */
 #define EXPIRE_EVERY_MS  10000 /* at most; more often where tombstones are kept for less, or many are due */
 #define EXPIRE_MOST      10000 /* tombstones dropped in one transaction, and so with one tick */
 #define PATH_BYTES       4096

@@ -23,7 +23,7 @@ changes_check(const struct position *here, const struct changes_query *q, struct
 		    "changes since %" PRIu64 " cannot be told any more; the horizon is %" PRIu64, q->since,
 		    here->horizon);
 	memcpy(asker.cluster, q->cluster[0] != '\0' ? q->cluster : here->cluster, sizeof(asker.cluster));
-	/* Whoever does not say its epoch is taken to be in ours. */
+	/* A follower that does not name its epoch is assumed to be in ours. */
 	if (q->epoch == 0 && strcmp(asker.cluster, here->cluster) == 0)
 		return 0;
 	switch (position_relate(here, &asker, why, sizeof(why))) {

@@ -187,7 +187,7 @@ api_flushed(struct call *c)
 		api_problem(c, 503, "SP_EAGAIN", "the last changes are not in the store's index yet");
 		return false;
 	}
-	/* Asked for first: whoever is notified between the two need not wait. */
+	/* Ask for the flush first: a request that is notified between the two need not wait. */
 	store_flush_soon(c->api->store);
 	waiters_add(c->api->flush_waiters, c->rq, c->flush_seq, c->flush_until_ms);
 	return false;

@@ -9,7 +9,8 @@
 #define ALLOW_SIZE      64
 #define CONTROL_THREADS 4 /* some may be in a release or a promotion while another says the position */
 
-/* Who may: whoever has one of these roles. The control socket is the pod's own, by the modes of files. */
+/* Access: a caller needs one of these roles. The control socket is restricted to the pod by file
+ * modes. */
 #define ANYONE  0
 #define READERS (TOKEN_READ | TOKEN_WRITE)
 

@@ -24,7 +24,8 @@ reply_position(struct call *c)
 
 	rc = api_position_of(c->api, &p, &err);
 	if (rc < 0) {
-		/* On the network "no store" passes by itself; on the control socket the two are told apart. */
+		/* On the network "no store" is temporary; the control socket distinguishes the
+		 * two. */
 		api_problem(c, rc == SP_ENOTFOUND && c->handler == api_control_position ? 404 : 503, sp_code_name(rc),
 		    err.text);
 		return;
@@ -86,8 +87,8 @@ asks_leader(const struct call *c)
 	return request_query(c->rq, "from", from, sizeof(from)) > 0 && strcmp(from, "leader") == 0;
 }
 
-/* With nothing to tell, wait for the next change once. True when the request was laid aside: not where connections run
- * short, since whoever waits keeps one. */
+/* With nothing to report, wait for the next change once. True if the request was suspended: not if
+ * connections run short, since a waiting request keeps one. */
 static bool
 wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
 {

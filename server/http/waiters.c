@@ -26,7 +26,8 @@ struct waiters {
 	bool stopping;
 };
 
-/* Take out whoever need not wait any longer. A list of them; resume them without the lock. */
+/* Take out the requests that need not wait any longer. Returns a list of them; resume them without
+ * the lock. */
 static struct waiter *
 take_due(struct waiters *w, int64_t now)
 {

@@ -34,8 +34,8 @@ struct committer {
 	struct committer_stats stats;
 };
 
-/* A fsync that failed may be reported as a success when it is tried again (the kernel forgets the pages), so the only
- * honest thing is to stop: what is on disk is found out at the next start. */
+/* A failed fsync may report success when it is repeated (the kernel forgets the pages), so the
+ * server must stop: the next start finds out what is on disk. */
 static _Noreturn void
 fail_stop(const struct sp_error *err)
 {
@@ -147,8 +147,9 @@ run_jobs(struct commit_job *jobs, struct store_txn *txn, struct sp_error *err)
 	return 0;
 }
 
-/* What is written to a store that somebody took away would be answered and lost. The server stays: it has the data, for
- * readers and followers, as long as it runs. What raft has agreed on is elsewhere as well. */
+/* Writes to a store that was removed would be answered and lost. The server stays: it has the data,
+ * for readers and followers, as long as it runs. Entries that raft has committed are elsewhere as
+ * well. */
 static int
 refuse_lost_store(struct committer *c, const struct commit_job *jobs, struct sp_error *err)
 {

@@ -213,7 +213,7 @@ puller(void *arg)
 		pthread_mutex_lock(&p->lock);
 		call = p->call;
 		p->call = NULL;
-		/* Whoever is told may come with the next one at once. */
+		/* The callback may bring the next call at once. */
 		pthread_mutex_unlock(&p->lock);
 		call->done(call);
 		pthread_mutex_lock(&p->lock);

@@ -34,7 +34,8 @@ struct snapshot {
 	pthread_mutex_t fanout_lock;
 	struct fanout fanout;
 
-	/* The image's hash, as far as any stream has come: each byte is hashed once, by whoever reads it first. */
+	/* The image's hash, as far as any stream has come: each byte is hashed once, by the stream
+	 * that reads it first. */
 	pthread_mutex_t hash_lock;
 	struct digest_stream *hash;
 	uint64_t hashed; /* bytes of the image */

@@ -16,7 +16,7 @@
 #include "lib/protocol/tar.h"
 #include "server/snapshot/internal.h"
 
-#define SHARE_MS 5000 /* while others are served from it, a snapshot this young serves whoever comes next */
+#define SHARE_MS 5000 /* while others are served from it, a snapshot this young serves the next reader */
 #define HELD_MAX 8    /* so many at once; then the newest serves whatever its age */
 #define AGE_MAX_MS                                                                                                     \
 	(6 * 3600 * 1000LL)   /* a pinned version keeps the store's file growing: no reader may keep it for ever */
@@ -348,9 +348,9 @@ find_unread(struct snapshots *l)
 }
 
 /*
- * One that serves a new reader as well as a fresh one would: it shows the present, or others are being served from it
- * right now and it is young. Whoever asks after its own write, with nobody else about, gets that write. With the lock
- * held.
+ * One that serves a new reader as well as a fresh one would: it shows the present, or others are
+ * being served from it right now and it is young. A client that asks after its own write, while no
+ * other reads, gets that write. With the lock held.
  */
 static struct snapshot *
 find_shared(struct snapshots *l)
@@ -397,7 +397,7 @@ snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, st
 	struct snapshot *s, *gone = NULL;
 	int rc = 0;
 
-	/* Making one is a matter of milliseconds; whoever asks at the same time is to share it. */
+	/* Making one is a matter of milliseconds; callers at the same time share it. */
 	pthread_mutex_lock(&l->lock);
 	s = id != NULL ? find_id(l, id) : find_shared(l);
 	if (s == NULL && id != NULL) {

@@ -50,8 +50,9 @@ void snapshots_drop(struct snapshots *l);
 unsigned snapshots_count(struct snapshots *l);
 
 /*
- * A reference to the snapshot with that id, or, with NULL, to a fresh one or one that was made just now for somebody
- * else. SP_ENOTFOUND: no such id is held. SP_EAGAIN, SP_EIO, SP_ENOMEM as store_pin_new(). Any thread.
+ * A reference to the snapshot with that id, or, with NULL, to a fresh one or one that was made just
+ * now for another reader. SP_ENOTFOUND: no such id is held. SP_EAGAIN, SP_EIO, SP_ENOMEM as
+ * store_pin_new(). Any thread.
  */
 int snapshots_acquire(struct snapshots *l, const char *id, struct snapshot **out, struct sp_error *err);
 void snapshot_release(struct snapshot *s);

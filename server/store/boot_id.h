@@ -6,7 +6,8 @@
 
 #define BOOT_ID_SIZE 40 /* bytes, the zero at the end included */
 
-/* The id that the kernel draws when it starts, or a word that is none where it cannot be read. Any thread. */
+/* The id that the kernel draws when it starts, or a word that is not an id if it cannot be read.
+ * Any thread. */
 void boot_id_get(char out[BOOT_ID_SIZE]);
 
 /* Whether this was noted in the present life of the machine. False where that cannot be told. */

@@ -1,23 +1,25 @@
 /*
- * The journal: a file beside LMDB's that takes a group of changes with one sequential write and one fdatasync, where a
- * commit of LMDB takes a page for each key, and two. What stands in it is on disk; LMDB is brought up to it later, many
- * groups at once (store_flush.c), and whoever opens the store after a crash reads the rest from here.
+ * The journal: a file beside LMDB's that takes a group of changes with one sequential write and one
+ * fdatasync, where a commit of LMDB takes a page for each key, and two. Its content is on disk;
+ * LMDB is brought up to it later, many groups at once (store_flush.c), and the first open after a
+ * crash reads the rest from here.
  *
  *	journal_create(dir, false, &j, &err);
  *	journal_append(j, &group, ops, len, &err);	// on disk when it returns
  *	journal_switch(j);				// the other area; what it held must be in LMDB by now
  *	journal_close(j);
  *
- * The file has two areas, which take turns: while one is written, LMDB catches up with the other. A group begins on a
- * page of its own, so that no write touches one that holds an earlier group. It says what state of the store it follows
- * and what state it leads to, and carries a checksum; so a journal fits one state of one store, and its end is the last
- * group that is whole. docs/architecture.md has the format.
+ * The file has two areas, which take turns: while one is written, LMDB catches up with the other. A
+ * group begins on a page of its own, so that no write touches one that holds an earlier group. It
+ * names the state of the store that it follows and the state that it leads to, and carries a
+ * checksum; so a journal fits one state of one store, and its end is the last group that is whole.
+ * docs/architecture.md has the format.
  *
- * With sync_later the groups are on disk only after journal_sync(). A process that dies leaves them to the kernel; a
- * machine that goes down may leave any of those that were not synced, in any order. So the file says in which life of
- * the machine it was written, and whoever reads it in another finds it *in doubt*: its end is then the first group that
- * is missing, whatever follows. LMDB is always synced, so what comes of that is a state that the store had, with all
- * that was synced in it.
+ * With sync_later the groups are on disk only after journal_sync(). A process that dies leaves them
+ * to the kernel; a machine that goes down may leave any of those that were not synced, in any
+ * order. So the file says in which life of the machine it was written, and a reader in another life
+ * finds it *in doubt*: its end is then the first group that is missing, whatever follows. LMDB is
+ * always synced, so the result is a state that the store had, with all that was synced in it.
  *
  * One thread at a time.
  */

@@ -13,12 +13,13 @@
 #define JOURNAL_AREAS  2
 
 /*
- * The file's first page: magic[8] format:u32 salt[16] (random) boot[40] (boot_id.h; zeros where each group is synced).
- * A group's head, all numbers little-endian, digests big-endian: magic[4] len:u32 generation:u64 index:u64 base_seq:u64
- * seq:u64 epoch:u64 keys:u64 cluster[16] base_digest[16] digest[16] checksum[16]; the checksum is XXH3-128 of the head,
- * with the salt in the checksum's place, and the changes. Changes follow, and zeros up to the page's end. `generation`
- * grows by one with each switch of areas, `index` with each group from 0. The salt sees to it that no value that
- * somebody stores can look like a group.
+ * The file's first page: magic[8] format:u32 salt[16] (random) boot[40] (boot_id.h; zeros where
+ * each group is synced). A group's head, all numbers little-endian, digests big-endian: magic[4]
+ * len:u32 generation:u64 index:u64 base_seq:u64 seq:u64 epoch:u64 keys:u64 cluster[16]
+ * base_digest[16] digest[16] checksum[16]; the checksum is XXH3-128 of the head, with the salt in
+ * the checksum's place, and the changes. Changes follow, and zeros up to the page's end.
+ * `generation` grows by one with each switch of areas, `index` with each group from 0. The salt
+ * ensures that no stored value can look like a group.
  */
 #define JOURNAL_FILE_HEAD_BYTES (JOURNAL_BOOT_AT + BOOT_ID_SIZE)
 #define JOURNAL_SALT_AT         12

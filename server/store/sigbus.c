@@ -36,7 +36,7 @@ stumbled(int number)
 		close(fd);
 	}
 	(void)!write(STDERR_FILENO, is_json ? json : logfmt, (is_json ? sizeof(json) : sizeof(logfmt)) - 1);
-	/* The instruction is tried again, and ends the process as if we had not been here. */
+	/* The instruction is retried, and ends the process as if we had not been here. */
 	for (size_t i = 0; i < SIGNALS; i++)
 		if (signals[i] == number)
 			sigaction(number, &former[i], NULL);

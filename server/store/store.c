@@ -38,7 +38,7 @@ store_new(const struct store_options *o, struct sp_error *err)
 	s->flushed = o->flushed;
 	s->failed = o->failed;
 	s->arg = o->arg;
-	/* Without this, a stream of readers keeps whoever wants to grow the map waiting for ever. */
+	/* Without this, a stream of readers keeps a thread that grows the map waiting for ever. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&s->env_lock, &attr);

@@ -16,10 +16,11 @@
  * views of the present (store_view_begin_present()) see those changes; all other views, cursors and pins see the store
  * as it was flushed last, which is a state that it had. store_flush() brings that up to now.
  *
- * Views may be had in any thread, as many as there are; a view is used and ended by the thread that began it, and is to
- * be short: an old one keeps LMDB from using freed pages again. One transaction exists at a time (store_txn_begin()
- * waits). A thread has a view or a transaction, never both: whoever closes the store waits for either in turn. The
- * store knows nothing of replication: who may write, and when, is decided above it.
+ * Views may be had in any thread, as many as there are; a view is used and ended by the thread that
+ * began it, and is to be short: an old one keeps LMDB from using freed pages again. One transaction
+ * exists at a time (store_txn_begin() waits). A thread has a view or a transaction, never both: a
+ * thread that closes the store waits for either in turn. The store knows nothing of replication:
+ * its caller decides who may write, and when.
  */
 #ifndef SERVER_STORE_STORE_H_
 #define SERVER_STORE_STORE_H_
@@ -194,10 +195,11 @@ int store_txn_commit(struct store_txn *t, struct sp_error *err);
 void store_txn_abort(struct store_txn *t);
 
 /*
- * Put all that was committed on disk, which only with sync_later is not there yet. Until then a group survives the end
- * of the process but not that of the machine. A machine that goes down in between leaves a store that holds all that
- * was synced, and of what came after it the first part: the next attach finds its journal in doubt, and has whoever
- * leads on from there begin an epoch. 0, SP_EIO as store_txn_commit(), SP_EAGAIN.
+ * Put on disk all that was committed; only with sync_later it is not there yet. Until then a group
+ * survives the end of the process but not that of the machine. A machine that goes down in between
+ * leaves a store that holds all that was synced, and the first part of what came after it: the next
+ * attach finds its journal in doubt, and has a leader that continues from there begin an epoch. 0,
+ * SP_EIO as store_txn_commit(), SP_EAGAIN.
  */
 int store_sync(struct store *s, struct sp_error *err);
 
@@ -253,8 +255,9 @@ int store_txn_begin_epoch(struct store_txn *t, uint64_t epoch, struct sp_error *
 int store_txn_found(struct store_txn *t, const char *cluster, uint64_t base, uint64_t log, struct sp_error *err);
 
 /*
- * Notes: small named texts beside the position, replicated by whoever writes them, not part of the digest. Reading
- * appends to `out`; SP_ENOTFOUND. Names are of [a-z]+ and up to 32 bytes; "state" and "applied" are the store's own.
+ * Notes: small named texts beside the position, replicated by their writer, not part of the digest.
+ * Reading appends to `out`; SP_ENOTFOUND. Names are of [a-z]+ and up to 32 bytes; "state" and
+ * "applied" are the store's own.
  */
 int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, struct sp_error *err);
 int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);

@@ -105,9 +105,10 @@ struct store {
 	 *	frozen          to frozen_meta.seq; it may begin below flushed_seq, where a piece of it is flushed
 	 *	active          from there (or flushed_seq) to latest.seq
 	 *
-	 * Who reads looks into active, frozen and LMDB, in this order. Either table may be NULL; without both LMDB has
-	 * all there is, and `latest` means nothing. The pointers, and what follows, under memtable_lock, taken last;
-	 * changed under write_lock, but for frozen, which the flush takes away.
+	 * Readers look into active, frozen and LMDB, in this order. Either table may be NULL;
+	 * without both LMDB has all there is, and `latest` means nothing. The pointers, and what
+	 * follows, under memtable_lock, taken last; changed under write_lock, but for frozen, which
+	 * the flush takes away.
 	 */
 	pthread_mutex_t memtable_lock;
 	pthread_cond_t flush_wake;
@@ -116,7 +117,7 @@ struct store {
 	struct meta frozen_meta;   /* of the last group in frozen */
 	uint64_t flushed_seq;      /* of the last change that LMDB has on disk, */
 	uint64_t flushed_applied;  /* and of the last entry of the caller's log */
-	uint64_t flush_wanted_seq; /* somebody waits for this change to be flushed */
+	uint64_t flush_wanted_seq; /* a caller waits for this change to be flushed */
 	int64_t flush_at_ms;       /* the next flush, monotonic; 0: there is nothing to flush; 1: at once */
 	atomic_bool flush_failed;  /* the last one */
 	atomic_bool in_memory;     /* there is a table: to be looked at without the lock */

@@ -294,7 +294,7 @@ memtable_txn_commit(struct store_txn *t, struct sp_error *err)
 	bool first;
 	int rc;
 
-	/* Not held while the disk works: whoever grows the map waits for it. */
+	/* Not held while the disk works: a thread that grows the map waits for it. */
 	store_view_end(t->view);
 	t->view = NULL;
 	FAULT_POINT("journal.ready");

@@ -162,7 +162,8 @@ open_inside(struct store *s, MDB_env *env, enum store_attach how, struct sp_erro
 	rc = open_databases(s, txn, 0);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
-		/* A named database that is missing is no "not found" to whoever asked for a store. */
+		/* To the caller, which asked for a store, a missing named database is not "not
+		 * found". */
 		return store_error(err, rc == MDB_NOTFOUND ? MDB_INCOMPATIBLE : rc, "%s: not a seedpod store", s->dir);
 	}
 	rc = meta_get(s, txn, &m, err);

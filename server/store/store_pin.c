@@ -5,8 +5,9 @@
  * time, in any order, as often as wanted; that makes a snapshot resumable and lets several followers share one. Two
  * kinds of pages are not the version's own, and are not read:
  *
- *  - The two meta pages: the file's may belong to later versions. Both are written from T's own meta page, as LMDB's
- *    compacting copy does; whoever opens the image finds T whichever it picks.
+ *  - The two meta pages: the file's may belong to later versions. Both are written from T's own
+ *    meta page, as LMDB's compacting copy does; a program that opens the image finds T whichever it
+ *    picks.
  *  - The pages that are free in T: a writer may be using them again. They are read as zeros, so that the image is the
  * same every time and compresses well. Which they are stands in T's free list, LMDB's database 0 (as mdb_stat -f reads
  * it).

@@ -1,9 +1,10 @@
 /*
  * The walk that verifies a store: one version of it, in steps.
  *
- * A read transaction T keeps the version; between two steps nothing is locked, so that whoever has to grow the map or
- * close the store need not wait for the walk. LMDB looks pages up by number in the map of the moment, so T itself
- * outlives a map that moves, as store_pin.c's does; a cursor does not, and each step begins with a new one.
+ * A read transaction T keeps the version; between two steps nothing is locked, so that a thread
+ * that grows the map or closes the store need not wait for the walk. LMDB looks pages up by number
+ * in the map of the moment, so T itself outlives a map that moves, as store_pin.c's does; a cursor
+ * does not, and each step begins with a new one.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -6,8 +6,8 @@
 #include "lib/base/le.h"
 #include "server/store/store_internal.h"
 
-/* Note LMDB's failure: the transaction cannot be used any more. Who comes here missed what the records themselves name
- * (an index entry, say), so "not found" is damage. */
+/* Note LMDB's failure: the transaction cannot be used any more. A caller here missed something that
+ * the records themselves name (an index entry, say), so "not found" is damage. */
 static int
 spoil(struct store_txn *t, int mdb_code, struct sp_error *err)
 {
@@ -127,10 +127,10 @@ check_key(size_t key_len, struct sp_error *err)
 }
 
 /*
- * Make room for a record in kv; `place` says how large it is and is given its address. LMDB halves a page that is full;
- * only a new key that is told to be the last of all leaves the full page as it is. So keys that arrive in order fill
- * their pages, which makes the store, its snapshots and each commit smaller. Where a new key is not the last, LMDB
- * finds out before it changes anything.
+ * Make room for a record in kv; `place` says how large it is and is given its address. LMDB halves
+ * a page that is full; only a new key that is declared the last of all leaves the full page as it
+ * is. So keys that arrive in order fill their pages, which makes the store, its snapshots and each
+ * commit smaller. Where a new key is not the last, LMDB finds out before it changes anything.
  */
 static int
 reserve(struct store_txn *t, MDB_val *key, bool is_new, MDB_val *place)

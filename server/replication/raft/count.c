@@ -1,18 +1,21 @@
 /*
- * Who has which entries on disk, counted right. libraft 0.15 takes three things for more than they are:
+ * Counts which member has which entries on disk. libraft 0.15 counts too much in three cases:
  *
- * 1. A leader commits entries of former terms where a majority has them. Another leader may still replace those (Raft,
- *    section 5.4.2): only together with one of the present term are they safe. So until the first entry of this
- *    leader's term is on its own disk, whoever answers is counted as having what is committed already, and no more.
- * 2. A follower's answer names the last entry that it has stored, also where it goes beyond what it was sent. That may
- *    be what a former leader wrote there alone, and the present one counts it as its own. So an answer names what is
- *    committed, or was found to be the same as this leader's, and no more.
- * 3. When an append or a pointer has been written, libraft answers the leader that it knows at that moment, in the term
- * of that moment. After a change of the term that is a leader that asked nothing, or nobody (the address is NULL, or
- *    whatever a candidate keeps in its place). So only a member that has been a follower in the same term ever since
- *    answers. The new leader's next message is answered with what is on disk by then.
+ * 1. A leader commits entries of former terms if a majority has them. Another leader may still
+ *    replace those (Raft, section 5.4.2): only together with one of the present term are they safe.
+ *    So until the first entry of this leader's term is on its own disk, a member that answers is
+ *    counted as having the entries that are committed already, and no more.
+ * 2. A follower's answer names the last entry that it has stored, even if that is beyond the
+ *    entries that it was sent. A former leader alone may have written that one, and the present
+ *    leader counts it as its own. So an answer names entries that are committed, or were found to
+ *    be the same as this leader's, and no more.
+ * 3. When an append or a pointer has been written, libraft answers the leader that it knows at that
+ *    moment, in the term of that moment. After a change of the term that leader asked for nothing,
+ *    or does not exist (the address is NULL, or whatever a candidate keeps in its place). So only a
+ *    member that has been a follower in the same term ever since answers. The new leader's next
+ *    message is answered with what is on disk by then.
  *
- * What is told too little this way is told again with the next heartbeat. On the loop's thread.
+ * The next heartbeat makes up for an answer that says too little. On the loop's thread.
  */
 #include <stdlib.h>
 

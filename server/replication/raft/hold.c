@@ -58,8 +58,8 @@ repl_raft_hold_watch(struct repl_raft *r)
 	r->held_index = r->pointed_index = 0;
 }
 
-/* Whether nobody needs more of the log than is kept for everybody. Who is being seeded has acknowledged the pointer,
- * and nothing beyond it. */
+/* Whether no member needs more of the log than is kept for all. A member that is being seeded has
+ * acknowledged the pointer, and nothing beyond it. */
 static bool
 all_are_near(const struct repl_raft *r, uint64_t index)
 {

@@ -111,9 +111,9 @@ struct repl_raft {
 	    struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned, raft_io_append_cb);
 	bool log_failed;
 
-	/* Who has which entries (count.c): libraft's own functions; leading, index of the term's first entry;
-	 * following, up to where the leader of same_term was found to have the same log, and the last entry that the
-	 * message under way (0: none) speaks of. */
+	/* Which member has which entries (count.c): libraft's own functions; leading, index of the
+	 * term's first entry; following, up to where the leader of same_term was found to have the
+	 * same log, and the last entry that the message under way (0: none) speaks of. */
 	int (*start)(struct raft_io *, unsigned, raft_io_tick_cb, raft_io_recv_cb);
 	int (*send)(struct raft_io *, struct raft_io_send *, const struct raft_message *, raft_io_send_cb);
 	raft_io_recv_cb recv;
@@ -169,7 +169,7 @@ struct repl_raft {
 	struct repl_change *change;
 	struct contact change_contact;
 	bool change_begun, change_noted;
-	bool change_handed;         /* the lead is handed over, so that another goes on with it */
+	bool change_handed;         /* the lead is handed over, so that another member continues it */
 	int64_t change_deadline_ms; /* monotonic */
 	bool change_busy;           /* a step of it, or a promotion, is with libraft */
 	struct raft_change change_request;
@@ -263,7 +263,7 @@ void repl_raft_observe(struct repl_raft *r);
 /* Add an entry that changes nothing: what comes before it is committed with it. */
 void repl_raft_add_barrier(struct repl_raft *r);
 
-/* Leave the cluster in peace: libraft ends; the loop turns on until it is told to stop. */
+/* Leave the cluster in peace: libraft ends; the loop turns on until it is stopped. */
 void repl_raft_begin_end(struct repl_raft *r);
 
 /* Any thread; the loop runs. */

@@ -23,7 +23,7 @@
 #define JOIN_TIMEOUT_MS 15000 /* longer than the leader tries */
 #define EVERY_MS        250
 #define SURE_AFTER      3     /* looks in a row that find this member taken out */
-#define SAY_AFTER_MS    5000  /* without a leader, what this member waits for is told, */
+#define SAY_AFTER_MS    5000  /* without a leader, log what this member waits for, */
 #define SAY_EVERY_MS    60000 /* and again */
 #define ANSWER_MAX      (1u << 20)
 #define ASK_MOST        (DIRECTORY_MAX + 256)
@@ -42,7 +42,7 @@ struct look {
 struct watchdog {
 	unsigned missed;      /* looks in a row that found this member taken out */
 	int64_t since_ms;     /* monotonic: without a leader since then; 0: it has one */
-	int64_t say_after_ms; /* and what this member waits for is told after this */
+	int64_t say_after_ms; /* and log what this member waits for after this */
 };
 
 static struct look
@@ -152,7 +152,8 @@ same_cluster(struct repl_raft *r, const json_t *answer)
 	return (p.seq == 0 && p.raft.applied == 0) || position_same_log(&p, &leader);
 }
 
-/* Whether the leader still leads: a majority heard it just now. Who was cut off may not know of later members. */
+/* Whether the leader still leads: a majority heard it just now. A leader that was cut off may not
+ * know of later members. */
 static bool
 still_leads(struct repl_raft *r, const char *leader)
 {
@@ -189,8 +190,8 @@ lists(const json_t *answer, uint64_t id)
 
 /* --- Acting --- */
 
-/* This member as JSON, with the cluster that its store belongs to, so that a stranger is refused. malloc'ed, or NULL.
- */
+/* This member as JSON, with the cluster that its store belongs to, so that another cluster refuses
+ * it. malloc'ed, or NULL. */
 static char *
 application(struct repl_raft *r, const struct contact *self)
 {

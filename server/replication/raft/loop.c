@@ -40,8 +40,8 @@ begin_term(struct repl_raft *r)
 	struct sp_error err;
 	char *self;
 
-	/* Who elects knows all that was ever applied. Entries with numbers that the store has passed would be answered,
-	 * and change nothing. */
+	/* A member that votes must know all that it ever applied. Entries with numbers that the
+	 * store has passed would be answered, and change nothing. */
 	if (raft_last_index(&r->raft) < r->delivered) {
 		sp_error_set(&err, SP_EBADDATA,
 		    "%s: the log has lost entries: it ends with %" PRIu64 ", the store holds all up to %" PRIu64,
@@ -116,7 +116,7 @@ publish(struct repl_raft *r)
 	r->status = s;
 	r->leader_id = leader;
 	pthread_mutex_unlock(&r->lock);
-	/* Reads that wait are for whoever is responsible now. */
+	/* Reads that wait are for the thread that is responsible now. */
 	if (atomic_exchange(&r->role, s.role == MEMBER_ROLE_LEADER ? ROLE_LEADER : ROLE_FOLLOWER) == ROLE_LEADER &&
 	    s.role != MEMBER_ROLE_LEADER) {
 		pthread_mutex_lock(&r->lock);
@@ -220,7 +220,8 @@ repl_raft_begin_end(struct repl_raft *r)
 	raft_close(&r->raft, repl_raft_closed);
 }
 
-/* In a pod the sidecar sees to it. A cluster on the command line has nobody who seeds, but whoever reads this. */
+/* In a pod the sidecar seeds the member. In a cluster on the command line only the reader of this
+ * line can. */
 static void
 say_needs(struct repl_raft *r)
 {

@@ -1,5 +1,5 @@
-/* Who is in the cluster, on the leader's side: one change at a time, step by step, and the promotion of stand-bys. On
- * the loop's thread, but for what is said otherwise. */
+/* Membership, on the leader's side: one change at a time, step by step, and the promotion of
+ * stand-bys. On the loop's thread, unless said otherwise. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "lib/base/log.h"
 #include "server/replication/raft/internal.h"
 
-#define CHANGE_WAIT_MS 10000 /* a change that is not through by then is given up; what was done of it stays */
+#define CHANGE_WAIT_MS 10000 /* a change that is not complete by then times out; what was done of it stays */
 
 /* libraft's configuration as facts. */
 static size_t
@@ -75,7 +75,7 @@ step_over(struct raft_change *request, int status)
 	uv_async_send(&r->wake);
 }
 
-/* Begin a step at libraft. Where it cannot be begun now, a later turn tries again. */
+/* Begin a step at libraft. If it cannot begin now, a later turn retries it. */
 static void
 take_step(struct repl_raft *r, enum plan_step step, uint64_t id, const char *address)
 {
@@ -194,7 +194,7 @@ repl_raft_members_turn(struct repl_raft *r)
 
 	if (!leads) {
 		r->change_busy = false;
-		/* Who was handed the lead in order to go on with this is told of in the answer. */
+		/* If the lead was handed over for this change, the answer names the new leader. */
 		if (r->change != NULL && (!r->change_handed || knows_leader(r) || is_late(r)))
 			change_over(r, SP_EAGAIN, "this pod does not lead any more");
 		return;

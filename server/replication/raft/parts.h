@@ -51,8 +51,8 @@ struct parts {
 };
 
 /*
- * Add the next part. 1: the whole is complete, in p->whole, which the caller may take (set it to NULL); 0: it is not,
- * or this part goes on with nothing and was passed over; SP_ENOMEM.
+ * Add the next part. 1: the whole is complete, in p->whole, which the caller may take (set it to
+ * NULL); 0: it is not, or this part follows none and was passed over; SP_ENOMEM.
  */
 int parts_take(struct parts *p, const struct part *next, struct sp_error *err);
 

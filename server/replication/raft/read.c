@@ -63,7 +63,7 @@ repl_raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error
 	else {
 		first = r->read_queue.first == NULL;
 		push(&r->read_queue, rd);
-		/* Whoever takes them takes all. */
+		/* The thread that takes one takes all. */
 		if (first && atomic_load(&r->role) == ROLE_LEADER)
 			repl_raft_loop_wake(r);
 		else if (first)

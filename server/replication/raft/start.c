@@ -131,7 +131,8 @@ read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error 
 	return rc;
 }
 
-/* What greetings are judged by: whoever has applied nothing yet and founds nothing has no cluster of its own. */
+/* The cluster that greetings are judged by: a member that has applied nothing yet and founds
+ * nothing has none. */
 static void
 own_cluster(void *arg, char out[LOG_ORIGIN_MAX])
 {

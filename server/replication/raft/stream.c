@@ -83,7 +83,7 @@ check_within(uint64_t entry_term, uint64_t term, struct sp_error *err)
 	return 0;
 }
 
-/* Who leads a term is the only one that does. */
+/* A term has one leader. */
 static int
 check_is_leaders(const struct member_stream_facts *f, uint64_t term, struct sp_error *err)
 {

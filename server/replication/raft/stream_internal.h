@@ -23,7 +23,7 @@ enum stream_unit {
 	UNIT_COMMAND,       /* the head of an entry of ours */
 	UNIT_OP,            /* the head of an op in it */
 	UNIT_WHOLE,         /* the head of an entry that comes in parts, in the first of them */
-	UNIT_TEXT,          /* of an entry that is no batch */
+	UNIT_TEXT,          /* of an entry other than a batch */
 };
 
 enum stream_next { NEXT_MESSAGE, NEXT_ENTRY, NEXT_OP };

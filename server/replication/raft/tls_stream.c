@@ -63,7 +63,7 @@ tls_stream_new(
 	gnutls_transport_set_int(s->session, fd);
 	if (end == TLS_ANSWERS) {
 		gnutls_certificate_server_set_request(s->session, GNUTLS_CERT_REQUIRE);
-		/* Who asks has one certificate, and need not choose. */
+		/* The asking side has one certificate, and need not choose. */
 		gnutls_certificate_send_x509_rdn_sequence(s->session, 1);
 	}
 	*out = s;

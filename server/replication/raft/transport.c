@@ -15,9 +15,9 @@
 #include "server/replication/raft/tunnel.h"
 #include "server/replication/raft/wire.h"
 
-#define SAY_EVERY_MS 60000 /* that strangers are refused, or a member refuses us */
-#define COME_MAX     16    /* that may come in SHUT_MS */
-#define SHUT_MS      100   /* before who waits is looked at again, where too many have come or no descriptor is left */
+#define SAY_EVERY_MS 60000 /* log that unknown peers are refused, or a member refuses us */
+#define COME_MAX     16    /* connections accepted in SHUT_MS */
+#define SHUT_MS      100   /* then accept again, if too many have come or no descriptor was left */
 
 static struct transport *
 transport_of(struct raft_uv_transport *base)
@@ -145,7 +145,8 @@ transport_knows(const struct transport *t, raft_id id)
 	return t->peers.is_member == NULL || t->peers.is_member(t->peers.arg, id);
 }
 
-/* Whoever comes may cost a signature, on the thread that keeps the cluster together: a flood of them waits outside. */
+/* A connection may cost a signature, on the thread that keeps the cluster together: a flood of them
+ * waits outside. */
 static bool
 may_come(struct transport *t)
 {
@@ -177,7 +178,7 @@ knocked(uv_poll_t *handle, int status, int events)
 		else if (errno != EINTR && errno != ECONNABORTED)
 			return;
 	}
-	/* Who waits there would wake us again at once. */
+	/* A connection that waits there would wake us again at once. */
 	uv_poll_stop(&t->listening->handle);
 	t->accept_paused_ms = clock_mono_ms();
 }

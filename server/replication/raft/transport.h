@@ -1,12 +1,13 @@
 /*
- * How members connect, in libraft's place: a connection goes one way, from who has messages to who takes them, and
- * begins with a greeting of who that is.
+ * How members connect, in libraft's place: a connection goes one way, from the sender of messages
+ * to their receiver, and begins with a greeting that names the sender.
  *
- * Names are looked up each time anew, because a pod that comes back has another address. A peer that is silent is given
- * up after a few seconds. The greeting says of which cluster the member is, and members of another are refused: an
- * address may have been a member's of ours, and be theirs by now. Where there is a certificate, all of it is within
- * TLS: each shows the other its own, and who greets as a member must bear that member's name. Who has left for good is
- * not connected to, and libraft is made to forget what it keeps for them.
+ * Names are looked up each time anew, because a pod that comes back has another address. A
+ * connection to a silent peer times out after a few seconds. The greeting names the member's
+ * cluster, and members of another are refused: an address may have been a member's of ours, and be
+ * theirs by now. With a certificate, all of it is within TLS: each side shows its own, and a peer
+ * that greets as a member must bear that member's name. A member that has left for good is not
+ * connected to, and libraft is made to forget what it keeps for it.
  *
  *	transport_init(&t, &loop, "0.0.0.0:9875"); t.peers = …; raft_uv_init(&io, &loop, dir, &t.base) …
  *	transport_turn(&t);	// a few times a second, or more often
@@ -76,12 +77,12 @@ struct transport {
 	struct wire *wires;
 	struct tunnel *tunnels;
 	unsigned open;                /* polls and lookups that libuv has not let go of */
-	struct transport_peers peers; /* zeros: whoever comes is taken */
+	struct transport_peers peers; /* zeros: every peer is accepted */
 	raft_id id;
 	const char *address;     /* this member's */
 	struct wire_link *links; /* link_count of them, malloc'ed */
 	size_t link_count;
-	atomic_uint_fast64_t refused;          /* strangers; any thread may read it */
+	atomic_uint_fast64_t refused;          /* peers that were refused; any thread may read it */
 	int64_t refused_said_ms;               /* monotonic */
 	atomic_uint_fast64_t refused_messages; /* any thread may read it */
 	int64_t refused_message_said_ms;       /* monotonic */
@@ -145,7 +146,8 @@ void transport_let_go(struct transport *t);
 /* A handle that libraft may have: to be freed by raft_free(). */
 void loop_handle_free(uv_handle_t *handle);
 
-/* One end of a socketpair for libraft; -1 in *stream's place: NULL. The descriptor is taken in any case. */
+/* One end of a socketpair for libraft; -1 in *stream's place: NULL. The callee owns the descriptor
+ * in any case. */
 uv_stream_t *loop_pipe_new(uv_loop_t *loop, int fd);
 
 #endif

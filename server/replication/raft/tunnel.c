@@ -68,7 +68,7 @@ write_fd(int fd, const void *buf, size_t size, size_t *moved)
 	return put >= 0 ? 0 : errno == EAGAIN || errno == EINTR ? SP_EAGAIN : SP_EIO;
 }
 
-/* Who is asked may refuse us only now, when we think that all is well. */
+/* The peer that is asked may refuse us only now, when we think that all is well. */
 static int
 complained(struct tunnel *n, int rc, const struct sp_error *err)
 {

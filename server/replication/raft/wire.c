@@ -68,7 +68,7 @@ wire_fail(struct wire *w, int code)
 		cb(request, NULL, code);
 }
 
-/* Who is there, as a number; "" where that is not known any more. */
+/* The peer's numeric address; "" if that is not known any more. */
 static const char *
 host_of(int fd, char out[NI_MAXHOST])
 {
@@ -81,7 +81,7 @@ host_of(int fd, char out[NI_MAXHOST])
 	return out;
 }
 
-/* With a reason, which somebody should read; `address` as it greeted, "" where it did not. */
+/* With a reason, for the operator; `address` as it greeted, "" if it did not. */
 void
 wire_refuse(struct wire *w, const char *address, const char *why)
 {
@@ -376,7 +376,7 @@ wire_answer(struct transport *t, int fd)
 
 /* --- All of them --- */
 
-/* Two may not be told of at once: who is told may dial again. */
+/* One at a time: its callback may dial again. */
 static struct wire *
 find_late(struct transport *t, int64_t now_ms)
 {

@@ -13,13 +13,14 @@
 int wire_dial(
     struct transport *t, struct raft_uv_connect *request, raft_id id, const char *address, raft_uv_connect_cb cb);
 
-/* Somebody has connected. The descriptor is taken. Where too many have and not greeted, the oldest is given up. */
+/* A peer has connected. The descriptor is taken over. If too many have not greeted yet, the oldest
+ * is closed. */
 void wire_answer(struct transport *t, int fd);
 
 /* Give up those whose time is over. */
 void wires_turn(struct transport *t);
 
-/* Give up all of them: the callbacks are told RAFT_CANCELED, in time. */
+/* Close all of them: the callbacks get RAFT_CANCELED, in time. */
 void wires_cancel(struct transport *t);
 
 #endif

@@ -62,7 +62,7 @@ wire_begin_greeting(struct wire *w)
 	return 0;
 }
 
-/* Whoever has no cluster yet is one that the leader took in, and known by its id. */
+/* A member that has no cluster yet is one that the leader added, and known by its id. */
 static bool
 is_one_of_us(struct transport *t, const struct greeting *g)
 {
@@ -75,7 +75,7 @@ is_one_of_us(struct transport *t, const struct greeting *g)
 				     : t->peers.is_member(t->peers.arg, g->id);
 }
 
-/* Within TLS, whoever says that they are a member must be that one. */
+/* Within TLS, a peer that says that it is a member must be that one. */
 static bool
 bears_name(struct wire *w, const struct greeting *g, char *why, size_t size)
 {

@@ -29,7 +29,7 @@ struct wire {
 	unsigned char nonce[SECRET_NONCE_BYTES]; /* of the one that is asked */
 	unsigned char proof[SECRET_PROOF_BYTES], answer[SECRET_PROOF_BYTES];
 
-	/* Who asks: */
+	/* Of the asking side: */
 	raft_id id;
 	struct wire_address to;
 	uv_getaddrinfo_t lookup;
@@ -44,10 +44,10 @@ struct wire {
 /* Without a word to anybody. */
 void wire_drop(struct wire *w);
 
-/* It leads to nothing: who asked for it is told. */
+/* It failed: the callback of the asking side gets `code`. */
 void wire_fail(struct wire *w, int code);
 
-/* The same with a reason, which somebody should read; `address` as it greeted, "" where it did not. */
+/* The same with a reason, for the operator; `address` as it greeted, "" if it did not. */
 void wire_refuse(struct wire *w, const char *address, const char *why);
 
 /* --- On the way --- */
