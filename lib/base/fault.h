@@ -1,14 +1,15 @@
 /*
- * Named points at which a test kills the program: `make faults` builds programs that have them (BUILD/faults), in all
- * others the macro is nothing.
+ * Named points at which a test kills the program: `make faults` builds programs that have them
+ * (BUILD/faults); in all others the macro is empty.
  *
  *	FAULT_POINT("init.committed");
  *
- * In such a build the environment's FAULT_AT=NAME, or NAME:N for the N-th time that it is passed, ends the process
- * there with SIGKILL: no handler, no destructor, no buffer is written. FAULT_MARK names a file that is made right
- * before; where it exists already nothing is killed, so that a program which is started again goes on. FAULT_WHEN names
- * a file without which nothing counts: a test makes it when the program is where it wants it. The names are the steps
- * themselves, in their order; tests/fault/test_crash_matrix.py has a row for each. Any thread.
+ * In such a build the environment's FAULT_AT=NAME, or NAME:N for the N-th time that it is passed,
+ * ends the process there with SIGKILL: no handler, no destructor, no buffer is written. FAULT_MARK
+ * names a file that is made right before; if it exists already, nothing is killed, so that a
+ * restarted program continues. FAULT_WHEN names a file without which no point counts: a test makes
+ * it when the program has got as far as it should. The names are the steps themselves, in their
+ * order; tests/fault/test_crash_matrix.py has a row for each. Any thread.
  */
 #ifndef LIB_BASE_FAULT_H_
 #define LIB_BASE_FAULT_H_

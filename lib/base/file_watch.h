@@ -1,5 +1,5 @@
 /*
- * Files that are read together and looked at again and again: whether to read them, and what came of it.
+ * Files that are read together and checked again and again: whether to read them, and the result.
  *
  *	file_watch_add(&w, path);		// each, once; file_watch_release() at the end
  *	if (!file_watch_due(&w)) return;	// now and then
@@ -8,7 +8,7 @@
  *	w.again = failed;
  *	if (file_watch_refused(&w, &status, why)) … log it …
  *
- * What is the caller's to guard is the status; the watch itself belongs to the thread that looks.
+ * The caller guards the status; the watch itself belongs to the thread that looks.
  */
 #ifndef LIB_BASE_FILE_WATCH_H_
 #define LIB_BASE_FILE_WATCH_H_

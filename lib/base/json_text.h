@@ -1,4 +1,4 @@
-/* JSON as text: jansson's json_dumps() with nothing left out where memory runs out. */
+/* JSON as text: jansson's json_dumps() with nothing left out if memory runs out. */
 #ifndef LIB_BASE_JSON_TEXT_H_
 #define LIB_BASE_JSON_TEXT_H_
 

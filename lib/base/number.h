@@ -1,6 +1,7 @@
 /*
- * Whole numbers as text: decimal digits and nothing else. strtoul() and its kin also take blanks and signs ("-1" is
- * 2^64-1 there), stop at the first NUL, and say nothing of what follows. Pure; any thread.
+ * Whole numbers as text: decimal digits and nothing else. strtoul() and its kin also take blanks
+ * and signs ("-1" is 2^64-1 there), stop at the first NUL, and do not report what follows. Pure;
+ * any thread.
  */
 #ifndef LIB_BASE_NUMBER_H_
 #define LIB_BASE_NUMBER_H_

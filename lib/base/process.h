@@ -1,5 +1,5 @@
 /*
- * Running a program and reading what it says: bounded in time and in bytes.
+ * Running a program and reading its output: bounded in time and in bytes.
  *
  *	struct process_result result;
  *	struct buf out;

@@ -1,4 +1,4 @@
-/* What a program gives up, and holds, before it does anything. */
+/* The rights that a program drops, and the resources that it reserves, before it does anything. */
 #ifndef LIB_BASE_SANDBOX_H_
 #define LIB_BASE_SANDBOX_H_
 

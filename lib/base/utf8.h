@@ -1,4 +1,4 @@
-/* UTF-8 (RFC 3629), where nothing else is said in texts that end in NUL. Pure; any thread. */
+/* UTF-8 (RFC 3629), in texts that end in NUL unless said otherwise. Pure; any thread. */
 #ifndef LIB_BASE_UTF8_H_
 #define LIB_BASE_UTF8_H_
 

@@ -1,6 +1,7 @@
 /*
- * The driver for seedpod's own store: through the control socket while seedpod-server keeps it, and through
- * `seedpod-server --position --store DIR` while nobody does (only the server's program ever opens the store).
+ * The driver for seedpod's own store: through the control socket while seedpod-server has it open,
+ * and through `seedpod-server --position --store DIR` while no process does (only the server's
+ * program ever opens the store).
  */
 #ifndef LIB_DRIVER_DRIVER_SEEDPOD_H_
 #define LIB_DRIVER_DRIVER_SEEDPOD_H_

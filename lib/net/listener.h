@@ -12,9 +12,10 @@
  * request_resume() later: then `handle` is called again, on a listener's thread, with the same request and its `state`.
  * A handler never blocks: the thread serves many connections.
  *
- * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory and
- * `reply_budget_bytes` of answers for all requests together (503 with Retry-After), `connection_limit`, an idle
- * timeout, and a least speed (lib/net/listener_guard.h): who is slower is cut off.
+ * Every request has bounds: `body_limit` (413), headers (431), `body_budget_bytes` of body memory
+ * and `reply_budget_bytes` of answers for all requests together (503 with Retry-After),
+ * `connection_limit`, an idle timeout, and a least speed (lib/net/listener_guard.h): a slower
+ * client is cut off.
  */
 #ifndef LIB_NET_LISTENER_H_
 #define LIB_NET_LISTENER_H_

@@ -1,4 +1,4 @@
-/* How a request comes: whether it may, and its body within what all bodies may take. */
+/* How a request arrives: whether it is accepted, and its body within the limit for all bodies. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,14 +1,14 @@
 /*
- * What a client sends, checked before the HTTP library sees it.
+ * Checks the bytes of a client before the HTTP library sees them.
  *
  *	client -> socket (or TLS) -> struct input -> HTTP library -> the listener's handlers
  *
  * The HTTP library reads by recv() or gnutls_record_recv(). lib/net/listener_input.c defines both for the whole
- *process: on a descriptor that was registered by input_attach() they return what that connection's `struct input` lets
- *pass, on any other they do what they always do. Heads pass whole and only if lib/net/framing.h accepts them; chunks
- *pass without their extensions, and trailer fields are dropped. The first fault ends the connection's input: the
- *library then gets a harmless request, or an early end of the body, and input_fault() tells the listener to refuse that
- *request. Nothing behind it is ever parsed.
+ * process: on a descriptor that was registered by input_attach() they return what that connection's `struct input` lets
+ * pass, on any other they do what they always do. Heads pass whole and only if lib/net/framing.h accepts them; chunks
+ * pass without their extensions, and trailer fields are dropped. The first fault ends the connection's input: the
+ * library then gets a harmless request, or an early end of the body, and input_fault() tells the listener to refuse
+ *that request. Nothing behind it is ever parsed.
  *
  * One thread at a time, the one that serves the connection.
  */

@@ -1,4 +1,4 @@
-/* What a request says, and the answers to it. */
+/* Reading a request, and answering it. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

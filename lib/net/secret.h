@@ -1,9 +1,11 @@
 /*
- * A secret that several programs share, from a file that may be replaced while they run, and proofs that one knows it:
- * HMAC-SHA256 (RFC 2104) over bytes that both sides know, a nonce of each among them.
+ * A secret that several programs share, from a file that may be replaced while they run, and proofs
+ * of knowing it: HMAC-SHA256 (RFC 2104) over bytes that both sides know, among them a nonce of
+ * each.
  *
- * The file holds a secret a line: the first is the one to prove with, all are good, so that a new one can be brought in
- * without a pause. Blank lines and lines that begin with `#` are skipped. A Secret mounted as a volume is such a file.
+ * The file holds a secret a line: proofs are made with the first and accepted with any, so that a
+ * new one can be introduced without a pause. Blank lines and lines that begin with `#` are skipped.
+ * A Secret mounted as a volume is such a file.
  *
  *	struct secret *s = secret_new("/etc/seedpod/raft/secret", &err);
  *	secret_prove(s, "asks", bytes, len, proof);

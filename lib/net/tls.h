@@ -6,9 +6,10 @@
  *	tls_look(t);					// now and then: new files, whole and checked, or none
  *	tls_free(t);
  *
- * What was read together is one identity. A connection keeps the one that it began with; the next one begins with the
- * newest. Files that do not fit together, cannot be read, or hold a certificate outside of its time are refused, and
- * the identity before stays; each look tries them again, since time may put right what is wrong.
+ * Files that were read together are one identity. A connection keeps the one that it began with;
+ * the next one begins with the newest. Files that do not fit together, cannot be read, or hold a
+ * certificate outside of its time are refused, and the identity before stays; each look retries
+ * them, since time may cure the fault.
  *
  * Any thread; tls_look() on one at a time.
  */

@@ -1,8 +1,9 @@
 /*
- * Bearer tokens (RFC 6750) and what each allows, from a folder with a file for each role: `read`, `write`, `peer`,
- * `metrics`. A Secret mounted as a volume is such a folder. A file holds a token a line, so that an old and a new one
- * may both be good while they are changed; blank lines and lines that begin with "#" are skipped. Without its file,
- * nobody has a role. A token that stands in several files has all those roles.
+ * Bearer tokens (RFC 6750) and what each allows, from a folder with a file for each role: `read`,
+ * `write`, `peer`, `metrics`. A Secret mounted as a volume is such a folder. A file holds a token a
+ * line, so that an old and a new one may both be good while they are changed; blank lines and lines
+ * that begin with "#" are skipped. A role without a file is held by no client. A token that stands
+ * in several files has all those roles.
  *
  *	struct tokens *t = tokens_new("/etc/seedpod/tokens", &err);
  *	unsigned roles = tokens_roles(t, request_header(rq, "Authorization"));

@@ -1,10 +1,10 @@
 /*
  * The position: the one number and the one hash from which sync, readiness, bootstrap and fencing are decided.
  *
- * A store's state is (cluster, epoch, seq, digest). `seq` counts changes. `epoch` grows whenever a node takes
- * over writing from another history; the history says at which seq each epoch began, so that a store whose
- * last change is not part of another's history is found out (PostgreSQL's timeline history files and Raft's
- * log matching serve the same end).
+ * A store's state is (cluster, epoch, seq, digest). `seq` counts changes. `epoch` grows whenever a
+ * node takes over writing from another history; the history says at which seq each epoch began, so
+ * that a store whose last change is not part of another's history is detected (PostgreSQL's
+ * timeline history files and Raft's log matching serve the same end).
  */
 #ifndef LIB_PROTOCOL_POSITION_H_
 #define LIB_PROTOCOL_POSITION_H_

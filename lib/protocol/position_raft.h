@@ -1,6 +1,7 @@
 /*
- * A member of a set in mode raft, as its position tells of it: the "raft" object of GET /v1/position (docs/api.md).
- * From it init chooses a donor and the sidecar decides on readiness and on seeding again; neither speaks raft.
+ * A member of a set in mode raft, as its position describes it: the "raft" object of GET
+ * /v1/position (docs/api.md). From it init chooses a donor and the sidecar decides on readiness and
+ * on seeding again; neither speaks raft.
  */
 #ifndef LIB_PROTOCOL_POSITION_RAFT_H_
 #define LIB_PROTOCOL_POSITION_RAFT_H_

@@ -1,6 +1,6 @@
 /*
- * Reading refusals: application/problem+json (RFC 9457) with the member "code" that seedpod's servers add. Writing them
- * is the server's own affair. Pure; any thread.
+ * Reading refusals: application/problem+json (RFC 9457) with the member "code" that seedpod's
+ * servers add. Only the server writes them. Pure; any thread.
  */
 #ifndef LIB_PROTOCOL_PROBLEM_H_
 #define LIB_PROTOCOL_PROBLEM_H_
