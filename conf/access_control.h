@@ -1,6 +1,7 @@
 /*
- * The doors that the configuration asks for: TLS ([tls]) and tokens ([auth]), made from files that a Secret brings,
- * and the way in which peers are asked through theirs (lib/net/http_client.h, struct http_access).
+ * The access control of the configuration: TLS ([tls]) and tokens ([auth]), made from the files of
+ * a Secret, and how this program authenticates to its peers (lib/net/http_client.h, struct
+ * http_access).
  *
  *	access_control_open(&d, &conf, &err);	// reads and checks the files
  *	access_control_use(&d);			// by all HTTP clients of this program

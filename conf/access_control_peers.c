@@ -1,4 +1,5 @@
-/* Through the doors of others: who is a peer, by what name it is known, what it is shown. */
+/* Access to peers: which URLs are peers, by what name a peer is verified, the token that it is
+ * sent. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

@@ -1,4 +1,4 @@
-/* What keys say of one another: those of [tls] belong together. */
+/* Keys that must agree with one another: those of [tls] belong together. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* What texts of the configuration must look like. Pure. Internal to conf/. */
+/* The forms that texts of the configuration must have. Pure. Internal to conf/. */
 #ifndef CONF_FORM_H_
 #define CONF_FORM_H_
 

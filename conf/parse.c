@@ -1,7 +1,8 @@
 /*
- * Reading the INI text. inih does the parsing; what it would let pass is looked at first, line by line, as the lines
- * are handed to it: it cuts lines at its buffer's size, ends at a NUL, takes an indented line for a continuation,
- * ignores what follows a section's bracket, and tells of one mistake only. A line with a mistake is handed over empty.
+ * Reading the INI text. inih does the parsing. Each line is checked for mistakes that it would
+ * miss, before it is handed over: it cuts lines at its buffer's size, ends at a NUL, takes an
+ * indented line for a continuation, ignores what follows a section's bracket, and reports one
+ * mistake only. A line with a mistake is handed over empty.
  */
 #include <ctype.h>
 #include <ini.h>

@@ -1,4 +1,5 @@
-/* The configuration and its schema as text: --print, the sample, and the parts of the documentation that are made. */
+/* The configuration and its schema as text: --print, the sample, and the generated parts of the
+ * documentation. */
 #include <stdio.h>
 #include <string.h>
 
