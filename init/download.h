@@ -1,7 +1,8 @@
 /*
- * The bytes of a donor's snapshot, as a source for lib/protocol/tar.h. They may come from a sibling that the donor
- *points to (lib/protocol/fanout.h). Where the connection breaks or stalls midway and the donor still holds the
- *snapshot, the download goes on from the donor at the byte where it ended, and the reader above does not notice.
+ * The bytes of a donor's snapshot, as a source for lib/protocol/tar.h. They may come from a sibling
+ * that the donor points to (lib/protocol/fanout.h). If the connection breaks or stalls midway and
+ * the donor still holds the snapshot, the download resumes from the donor at the byte where it
+ * ended, and the reader above does not notice.
  *
  *	download_init(&d, &options);
  *	download_open(&d, &err);

@@ -1,6 +1,7 @@
 /*
- * Why starts failed since the last good one: a file on the volume, because a failed init container's log is gone once
- * the kubelet has started the next one. The first failure is kept, since later ones are often its consequence.
+ * The causes of failed starts since the last good one: a file on the volume, because a failed init
+ * container's log is gone once the kubelet has started the next one. The first failure is kept,
+ * since later ones are often its consequence.
  *
  *	failure_note(data_dir, line);		at the end of a run that failed
  *	failure_take(data_dir, &out);		at the end of one that did not: what there was, and the file is gone

@@ -1,4 +1,4 @@
-/* seedpod.json, the first member of a snapshot: what the rest of it must turn out to be. Pure. */
+/* seedpod.json, the first member of a snapshot: describes the rest, which must match. Pure. */
 #ifndef INIT_MANIFEST_H_
 #define INIT_MANIFEST_H_
 

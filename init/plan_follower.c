@@ -1,4 +1,5 @@
-/* The rows of a follower: its store is in the leader's history and may go on, is seeded, or is left alone. */
+/* The rows of a follower: its store is in the leader's history and may continue, is seeded, or is
+ * left alone. */
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-/* The rows of a leader. What must never happen is that it starts empty where a peer has data, or that two lead. */
+/* The rows of a leader. It must never start empty if a peer has data, and two must never lead. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* What the parts of the decision share: plan.c chooses among them. */
+/* Shared by the parts of the decision: plan.c chooses among them. */
 #ifndef INIT_PLAN_PRIVATE_H_
 #define INIT_PLAN_PRIVATE_H_
 

@@ -1,19 +1,21 @@
 /*
- * Passing a snapshot on while it arrives, to pods that are seeded at the same time. A donor sends its snapshot to a few
- * pods and points the others to those (lib/protocol/fanout.h); these find here, on this pod's port, where its server
- * will be later, the same bytes under the same id. Nothing is checked before it is passed on: each pod checks what it
- * got, and asks the donor itself if a sibling fails it.
+ * Passing a snapshot on while it arrives, to pods that are seeded at the same time. A donor sends
+ * its snapshot to a few pods and points the others to those (lib/protocol/fanout.h); these find
+ * here, on this pod's port, where its server will be later, the same bytes under the same id.
+ * Nothing is checked before it is passed on: each pod checks the bytes that it got, and asks the
+ * donor itself if a sibling fails.
  *
  *	r = relay_new(&options, &err);			// listens
  *	relay_begin(r, id, length);			// an archive arrives
- *	relay_take(r, data, len);			// its bytes, in order; those of the image are taken by the
- *writer relay_image(r, offset, size, path, writer);	// the image begins
+ *	relay_take(r, data, len);			// its bytes, in order, but for the image's
+ *	relay_image(r, offset, size, path, writer);	// the image begins; the writer takes its bytes
  *	relay_image_written(r);				// before writer_free(): all of it is in the file
  *	relay_linger(r);				// let those that are almost done finish
  *	relay_free(r);
  *
- * A relay passes one archive on. Its memory does not depend on the archive's size: pods that keep up are sent what the
- * writer still has in memory, others what is in the file. All calls from one thread; NULL for a relay does nothing.
+ * A relay passes one archive on. Its memory does not depend on the archive's size: pods that keep
+ * up are sent bytes that the writer still has in memory, others are sent bytes from the file. All
+ * calls from one thread; NULL for a relay does nothing.
  */
 #ifndef INIT_RELAY_H_
 #define INIT_RELAY_H_

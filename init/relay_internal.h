@@ -1,4 +1,5 @@
-/* An archive that is passed on, as its arrival (relay.c) and those who read it (relay_serve.c) know it. */
+/* An archive that is passed on, as its arrival (relay.c) and its readers (relay_serve.c) know
+ * it. */
 #ifndef INIT_RELAY_INTERNAL_H_
 #define INIT_RELAY_INTERNAL_H_
 

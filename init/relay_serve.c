@@ -1,4 +1,4 @@
-/* Those who read an archive that is passed on: what they ask for, and what they get. */
+/* The readers of an archive that is passed on: their requests and the answers. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

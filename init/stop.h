@@ -1,6 +1,6 @@
 /*
- * Being asked to stop (SIGTERM, SIGINT): one flag for the process, waits that end early, and the HTTP call under way
- * canceled. What has been put in place stays, what is half done is cleaned by the next run.
+ * Being asked to stop (SIGTERM, SIGINT): one flag for the process, waits that end early, and the
+ * HTTP call under way canceled. A finished step stays; the next run cleans up a half-done one.
  *
  *	stop_setup(&err);		// before any other thread: the signals are blocked from here on
  *	while (!stop_wait_ms(1000)) …	// any thread

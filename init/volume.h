@@ -12,9 +12,9 @@
  *	data_dir/seedpod.json		of a restored leader: the server begins an epoch of its own, and renames it
  *	data_dir/init-failure.json	why starts failed since the last good one: see failure.h
  *
- * A swap is: rename incoming to ready (the commit), store to old, ready to store, delete old; each rename followed by
- * an fsync of data_dir. volume_recover() brings whatever an earlier life left to a state with at most `store`: forward
- * where ready exists, back where it does not.
+ * A swap is: rename incoming to ready (the commit), store to old, ready to store, delete old; each
+ * rename followed by an fsync of data_dir. volume_recover() brings the remains of an earlier life
+ * to a state with at most `store`: forward if ready exists, back if not.
  *
  *	volume_init(&v, data_dir, &err);
  *	volume_lock(&v, &err);

@@ -1,16 +1,17 @@
 /*
- * Writes one large file from front to back, past the page cache (O_DIRECT) where the file system can, in a thread of
- * its own: the caller goes on receiving while the disk is busy. So a seeding takes no more of a node's memory than the
- * buffers here, however large the store is, and spares the processor the page cache's work, which is more than that of
- * the copying itself.
+ * Writes one large file from front to back, past the page cache (O_DIRECT) where the file system
+ * can, in a thread of its own: the caller continues to receive while the disk is busy. So a seeding
+ * takes no more of a node's memory than the buffers here, however large the store is, and spares
+ * the processor the page cache's work, which is more than that of the copying itself.
  *
  *	w = writer_new(fd, &err);
  *	writer_add(w, data, len, &err);		// as often as wanted
  *	writer_end(w, &err);			// all of it is written; fsync is the caller's
  *	writer_free(w);
  *
- * All calls from one thread, unless said otherwise. Where the file system refuses O_DIRECT, the same goes through the
- *page cache, and what was written is sent on to the disk at once, so that fsync has little left to do.
+ * All calls from one thread, unless said otherwise. If the file system refuses O_DIRECT, the data
+ * goes through the page cache and is sent on to the disk at once, so that fsync has little left to
+ * do.
  */
 #ifndef INIT_WRITER_H_
 #define INIT_WRITER_H_
