@@ -1,6 +1,7 @@
 /*
- * What the containers of a pod need done and a minimal image has no tools for: asking a page and waiting a while. Each
- * is the whole of a short-lived process (seedpod-sidecar --probe, --linger), started by the kubelet.
+ * Tasks of a pod's containers for which a minimal image has no tools: asking a page and waiting a
+ * while. Each is the whole of a short-lived process (seedpod-sidecar --probe, --linger), started by
+ * the kubelet.
  */
 #ifndef SIDECAR_CONTAINER_H_
 #define SIDECAR_CONTAINER_H_

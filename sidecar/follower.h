@@ -1,14 +1,15 @@
 /*
- * What a follower does to stay equal to its leader, one turn at a time: look at the local store, compare histories,
- * pull one feed, apply it. sync.h runs it in a thread; here is no waiting but that of the calls themselves.
+ * Keeps a follower equal to its leader, one turn at a time: look at the local store, compare
+ * histories, pull one feed, apply it. sync.h runs it in a thread; only the calls themselves wait
+ * here.
  *
  *	struct follower *f = follower_new(&options, &err);
  *	for (;;)
  *		wait(follower_turn(f));
  *	follower_free(f);
  *
- * A follower belongs to one thread; follower_interrupt(), follower_end() and follower_guard() alone may be called from
- * others. What it finds out goes to the state.
+ * A follower belongs to one thread; follower_interrupt(), follower_end() and follower_guard() alone
+ * may be called from others. Its findings go to the state.
  */
 #ifndef SIDECAR_FOLLOWER_H_
 #define SIDECAR_FOLLOWER_H_

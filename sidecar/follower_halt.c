@@ -1,4 +1,4 @@
-/* When the content is not the leader's: stand still, look again now and then, or be seeded again. */
+/* When the content is not the leader's: halt, check again now and then, or be reseeded. */
 #include <string.h>
 
 #include "lib/base/clock.h"

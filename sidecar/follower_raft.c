@@ -1,7 +1,7 @@
 /*
- * Mode raft: raft's log brings what changes, so nothing is pulled. What is left to do is to look: how far the leader
- * is, whether our content is its content where both stand at the same change, and whether the log reaches back to our
- * store; where it does not, the store is seeded again.
+ * Mode raft: raft's log brings the changes, so nothing is pulled. This only looks: how far the
+ * leader is, whether our content is its content if both stand at the same change, and whether the
+ * log reaches back to our store; if it does not, the store is seeded again.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /*
  * How far a follower is behind, in changes and in time. Pure: the caller brings the clock (clock_mono_ms()).
  *
- * Time is measured on this side alone: how long ago this pod first learnt of the oldest change that it does not have
- * yet. Where it has all that it knows of, the lag is zero only as long as the leader speaks when it was expected to:
- * from then on, silence counts, so that a follower whose leader is gone does not pass for up to date.
+ * Time is measured on this side alone: how long ago this pod first learnt of the oldest change that
+ * it does not have yet. If it has all that it knows of, the lag is zero only as long as the leader
+ * answers when expected: from then on, silence counts, so that a follower whose leader is gone does
+ * not pass for up to date.
  *
  *	struct lag_tracker t;
  *	lag_init(&t, now_ms);

@@ -1,7 +1,8 @@
 /*
- * How a member of mode raft leaves when its pod is scaled away: seedpod-sidecar --leave, for a preStop hook or by hand.
- * A member that goes without leaving stays in the configuration and counts against the majority. A pod that only
- * restarts must not leave, and cannot tell the two apart by itself: it reads the StatefulSet, where it may.
+ * How a member of mode raft leaves when its pod is scaled away: seedpod-sidecar --leave, for a
+ * preStop hook or by hand. A member that goes without leaving stays in the configuration and counts
+ * against the majority. A pod that only restarts must not leave, and cannot tell the two apart by
+ * itself: it reads the StatefulSet, if it has the right to.
  *
  * The whole of a short-lived process. One thread.
  */

@@ -1,6 +1,7 @@
 /*
- * What is known of the local store: which one it is, where it stands, what it has to reach, and whether its content was
- * shown to be the leader's. The one place that knows; state.h keeps it under its mutex. Pure: no lock, no clock.
+ * The facts about the local store: which one it is, where it stands, what it has to reach, and
+ * whether its content was shown to be the leader's. They are kept here alone; state.h keeps it
+ * under its mutex. Pure: no lock, no clock.
  *
  * Its life is a number that grows whenever the store behind the server may be another one than the one that was looked
  * at before. Of one life these are learnt in turn:
@@ -19,9 +20,9 @@
  * are dropped. Apart from this the store may have been found to differ: then it is not proven,
  * whatever happens, until it was shown to agree or was replaced.
  *
- * Two look at the server. The sync moves the store on, so what it brings (told, applied) is taken as it is. The watch
- * only looks: what it brings (answered) may have been overtaken meanwhile, so it draws a ticket first and is heard only
- * where that is the newest still.
+ * Two threads look at the server. The sync moves the store on, so its news (told, applied) are
+ * taken as they are. The watch only looks: its news (answered) may be outdated by then, so it draws
+ * a ticket first and its news count only if that ticket is still the newest.
  */
 #ifndef SIDECAR_LOCAL_STORE_H_
 #define SIDECAR_LOCAL_STORE_H_

@@ -1,4 +1,5 @@
-/* seedpod-sidecar: keeps a follower equal to its leader, and says how the pod is. This file only wires. */
+/* seedpod-sidecar: keeps a follower equal to its leader, and reports the pod's state. This file
+ * only wires. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * Moving the lead of mode static by hand: seedpod-sidecar --role leader, in the pod that is to lead, or --role follower
- * in the one that leads. It holds, whatever [replication] leader_ordinal says, until the value of that key changes.
+ * Moving the lead of mode static by hand: seedpod-sidecar --role leader, in the pod that is to
+ * lead, or --role follower in the one that leads. The move holds, whatever [replication]
+ * leader_ordinal says, until the value of that key changes.
  *
  * The whole of a short-lived process. One thread.
  */

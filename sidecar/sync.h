@@ -1,5 +1,6 @@
 /*
- * The follower's loop in a thread of its own: turn, wait, turn; and what makes it turn earlier than it meant to.
+ * The follower's loop in a thread of its own: turn, wait, turn; and calls that make it turn
+ * earlier.
  *
  *	struct sync *s = sync_new(&options, &err);
  *	sync_wake(s);	// the configuration changed, the server was away: look now

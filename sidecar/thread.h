@@ -1,4 +1,4 @@
-/* Threads with small stacks, and waits that end: what the sidecar's loops have in common. */
+/* Threads with small stacks, and waits that end, for all of the sidecar's loops. */
 #ifndef SIDECAR_THREAD_H_
 #define SIDECAR_THREAD_H_
 

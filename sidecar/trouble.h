@@ -1,6 +1,7 @@
 /*
- * When the sync fails: which of the fixed reasons it is, how long to wait, and what the log hears. A failure is logged
- * when it begins, when its reason changes and when it ends, not at each try; each try is counted. One thread at a time.
+ * When the sync fails: which of the fixed reasons it is, how long to wait, and what to log. A
+ * failure is logged when it begins, when its reason changes and when it ends, not at each try; each
+ * try is counted. One thread at a time.
  */
 #ifndef SIDECAR_TROUBLE_H_
 #define SIDECAR_TROUBLE_H_

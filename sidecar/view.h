@@ -1,6 +1,6 @@
 /*
- * A copy of the picture at one moment, with what follows from it: lag, checks, readiness, phase. The pages are made of
- * it.
+ * A copy of the picture at one moment, with its consequences: lag, checks, readiness, phase. The
+ * pages are made of it.
  */
 #ifndef SIDECAR_VIEW_H_
 #define SIDECAR_VIEW_H_
