@@ -1,5 +1,5 @@
-/* Looking at a store that no server has open: `seedpod-server --position` and `--verify`. Where one has, they end with
- * 75 (try again) and say so. */
+/* Looking at a store that no server has open: `seedpod-server --position` and `--verify`. If one
+ * has, they end with 75 (try again) and say so. */
 #ifndef SERVER_OFFLINE_H_
 #define SERVER_OFFLINE_H_
 

@@ -1,4 +1,4 @@
-/* The mehdb API, as its users know it: plain text, keys of [a-z]+ (the route sees to that). */
+/* The mehdb API, as its users know it: plain text, keys of [a-z]+ (the route checks that). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

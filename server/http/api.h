@@ -2,8 +2,8 @@
  * The HTTP handlers: each takes a call, looks at the store through a view or hands a batch to the replication, and
  * answers.
  *
- * A handler may run several times for one request: it suspends (a write under way, a wait for a seq) and is called
- * again when that is over; `stage` says where it stands. Handlers never block.
+ * A handler may run several times for one request: it suspends (a write under way, a wait for a
+ * seq) and is called again when that is over; `stage` says how far it is. Handlers never block.
  */
 #ifndef SERVER_HTTP_API_H_
 #define SERVER_HTTP_API_H_

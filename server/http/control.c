@@ -1,4 +1,4 @@
-/* The control socket: what only this pod's own containers may ask. */
+/* The control socket: requests that only this pod's own containers may make. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Bytes in JSON: as text where they are UTF-8, else in base64 under another name (docs/api.md). Pure; any thread. */
+/* Bytes in JSON: as text if they are UTF-8, else in base64 under another name (docs/api.md). Pure;
+ * any thread. */
 #ifndef SERVER_HTTP_JSON_BYTES_H_
 #define SERVER_HTTP_JSON_BYTES_H_
 

@@ -1,5 +1,5 @@
-/* The members of a cluster: /v1/members, and the same as users of the Raft key-value store know it, POST and DELETE
- * /{id}. */
+/* The members of a cluster: /v1/members, and the form that users of the Raft key-value store know,
+ * POST and DELETE /{id}. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

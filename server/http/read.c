@@ -1,4 +1,4 @@
-/* Reads that must see whatever was answered before them. */
+/* Reads that must see every write that was answered before them. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* What peers ask for: position, change feed, snapshot. */
+/* The requests of peers: position, change feed, snapshot. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* What a batch does to the store, in every mode. */
+/* The effect of a batch on the store, in every mode. */
 #ifndef SERVER_REPLICATION_BATCH_H_
 #define SERVER_REPLICATION_BATCH_H_
 

@@ -1,6 +1,6 @@
 /*
- * Group commit: one writer thread takes all jobs that are queued, runs them in one transaction, commits once, and only
- * then says so to each. Sixty-four waiting clients cost one fsync.
+ * Group commit: one writer thread takes all jobs that are queued, runs them in one transaction,
+ * commits once, and only then reports that to each. Sixty-four waiting clients cost one fsync.
  *
  *	struct committer *c = committer_new(&options, &err);
  *	committer_submit(c, &job);	// any thread; job.done(&job) comes later on the writer thread

@@ -1,7 +1,7 @@
 /*
- * Replication as the HTTP handlers know it: submit a batch, learn when it is committed, say who leads. One struct of
- * functions for each mode ([replication] mode): `static` (repl_static.h) and `raft` (repl_raft.h). The store knows none
- * of them.
+ * Replication as the HTTP handlers know it: submit a batch, learn when it is committed, find the
+ * leader. One struct of functions for each mode ([replication] mode): `static` (repl_static.h) and
+ * `raft` (repl_raft.h). The store knows none of them.
  *
  *	r = repl_…_new(&options, &err);
  *	r->ops->attached(r, &err);	// the store is open: take up the role

@@ -1,4 +1,5 @@
-/* Which start of the machine this is: what a process left to the kernel outlives the process, and not the machine. */
+/* Which start of the machine this is: data that a process left to the kernel outlives the process,
+ * but not the machine. */
 #ifndef SERVER_STORE_BOOT_ID_H_
 #define SERVER_STORE_BOOT_ID_H_
 

@@ -1,4 +1,5 @@
-/* What the server counts, for GET /metrics on the control socket (the sidecar shows it). All atomic; any thread. */
+/* The server's counters, for GET /metrics on the control socket (the sidecar shows it). All atomic;
+ * any thread. */
 #ifndef SERVER_STORE_COUNTERS_H_
 #define SERVER_STORE_COUNTERS_H_
 

@@ -1,9 +1,11 @@
 /*
- * Changes in memory: what the log has and LMDB has not yet. A table of records by key, and a list of them in seq
- * order; a key that changes again stands in it twice, and a reader finds the newest that its view may see.
+ * Changes in memory: those that the log has and LMDB has not yet. A table of records by key, and a
+ * list of them in seq order; a key that changes again stands in it twice, and a reader finds the
+ * newest that its view may see.
  *
- * One thread changes a table; any may read it meanwhile, without a lock, up to a seq that the writer has told them. A
- * record never moves or changes while the table lives, so what a reader found it may keep as long as its reference.
+ * One thread changes a table; any may read it meanwhile, without a lock, up to a seq that the
+ * writer has published. A record never moves or changes while the table lives, so a reader may keep
+ * a record that it found as long as its reference.
  */
 #ifndef SERVER_STORE_MEMTABLE_H_
 #define SERVER_STORE_MEMTABLE_H_

@@ -1,8 +1,9 @@
 /*
- * When reading the store ends the process: LMDB reads its file through memory, so a page that the disk cannot give back
- * is SIGBUS, and a damaged one may send it outside of the map, which is SIGSEGV. Neither can be answered for. What can
- * be done is to say so, and to leave a mark in the data directory by which the next start verifies the store
- * before it serves, so that damage ends there with a name instead of here again.
+ * When reading the store ends the process: LMDB reads its file through memory, so a page that the
+ * disk cannot give back is SIGBUS, and a damaged one may send it outside of the map, which is
+ * SIGSEGV. Neither can be recovered from. The handler says so, and leaves a mark in the data
+ * directory: the next start then verifies the store before it serves, and reports the damage by
+ * name instead of ending here again.
  */
 #ifndef SERVER_STORE_SIGBUS_H_
 #define SERVER_STORE_SIGBUS_H_

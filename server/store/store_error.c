@@ -1,4 +1,4 @@
-/* What LMDB says, as an error of ours. */
+/* LMDB's errors as errors of ours. */
 #include <stdarg.h>
 #include <stdio.h>
 

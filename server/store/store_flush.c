@@ -1,7 +1,8 @@
 /*
- * Bringing LMDB up to the log: the active table is frozen, its records are put into LMDB in one transaction, or in
- * several where that would take too much memory, and synced. A record that is replaced within the transaction is left
- * out, and pages that many records change are written once; that is what the log is for.
+ * Bringing LMDB up to the log: the active table is frozen, its records are put into LMDB in one
+ * transaction, or in several if that would take too much memory, and synced. A record that is
+ * replaced within the transaction is left out, and pages that many records change are written once:
+ * this is the purpose of the log.
  */
 
 #include "lib/base/clock.h"

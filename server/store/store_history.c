@@ -1,4 +1,4 @@
-/* Whose history the store holds: applying the leader's changes, leading, following. */
+/* The history that the store holds: applying the leader's changes, leading, following. */
 #include <string.h>
 
 #include <uuid.h>

@@ -1,4 +1,5 @@
-/* What the parts of the store share: the environment, the on-disk records, and LMDB's errors in our terms. */
+/* Shared by the parts of the store: the environment, the on-disk records, and LMDB's errors in our
+ * terms. */
 #ifndef SERVER_STORE_STORE_INTERNAL_H_
 #define SERVER_STORE_STORE_INTERNAL_H_
 

@@ -1,6 +1,7 @@
 /*
- * Where things stand in the file that LMDB writes, for the few who read it past LMDB: data format 1 on a 64-bit
- * little-endian machine (lmdb 0.9, mdb.c: MDB_page, MDB_meta, MDB_db, MDB_node). Offsets and sizes in bytes.
+ * Offsets in the file that LMDB writes, for the few files that read it past LMDB: data format 1 on
+ * a 64-bit little-endian machine (lmdb 0.9, mdb.c: MDB_page, MDB_meta, MDB_db, MDB_node). Offsets
+ * and sizes in bytes.
  */
 #ifndef SERVER_STORE_STORE_LAYOUT_H_
 #define SERVER_STORE_STORE_LAYOUT_H_

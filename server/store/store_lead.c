@@ -1,5 +1,5 @@
-/* The record of who holds the lead (lib/protocol/lead.h), a note beside the position: written in the transaction that
- * changes it. */
+/* The record of the holder of the lead (lib/protocol/lead.h), a note beside the position: written
+ * in the transaction that changes it. */
 #include <string.h>
 
 #include "lib/base/le.h"

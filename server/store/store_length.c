@@ -1,10 +1,10 @@
 /*
  * Whether the file holds all its pages.
  *
- * A file that was cut ends the process with SIGBUS where the map is read beyond its end. But one that ends before its
- * last page need not be cut: what was allocated and freed again within one transaction is counted and never written.
- * Such pages stand in the free list. So where the file is short, the free list is read, without the map, and each page
- * that is missing must be in it.
+ * If a file was cut, a read of the map beyond its end kills the process with SIGBUS. But a file
+ * that ends before its last page need not be cut: pages that were allocated and freed again within
+ * one transaction are counted and never written. Such pages are in the free list. So if the file is
+ * short, the free list is read, without the map, and each page that is missing must be in it.
  */
 #include <errno.h>
 #include <fcntl.h>

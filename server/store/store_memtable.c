@@ -1,5 +1,5 @@
-/* Transactions whose changes go to a log and into memory, and reading back what an earlier process left in the journal.
- */
+/* Transactions whose changes go to a log and into memory, and reading back the journal of an
+ * earlier process. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,11 +1,11 @@
 /*
- * Whether the pages of a store that nobody writes hold together.
+ * Whether the pages of a store without a writer are sound.
  *
- * LMDB trusts its pages: a bit that fell over in one (a child's number, where a node begins, how long it is) sends it
- * outside of the map, and the process ends by a signal instead of with a name. So before a store that is in doubt is
- * read through LMDB, its trees are walked here with pread(2): each page within the file, used once and of its kind,
- * each node within its page, each list of free pages in order and of pages that nothing uses. What the records say is
- * for store_verify() to check.
+ * LMDB trusts its pages: a flipped bit in one (a child's number, where a node begins, how long it
+ * is) sends it outside of the map, and the process ends by a signal instead of an error. So before
+ * a store in doubt is read through LMDB, its trees are walked here with pread(2): each page within
+ * the file, used once and of its kind, each node within its page, each list of free pages in order
+ * and of pages that nothing uses. store_verify() checks the content of the records.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* What a transaction does to the records: puts, deletes, and the expiry of tombstones. */
+/* A transaction's changes to the records: puts, deletes, and the expiry of tombstones. */
 #include <string.h>
 
 #include "lib/base/clock.h"

@@ -1,4 +1,4 @@
-/* Where a member's raft port is: "host:port", "[IPv6]:port". Pure; any thread. */
+/* The address of a member's raft port: "host:port", "[IPv6]:port". Pure; any thread. */
 #ifndef SERVER_REPLICATION_RAFT_ADDRESS_H_
 #define SERVER_REPLICATION_RAFT_ADDRESS_H_
 

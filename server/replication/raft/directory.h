@@ -1,7 +1,7 @@
 /*
- * The directory of a cluster: where each member is reached. libraft's configuration knows ids, addresses and roles;
- * this is the rest, one contact a member, replicated as entries of the log and kept in the store as the note "members".
- * Pure.
+ * The directory of a cluster: the address of each member. libraft's configuration knows ids,
+ * addresses and roles; this is the rest, one contact a member, replicated as entries of the log and
+ * kept in the store as the note "members". Pure.
  */
 #ifndef SERVER_REPLICATION_RAFT_DIRECTORY_H_
 #define SERVER_REPLICATION_RAFT_DIRECTORY_H_

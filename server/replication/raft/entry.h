@@ -1,6 +1,6 @@
 /*
- * Entries of the raft log as bytes: what is to be done, and in which term it was proposed (libraft does not tell the
- * state machine). Little-endian, padded with zeros to a multiple of 8 bytes:
+ * Entries of the raft log as bytes: the operation, and in which term it was proposed (libraft does
+ * not tell the state machine). Little-endian, padded with zeros to a multiple of 8 bytes:
  *
  *	version:u8 kind:u8 condition:u8 0:u8 count:u32 term:u64 if_seq:u64
  *	then, for a batch, `count` times:	kind:u8 0:u8 key_len:u16 value_len:u32 key value

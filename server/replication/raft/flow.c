@@ -1,12 +1,13 @@
 /*
- * What is on its way to each member: no more than a window of bytes, so that a heartbeat never waits behind more than
- * that.
+ * Limits the bytes on their way to each member to a window, so that a heartbeat never waits behind
+ * more than that.
  *
- * libraft 0.15 sends all that a member lacks in one message, and a member that it has not heard from yet (it probes)
- * the same again with each heartbeat. Here a message is shortened before it is sent: to what the window has room for
- * beyond what the member has not acknowledged, if need be to a heartbeat; and to one part's worth where libraft probes.
- * A member that answers is sent the next piece with its answer. libraft takes all that it handed over for sent, so its
- * next index is put right afterwards; if it sends again before that, the member rejects what does not follow and
+ * libraft 0.15 sends all that a member lacks in one message, and a member that it has not heard
+ * from yet (it probes) the same again with each heartbeat. Here a message is shortened before it is
+ * sent: to the room that unacknowledged bytes leave in the window, if need be to a heartbeat; and
+ * to one part's worth if libraft probes. A member that answers is sent the next piece with its
+ * answer. libraft assumes that all that it handed over was sent, so its next index is corrected
+ * afterwards; if it sends again before that, the member rejects entries that do not follow and
  * libraft probes, which costs time and nothing else. On the loop's thread.
  */
 #include "server/replication/raft/internal.h"

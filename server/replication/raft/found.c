@@ -1,5 +1,5 @@
-/* Before a cluster is founded: whether there is one already. A founder whose volume was lost, or that was in mode
- * static meanwhile, would found a second one beside members that go on with the first. */
+/* Before a cluster is founded: whether there is one already. A founder whose volume was lost, or
+ * that was in mode static meanwhile, would found a second one beside members of the first. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,10 @@
 /*
- * What a member says first on a connection to another's raft port: libraft's own greeting of 0.15, that is three
- * numbers of 8 bytes, little-endian (version 1, the member's id, how many bytes follow), and a text with NULs up to a
- * multiple of 8. The text is the member's address and, after a space, its cluster, with its log. Version 2 is ours: a
- * nonce of 32 bytes follows, and the member will prove that it knows the set's secret (wire_greet.c). Pure; any thread.
+ * The first bytes that a member sends on a connection to another's raft port: libraft's own
+ * greeting of 0.15, that is three numbers of 8 bytes, little-endian (version 1, the member's id,
+ * how many bytes follow), and a text with NULs up to a multiple of 8. The text is the member's
+ * address and, after a space, its cluster, with its log. Version 2 is ours: a nonce of 32 bytes
+ * follows, and the member will prove that it knows the set's secret (wire_greet.c). Pure; any
+ * thread.
  */
 #ifndef SERVER_REPLICATION_RAFT_GREETING_H_
 #define SERVER_REPLICATION_RAFT_GREETING_H_

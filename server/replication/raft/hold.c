@@ -1,6 +1,7 @@
 /*
- * The log is kept for a member that was sent a pointer: it is being seeded, and goes on from the pointer. Without that,
- * a log that lasts for less than a seeding takes would have it seeded again and again. On the loop's thread.
+ * The log is kept for a member that was sent a pointer: it is being seeded, and continues from the
+ * pointer. Without that, a log that lasts for less than a seeding takes would have it seeded again
+ * and again. On the loop's thread.
  */
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* What the parts of mode raft share. */
+/* Shared by the parts of mode raft. */
 #ifndef SERVER_REPLICATION_RAFT_INTERNAL_H_
 #define SERVER_REPLICATION_RAFT_INTERNAL_H_
 

@@ -1,7 +1,7 @@
 /*
- * The joiner: a thread that asks the others' servers, because raft itself tells nothing to who is not in the
- * configuration. A member that was never taken in asks for it; one that hears no leader finds out whether it was taken
- * out.
+ * The joiner: a thread that asks the others' servers, because raft itself sends nothing to a server
+ * outside the configuration. A member that was never added asks for it; one that hears no leader
+ * finds out whether it was removed.
  */
 #include <inttypes.h>
 #include <stdio.h>

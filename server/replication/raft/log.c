@@ -1,7 +1,8 @@
 /*
- * The log's disk, watched. libraft tells nobody when a follower's log cannot be written: it takes no more entries, for
- * good, and its leader goes on trying. So each append passes through here. On the loop's thread. And what a crash may
- * leave on it that libraft does not start with.
+ * The log's disk, watched. libraft does not report when a follower's log cannot be written: it
+ * accepts no more entries, for good, and its leader keeps trying. So each append passes through
+ * here. Also repairs the remains of a crash with which libraft does not start. On the loop's
+ * thread.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* The turns of the thread that owns libuv's loop and libraft: what is seen after each, and how they end. */
+/* The turns of the thread that owns libuv's loop and libraft: the work after each, and how they
+ * end. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,13 @@
 /*
  * A large entry, passed through the log in parts: so that neither a heartbeat nor another member's answer waits behind
- *it for longer than a part takes, and libraft never sees an entry that is larger than its segments.
+ * it for longer than a part takes, and libraft never sees an entry that is larger than its segments.
  *
- * The parts of an entry are entries of the log that follow one another, all of one term, and the last one is where the
- *whole takes effect. What does not go on where the part before it ended, such as an entry of the next leader's, voids
- *what there is so far. So the log alone decides what is whole, and it is the same at each member, wherever in the log
- *it begins: the store's applied index is never that of a part other than the last. Little-endian, padded with zeros to
- *a multiple of 8:
+ * The parts of an entry are entries of the log that follow one another, all of one term, and the
+ * whole takes effect with the last one. An entry that does not continue where the part before it
+ * ended, such as one of the next leader's, voids the parts so far. So the log alone decides which
+ * entries are whole, and it is the same at each member, wherever in the log it begins: the store's
+ * applied index is never that of a part other than the last. Little-endian, padded with zeros to a
+ * multiple of 8:
  *
  *	1:u8 kind:u8 (4) 0:u16 len:u32 term:u64 offset:u32 total:u32
  *	then `len` bytes of the whole, from `offset` on; the whole is as in entry.h

@@ -1,4 +1,5 @@
-/* What to do next so that a member is in the cluster, or out of it: decided from the configuration alone. Pure. */
+/* The next step to have a member in the cluster, or out of it: decided from the configuration
+ * alone. Pure. */
 #ifndef SERVER_REPLICATION_RAFT_PLAN_H_
 #define SERVER_REPLICATION_RAFT_PLAN_H_
 

@@ -1,9 +1,11 @@
 /*
- * The leader's way of a write into the log: what waits is proposed, a round at a time. On the loop's thread.
+ * How a leader's writes get into the log: the waiting ones are proposed, a round at a time. On the
+ * loop's thread.
  *
- * A round is small, and two are under way at most. So what a heartbeat may have to wait behind at a member that keeps
- * up is bounded by time, not by what clients write: an entry that is larger than a part goes in parts, round by round
- * (parts.h). Its write is answered when the last one is committed, and the next write waits until then.
+ * A round is small, and two are under way at most. So a heartbeat to a member that keeps up waits
+ * for a bounded time, whatever clients write: an entry that is larger than a part goes in parts,
+ * round by round (parts.h). Its write is answered when the last one is committed, and the next
+ * write waits until then.
  */
 #include <stdlib.h>
 #include <string.h>

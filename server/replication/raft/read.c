@@ -1,7 +1,8 @@
 /*
- * Reads that see whatever was answered before them. On the leader: a barrier in the log, one for all reads that wait,
- * proves that it still leads, and brings its store up to all that it knows to be committed. Elsewhere a thread asks the
- * leader for the index that such a barrier reached, one question for all that wait, and lets the store come up to it.
+ * Reads that see every write that was answered before them. On the leader: a barrier in the log,
+ * one for all reads that wait, proves that it still leads, and brings its store up to all that it
+ * knows to be committed. Elsewhere a thread asks the leader for the index that such a barrier
+ * reached, one question for all that wait, and waits until the store has reached it.
  */
 #include <stdio.h>
 #include <stdlib.h>

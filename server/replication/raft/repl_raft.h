@@ -1,7 +1,7 @@
 /*
- * Mode raft: the members of a cluster elect a leader; a write is committed when a majority has it in its log, and
- * answered when it is in the leader's store. The engine is libraft with its libuv I/O (owner of raft.h and uv.h);
- * docs/raft.md tells the whole.
+ * Mode raft: the members of a cluster elect a leader; a write is committed when a majority has it
+ * in its log, and answered when it is in the leader's store. The engine is libraft with its libuv
+ * I/O (owner of raft.h and uv.h); docs/raft.md has the details.
  *
  * Threads: one owns libuv's loop and libraft; others post to it. Entries that are committed are applied by the
  * committer's writer, many in one transaction. A member is known by its number (a pod's ordinal + 1) and an id that it

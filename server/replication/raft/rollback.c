@@ -1,15 +1,17 @@
 /*
- * Entries that another leader replaced, taken back.
+ * Takes back entries that another leader replaced.
  *
- * The log is not cut at the same time: where libraft 0.15 is to put a pointer on the disk and to take entries back, it
- * may forget the other, and its next start refuses what it finds. So a message that replaces entries is not heard while
- * a pointer is on its way, nor a pointer while entries are taken back, and none is begun. The leader sends both again.
+ * The log is not cut at the same time: if libraft 0.15 has to put a pointer on the disk and to take
+ * entries back at the same time, it may forget one of the two, and its next start refuses the log.
+ * So a message that replaces entries is dropped while a pointer is on its way, nor a pointer while
+ * entries are taken back, and none is begun. The leader sends both again.
  *
- * A change of members among these entries is taken back as well. libraft 0.15 looks for the members before in the log
- * alone, where their entry may have been cut away, and then reads address 0; and after a restart it takes a change that
- * is in the log for committed, and never takes it back. So this is done here, before libraft hears of the entries that
- * replace the change: the members before are those of the change before it that is in the log, or else of the pointer
- * that the log begins with.
+ * A change of members among these entries is taken back as well. libraft 0.15 looks for the members
+ * before in the log alone, where their entry may have been cut away, and then reads address 0.
+ * After a restart it regards a change that is in the log as committed, and never takes it back. So
+ * this is done here, before libraft hears of the entries that replace the change: the members
+ * before are those of the change before it that is in the log, or else of the pointer that the log
+ * begins with.
  *
  * A pointer names members that are committed, because the log is not cut while the newest change in it is not
  * (repl_raft_rollback_is_open()). On the loop's thread.

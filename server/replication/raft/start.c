@@ -1,4 +1,5 @@
-/* The loop's start and its end, as others see them: who this member is, what its store holds, libraft set up. */
+/* The loop's start and its end, as others see them: this member's identity, the content of its
+ * store, libraft set up. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

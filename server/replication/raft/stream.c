@@ -1,4 +1,5 @@
-/* Messages and their headers. Their way: preamble, numbers, entries' heads or a configuration, payload. */
+/* Messages and their headers, in this order: preamble, numbers, entries' heads or a configuration,
+ * payload. */
 #include "server/replication/raft/stream_internal.h"
 
 #include <inttypes.h>

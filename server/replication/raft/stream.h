@@ -1,7 +1,8 @@
 /*
- * What a member sends at the raft port, checked before libraft sees it. libraft 0.15 believes each size, count, index
- * and term that it reads: a header that ends before its entries makes it read past its memory, and one vote in the last
- * term ends every election. So the bytes pass through here, and go on only if no rule is broken up to the last of them.
+ * Checks the bytes of a member at the raft port before libraft sees them. libraft 0.15 trusts each
+ * size, count, index and term that it reads: a header that ends before its entries makes it read
+ * past its memory, and one vote in the last term ends every election. So the bytes pass through
+ * here, and pass only if no rule is broken up to the last of them.
  *
  *	member_stream_init(&s, id);
  *	while (… read bytes …)
@@ -12,9 +13,10 @@
  * libraft acts on a header when its last byte has come, and on a payload likewise. A rule that is broken is found at
  * that byte or before it, so no chunk that holds it is passed on, and the parts before are harmless.
  *
- * The format is libraft 0.15's (src/uv_encoding.c there): type and size of the header, 8 bytes each, little-endian as
- * all numbers; the header; for entries and snapshots a payload. Appends and snapshots have 8 bytes at the end of their
- * headers that nobody reads. The payload of a command is an entry (entry.h), a snapshot's is a pointer.
+ * The format is libraft 0.15's (src/uv_encoding.c there): type and size of the header, 8 bytes
+ * each, little-endian as all numbers; the header; for entries and snapshots a payload. Appends and
+ * snapshots have 8 bytes at the end of their headers that are never read. The payload of a command
+ * is an entry (entry.h), a snapshot's is a pointer.
  *
  * Pure, but for memory. One thread.
  */

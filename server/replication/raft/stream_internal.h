@@ -1,5 +1,5 @@
-/* What the parts of the check share: stream.c frames messages and reads headers, stream_payload.c
- * what follows them. */
+/* Shared by the parts of the check: stream.c frames messages and reads headers, stream_payload.c
+ * reads payloads. */
 #ifndef SERVER_REPLICATION_RAFT_STREAM_INTERNAL_H_
 #define SERVER_REPLICATION_RAFT_STREAM_INTERNAL_H_
 

@@ -1,4 +1,5 @@
-/* What follows a header: entries, or a pointer. An entry that this server cannot apply would end it, each time anew. */
+/* The payload after a header: entries, or a pointer. An entry that this server cannot apply would
+ * end it at each start. */
 #include "server/replication/raft/stream_internal.h"
 
 #include <inttypes.h>

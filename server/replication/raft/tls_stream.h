@@ -1,7 +1,7 @@
 /*
- * TLS between two that are equals, over a connected socket that does not block: each shows its certificate, and takes
- * the other's only where the authorities of `struct tls` have signed it as a server's. (A certificate that is good for
- * clients alone is nobody's who answers.)
+ * TLS between two peers, over a connected socket that does not block: each shows its certificate,
+ * and accepts the other's only if the authorities of `struct tls` have signed it as a server's. (A
+ * peer that answers cannot have a certificate for clients alone.)
  *
  *	tls_stream_new(tls, fd, TLS_ASKS, "store-1.store.svc", &s, &err);
  *	while ((rc = tls_stream_shake(s, &err)) == SP_EAGAIN)
@@ -9,7 +9,7 @@
  *	tls_stream_write(s, …)
  *	tls_stream_free(s);	// the socket stays the caller's
  *
- * What returns SP_EAGAIN says nothing in *err: nothing went wrong. One thread.
+ * A call that returns SP_EAGAIN leaves *err alone: nothing went wrong. One thread.
  */
 #ifndef SERVER_REPLICATION_RAFT_TLS_STREAM_H_
 #define SERVER_REPLICATION_RAFT_TLS_STREAM_H_

@@ -1,8 +1,9 @@
 /*
- * A connection between members that has greeted: libraft reads from or writes to one end of a socket pair, and between
- * the other end and the network stands this. It speaks TLS if there is a certificate, checks what comes in before
- * libraft sees it (stream.h), and closes libraft's end when the other side has gone: on a connection that
- * libraft writes to it reads nothing, and would not learn of that. On the loop's thread.
+ * A connection between members that has greeted: libraft reads from or writes to one end of a
+ * socket pair, and the tunnel stands between the other end and the network. It speaks TLS if there
+ * is a certificate, checks incoming bytes before libraft sees them (stream.h), and closes libraft's
+ * end when the other side has gone: libraft does not read from a connection that it writes to, and
+ * would not notice. On the loop's thread.
  */
 #ifndef SERVER_REPLICATION_RAFT_TUNNEL_H_
 #define SERVER_REPLICATION_RAFT_TUNNEL_H_

@@ -1,6 +1,6 @@
 /*
- * A connection between members until it has greeted: looked up, connected, within TLS where there is a certificate, and
- * the greeting written or read. Each step has its time; then it is libraft's.
+ * A connection between members until it has greeted: looked up, connected, within TLS if there is a
+ * certificate, and the greeting written or read. Each step has its time; then it is libraft's.
  *
  * On the loop's thread.
  */

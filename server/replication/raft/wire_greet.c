@@ -1,14 +1,15 @@
 /*
- * The greeting of a connection between members: said, or heard and judged. If the set has a secret, both prove that
- *they know it, and none who listens learns it:
+ * The greeting of a connection between members: said, or heard and judged. If the set has a secret,
+ * both sides prove that they know it, and a listener does not learn it:
  *
  *	asks -> answers	its greeting, with a nonce
  *	answers -> asks	another nonce
  *	asks -> answers	HMAC("asks", greeting, nonce, id that is asked for), by the first of its secrets
  *	answers -> asks	HMAC("answers", the same), by the same secret
  *
- * The id that is asked for is part of it, so that what one member says to a forger is of no use at another. What
- *follows is not signed: who can change packets between two members is kept out by TLS alone.
+ * The id that is asked for is part of it, so that a proof for a forger is of no use at another
+ * member. Later bytes are not signed: only TLS protects against a party that can change packets
+ * between two members.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What the parts of a wire share: wire.c takes the steps, wire_greet.c the last one. */
+/* Shared by the parts of a wire: wire.c takes the steps, wire_greet.c the last one. */
 #ifndef SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
 #define SERVER_REPLICATION_RAFT_WIRE_INTERNAL_H_
 

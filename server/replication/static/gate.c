@@ -1,6 +1,6 @@
 /*
- * The gate of mode static: where writes wait while the lead moves (handover.c). Its state is the writer's own; a thread
- * that is started with the first hand-over opens it when its time is over.
+ * The gate of mode static: writes wait here while the lead moves (handover.c). Its state belongs to
+ * the writer; a thread that the first hand-over starts opens the gate when its time is over.
  */
 #include "lib/base/clock.h"
 #include "lib/base/cond.h"

@@ -2,9 +2,11 @@
  * The old leader's side of a planned hand-over: the gate. All of it is jobs of the one writer, so that each batch comes
  * either before the last position of this lead, and is part of it, or after, and waits:
  *
- *	prepare	the gate holds; the position is the lead's last. On its own the gate opens after HOLD_MS: this pod leads
- *on commit	the release is on disk, this pod follows. Held writes wait, RELEASED_MS at most, until the successor
- *leads led	they are sent there
+ *	prepare	the gate holds; the position is the lead's last. After HOLD_MS the gate opens by
+ *		itself: this pod leads on
+ *	commit	the release is on disk, this pod follows. Held writes wait, RELEASED_MS at most,
+ *		until the successor leads
+ *	led	they are sent there
  *
  * Only commit changes anything on disk. A pod that ends between prepare and commit leads on; after commit it never
  * acknowledges a write in that epoch.

@@ -1,5 +1,6 @@
-/* What the parts of mode static share: repl_static.c (batches, feeds, what the API asks), role.c (the role
- * and its record in the store), gate.c (where writes wait while the lead moves), handover.c (the steps of that). */
+/* Shared by the parts of mode static: repl_static.c (batches, feeds, what the API asks), role.c
+ * (the role and its record in the store), gate.c (where writes wait while the lead moves),
+ * handover.c (the steps of that). */
 #ifndef SERVER_REPLICATION_STATIC_INTERNAL_H_
 #define SERVER_REPLICATION_STATIC_INTERNAL_H_
 
