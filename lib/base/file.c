@@ -73,7 +73,7 @@ file_read_all(const char *path, struct buf *out, struct sp_error *err)
 	return rc;
 }
 
-/* The folder of `path` into out[size], "." where it has none. */
+/* The folder of `path` into out[size], "." if it has none. */
 static int
 folder_of(const char *path, char *out, size_t size, struct sp_error *err)
 {

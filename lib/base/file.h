@@ -47,7 +47,7 @@ int file_write_full(int fd, const void *data, size_t len, struct sp_error *err);
 /*
  * Take the exclusive lock that says "this process owns this data directory" (flock(2) on `path`, made if it is not
  * there; it holds between containers that share a volume on one node, and dies with the process).
- * Returns the descriptor (close-on-exec), which holds the lock until it is closed; SP_EAGAIN where another holds it.
+ * Returns the descriptor (close-on-exec), which holds the lock until it is closed; SP_EAGAIN if another holds it.
  */
 int file_lock(const char *path, struct sp_error *err);
 

@@ -4,7 +4,7 @@
  *	file_watch_add(&w, path);		// each, once; file_watch_release() at the end
  *	if (!file_watch_due(&w)) return;	// now and then
  *	file_watch_begin(&w);
- *	… read and check them; what was read counts only where file_watch_moved(&w) < 0 …
+ *	… read and check them; what was read counts only if file_watch_moved(&w) < 0 …
  *	w.again = failed;
  *	if (file_watch_refused(&w, &status, why)) … log it …
  *
@@ -34,7 +34,7 @@ struct file_watch {
 struct file_watch_status {
 	bool success;                  /* the files' newest content is in use */
 	uint64_t failures;             /* new content that was refused */
-	char error[SP_ERROR_TEXT_MAX]; /* why it is not; "" where it is */
+	char error[SP_ERROR_TEXT_MAX]; /* why it is not; "" if it is */
 };
 
 /* The path is copied; "" is a file that is never there. SP_ENOMEM. */

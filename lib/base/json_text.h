@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 /*
- * `root` as text with jansson's `flags`; the caller frees it. NULL where root is NULL or memory does not suffice.
+ * `root` as text with jansson's `flags`; the caller frees it. NULL if root is NULL or memory does not suffice.
  * jansson's own grows its buffer as it writes and goes on where an object's key did not fit, so that the key is
  * missing; here the buffer is as large as it must be before anything is written.
  */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Decode src[len] into out[size], NUL-terminated ("+" stays itself): the decoded length, or -1 for a broken escape or
- * where it does not fit. */
+ * if it does not fit. */
 int64_t percent_decode(const char *src, size_t len, char *out, size_t size);
 
 #endif

@@ -29,8 +29,8 @@ struct process_result {
 
 /*
  * Run argv[0] (looked up in PATH where it has no slash) and wait for its end. Standard output is appended to `out`.
- * SP_ENOTFOUND or SP_EPERM where the program cannot be started; SP_ETOOBIG where it says more than `out` takes, and
- * SP_ESTALLED where it is not done after timeout_ms: then it was killed, and nothing of it is left running.
+ * SP_ENOTFOUND or SP_EPERM if the program cannot be started; SP_ETOOBIG if it says more than `out` takes, and
+ * SP_ESTALLED if it is not done after timeout_ms: then it was killed, and nothing of it is left running.
  */
 int process_run(
     const char *const *argv, int64_t timeout_ms, struct buf *out, struct process_result *result, struct sp_error *err);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The bytes of the character at `text`, 1 at the end's NUL; 0 where there is none. */
+/* The bytes of the character at `text`, 1 at the end's NUL; 0 if there is none. */
 size_t utf8_length(const char *text);
 
 /* Whether so many bytes, NULs among them, are characters and nothing else. */

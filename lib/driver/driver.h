@@ -46,7 +46,7 @@ struct driver_ops {
 	int (*apply)(struct driver *d, const void *feed, size_t len, struct position *after, struct sp_error *err);
 
 	/* Have the store itself take feeds from the leader at `url` for about for_ms, and tell what came of it. 0 also
-	 * where it ended early (not clean): the next feed is then to be had by apply(). NULL: it cannot. SP_EUNAVAIL.
+	 * if it ended early (not clean): the next feed is then to be had by apply(). NULL: it cannot. SP_EUNAVAIL.
 	 */
 	int (*pull)(struct driver *d, const char *url, int64_t for_ms, struct driver_pulled *out, struct sp_error *err);
 

@@ -30,14 +30,14 @@ int driver_seedpod_open(struct driver *d, struct sp_error *err);
 int driver_seedpod_metrics(struct driver *d, struct buf *out, struct sp_error *err);
 
 /* Mode static. Begin to lead, in a new epoch, from exactly `at`, where the pod `from` released the lead: SP_EDIVERGED
- * where the store is not there. The leader is at `url` now, "": nobody leads. The role on an operator's order. */
+ * if the store is not there. The leader is at `url` now, "": nobody leads. The role on an operator's order. */
 int driver_seedpod_lead_from(
     struct driver *d, const struct position *at, unsigned from, bool by_hand, int64_t pause_ms, struct sp_error *err);
 int driver_seedpod_follow(struct driver *d, const char *url, struct sp_error *err);
 int driver_seedpod_role(struct driver *d, const char *role, struct sp_error *err);
 
-/* The store's position without a server, by running the server's program with --position --store. SP_ENOTFOUND where
- * the directory holds no store, SP_EBADDATA where it holds something else or a damaged one. */
+/* The store's position without a server, by running the server's program with --position --store. SP_ENOTFOUND if
+ * the directory holds no store, SP_EBADDATA if it holds something else or a damaged one. */
 int driver_seedpod_read_offline(
     const char *server_program, const char *store_dir, struct position *out, struct sp_error *err);
 

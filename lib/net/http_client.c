@@ -218,7 +218,7 @@ http_client_heard(const struct http_client *c)
 	return c->exchange.header_bytes > 0;
 }
 
-/* Turn until all of `exchanges` have ended or the deadline is over. False where the client was cancelled. */
+/* Turn until all of `exchanges` have ended or the deadline is over. False if the client was cancelled. */
 static bool
 drive_all(struct http_client *c, struct http_exchange *exchanges, size_t n, int64_t deadline_ms)
 {

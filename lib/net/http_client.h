@@ -45,7 +45,7 @@ struct http_access {
 	 */
 	bool (*is_peer)(void *arg, const char *url, char *name, size_t size);
 
-	/* The token to show, into out[size]: true, or false where there is none. NULL: there is none. */
+	/* The token to show, into out[size]: true, or false if there is none. NULL: there is none. */
 	bool (*token)(void *arg, char *out, size_t size);
 	void *arg;
 };
@@ -97,7 +97,7 @@ struct http_reply {
 	bool silent;        /* a server accepted the connection and did not answer in time */
 	struct buf headers; /* "name: value\n" lines, names in lower case */
 	struct buf body;
-	int64_t content_length; /* as announced, -1 where it was not */
+	int64_t content_length; /* as announced, -1 if it was not */
 };
 
 void http_reply_init(struct http_reply *r, size_t body_limit_bytes);
@@ -145,7 +145,7 @@ int http_stream_open(
  */
 int http_stream_read(struct http_client *c, const void **data, size_t *len, struct sp_error *err);
 
-/* End it; where it is not at its end, the connection is closed. Safe without an open stream. */
+/* End it; if it is not at its end, the connection is closed. Safe without an open stream. */
 void http_stream_close(struct http_client *c);
 
 #endif

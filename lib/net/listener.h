@@ -90,7 +90,7 @@ const char *request_header(const struct request *rq, const char *name);
 
 /*
  * The query parameter `name`, percent-decoded, in out[size]: its length (0 also for "?name" without a value), or -1
- * where it is absent, or SP_EBADDATA's value -2 where it is badly encoded or does not fit. As in HTML forms, "+" in a
+ * if it is absent, or SP_EBADDATA's value -2 if it is badly encoded or does not fit. As in HTML forms, "+" in a
  * query is a space.
  */
 #define REQUEST_QUERY_ABSENT (-1)
@@ -125,11 +125,11 @@ void request_resume(struct request *rq);
  * its headers are dropped.
  */
 
-/* Add a header to the coming reply, where it has none of that name yet. The name must last (a literal does), the value
+/* Add a header to the coming reply, if it has none of that name yet. The name must last (a literal does), the value
  * is copied. Values with control characters are dropped. */
 void request_add_header(struct request *rq, const char *name, const char *value);
 
-/* The body is copied. type may be NULL where there is no body. */
+/* The body is copied. type may be NULL if there is no body. */
 void request_reply(struct request *rq, unsigned status, const char *type, const void *body, size_t len);
 
 /* The body is taken over: the buffer is empty afterwards. */
@@ -139,7 +139,7 @@ void request_reply_buf(struct request *rq, unsigned status, const char *type, st
  * request_resume(), which any thread may call as soon as request_suspend() has returned. */
 #define REQUEST_SOURCE_LATER INT64_MIN
 
-/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only where the length is unknown),
+/* The next bytes of a streamed reply, at most max into out, or 0 at the end (only if the length is unknown),
  * REQUEST_SOURCE_LATER, or -1 to break the connection. On a listener's thread; must not block for long. */
 typedef int64_t (*request_source)(void *arg, uint64_t offset, char *out, size_t max);
 

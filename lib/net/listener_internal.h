@@ -32,7 +32,7 @@ struct listener {
 struct request {
 	struct listener *l;
 	struct MHD_Connection *connection;
-	struct guarded *guarded;   /* the connection's, NULL where it is not watched */
+	struct guarded *guarded;   /* the connection's, NULL if it is not watched */
 	const struct input *input; /* the connection's */
 	unsigned long number;      /* of the request on its connection, from 1 */
 	const char *method;

@@ -188,7 +188,7 @@ prepare(const struct tls *t, struct tls_set *h, struct sp_error *err)
 	return take_authorities(t, h, err);
 }
 
-/* Read and check what the files hold now. SP_EAGAIN where they changed meanwhile. */
+/* Read and check what the files hold now. SP_EAGAIN if they changed meanwhile. */
 static int
 load(struct tls *t, struct tls_set **out, struct sp_error *err)
 {

@@ -47,7 +47,7 @@ struct tls *tls_new(const struct tls_options *o, struct sp_error *err);
 /* Every session must have ended. NULL does nothing. */
 void tls_free(struct tls *t);
 
-/* Look at the files; where they changed, read and check them, and use them from the next connection on. What came of it
+/* Look at the files; if they changed, read and check them, and use them from the next connection on. What came of it
  * is logged, once, and stands in the status. */
 void tls_look(struct tls *t);
 
@@ -62,7 +62,7 @@ void tls_status(struct tls *t, struct tls_status *out);
 
 /* --- The asking side --- */
 
-/* What was read together, as PEM; each is empty where there is none. */
+/* What was read together, as PEM; each is empty if there is none. */
 struct tls_identity {
 	struct buf cert;
 	struct buf key;
@@ -80,7 +80,7 @@ struct tls_session;
 
 /*
  * Give a session that has not shaken hands yet (a gnutls_session_t) the newest identity, and the rules for its client's
- * certificate where `ask_client`. NULL where that fails: such a session has no certificate, and its handshake fails.
+ * certificate where `ask_client`. NULL if that fails: such a session has no certificate, and its handshake fails.
  */
 struct tls_session *tls_session_begin(struct tls *t, void *session, bool ask_client);
 

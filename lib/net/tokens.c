@@ -139,7 +139,7 @@ load_role(struct set *s, int i, const char *path, struct sp_error *err)
 	return rc;
 }
 
-/* Read what the files hold now. SP_EAGAIN where they changed meanwhile. */
+/* Read what the files hold now. SP_EAGAIN if they changed meanwhile. */
 static int
 load(struct tokens *t, struct set **out, struct sp_error *err)
 {
@@ -261,7 +261,7 @@ equal_in_constant_time(const unsigned char *a, const unsigned char *b, size_t si
 	return difference == 0;
 }
 
-/* The token of "Bearer TOKEN", padded with zeros; false where the header holds none. */
+/* The token of "Bearer TOKEN", padded with zeros; false if the header holds none. */
 static bool
 read_header(const char *authorization, unsigned char out[TOKEN_LENGTH_MAX])
 {

@@ -30,24 +30,24 @@ enum token_role { TOKEN_READ = 1, TOKEN_WRITE = 2, TOKEN_PEER = 4, TOKEN_METRICS
 
 struct tokens;
 
-/* Read the folder. SP_ECONF with file and line where a token is too short or holds other characters than RFC 6750
+/* Read the folder. SP_ECONF with file and line if a token is too short or holds other characters than RFC 6750
  * allows, or where no file is there; else as file_read_all() says. The string is copied. */
 struct tokens *tokens_new(const char *dir, struct sp_error *err);
 
 /* NULL does nothing. */
 void tokens_free(struct tokens *t);
 
-/* Look at the files; where they changed, read and check them, and use them from now on. What came of it is logged. */
+/* Look at the files; if they changed, read and check them, and use them from now on. What came of it is logged. */
 void tokens_look(struct tokens *t);
 
-/* The roles of a request with this Authorization header (NULL: it has none): 0 where it shows no token that is known.
+/* The roles of a request with this Authorization header (NULL: it has none): 0 if it shows no token that is known.
  * Takes the same time whichever token it is compared with, and wherever they differ. */
 unsigned tokens_roles(struct tokens *t, const char *authorization);
 
 /* Whether any token gives the role. */
 bool tokens_has(struct tokens *t, enum token_role role);
 
-/* The first token of the role, into out[size]; false where there is none. */
+/* The first token of the role, into out[size]; false if there is none. */
 bool tokens_first(struct tokens *t, enum token_role role, char *out, size_t size);
 
 /* What the last look brought. */

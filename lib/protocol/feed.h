@@ -49,7 +49,7 @@ struct feed_info {
 	struct digest digest; /* with cut */
 	uint64_t keys;        /* with cut */
 	uint32_t records;
-	uint64_t last_seq; /* of the last record; `since` where there is none */
+	uint64_t last_seq; /* of the last record; `since` if there is none */
 };
 
 struct feed_record {

@@ -17,7 +17,7 @@ struct pod {
 	unsigned ordinal;
 };
 
-/* Split "mystore-0" at its last dash. SP_ECONF where there is no ordinal, or one above 9999. Fills name, set and
+/* Split "mystore-0" at its last dash. SP_ECONF if there is no ordinal, or one above 9999. Fills name, set and
  * ordinal; leaves the rest. */
 int pod_parse_name(const char *name, struct pod *out, struct sp_error *err);
 

@@ -31,7 +31,7 @@ struct epoch_start {
 };
 
 struct position {
-	char cluster[POSITION_CLUSTER_SIZE]; /* "" where nothing was ever stored */
+	char cluster[POSITION_CLUSTER_SIZE]; /* "" if nothing was ever stored */
 	uint64_t epoch;
 	uint64_t seq;
 	struct digest digest;
@@ -43,7 +43,7 @@ struct position {
 	 * false once a server leads on from it, in an epoch of its own. */
 	bool tail_lost;
 	enum role role;
-	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" where it is not known */
+	char leader[POSITION_URL_MAX]; /* the leader's base URL; "" if it is not known */
 	char mode[8];                  /* static, raft or chain */
 	struct position_raft raft;     /* of mode raft; its role is MEMBER_ROLE_NONE elsewhere */
 	bool writer;                   /* mode static: the node that had this store open last wrote its present epoch */
@@ -68,7 +68,7 @@ enum relation {
  */
 bool position_same_log(const struct position *a, const struct position *b);
 
-/* Pure. `why`, where not NULL, gets a sentence that explains the verdict with the numbers (size bytes at most). */
+/* Pure. `why`, if not NULL, gets a sentence that explains the verdict with the numbers (size bytes at most). */
 enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
 
 /*

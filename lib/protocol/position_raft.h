@@ -49,7 +49,7 @@ struct position_raft {
  * "removed". */
 const char *member_role_name(enum member_role r);
 
-/* The object, a new reference; NULL where the role is MEMBER_ROLE_NONE, and when out of memory. */
+/* The object, a new reference; NULL if the role is MEMBER_ROLE_NONE, and when out of memory. */
 json_t *position_raft_to_json(const struct position_raft *m);
 
 /* The reverse; NULL (no object) is MEMBER_ROLE_NONE. Unknown members are ignored, missing ones are 0; a role that is

@@ -16,13 +16,13 @@
 #define STORE_MARK_NAME "cluster"
 #define STORE_MARK_SIZE 37 /* a UUID as text, and NUL */
 
-/* Whether there is one; its cluster is put into out ("" where it cannot be read). */
+/* Whether there is one; its cluster is put into out ("" if it cannot be read). */
 bool store_mark_read(const char *data_dir, char out[STORE_MARK_SIZE]);
 
-/* On disk when it returns 0; does nothing where it says that already. SP_ENOSPACE, SP_EIO, SP_EPERM. */
+/* On disk when it returns 0; does nothing if it says that already. SP_ENOSPACE, SP_EIO, SP_EPERM. */
 int store_mark_write(const char *data_dir, const char *cluster, struct sp_error *err);
 
-/* Gone from the disk when it returns 0, also where there was none. SP_EIO, SP_EPERM. */
+/* Gone from the disk when it returns 0, also if there was none. SP_EIO, SP_EPERM. */
 int store_mark_clear(const char *data_dir, struct sp_error *err);
 
 #endif

@@ -44,7 +44,7 @@ void tar_reader_free(struct tar_reader *r);
 /*
  * The next member: 1, 0 at the archive's proper end, SP_EBADDATA for what is not a plain file (link, directory, device,
  * fifo, sparse file), a name that is absolute, empty, too long or holds "..", or a damaged header; the text names the
- * member and what was wrong. SP_ETRUNCATED where the bytes end before the archive does.
+ * member and what was wrong. SP_ETRUNCATED if the bytes end before the archive does.
  */
 int tar_reader_next(struct tar_reader *r, struct tar_member *out, struct sp_error *err);
 
