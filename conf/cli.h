@@ -12,7 +12,7 @@ struct cli_option {
 	const char *name;     /* without the dashes */
 	const char *argument; /* what --help calls its argument; NULL: it takes none */
 	const char *help;     /* for --help */
-	bool offline;         /* where this one is given, no configuration is loaded, */
+	bool offline;         /* if this one is given, no configuration is loaded, */
 	bool online;          /* unless this one is given too */
 	bool given;           /* out */
 	const char *value;    /* out: the argument, or NULL */

@@ -152,7 +152,7 @@ int conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error
 /*
  * Put the live keys of `from`, and its hash, into `into`. Appends to `changed` the "section.key: old -> new" of each
  * live key that differs, and to `restart` those of the other keys that differ (which stay as they are in `into`), one a
- * line. SP_ETOOBIG or SP_ENOMEM where the lists have no room: `into` is as it was.
+ * line. SP_ETOOBIG or SP_ENOMEM if the lists have no room: `into` is as it was.
  */
 int conf_merge_live(struct conf *into, const struct conf *from, struct buf *changed, struct buf *restart);
 

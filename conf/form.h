@@ -10,10 +10,10 @@
  * so that what --print writes can be read again. */
 #define FORM_LINE_MAX 197
 
-/* NULL where `text` is UTF-8 without control characters (tab apart), else what is wrong: a static string. */
+/* NULL if `text` is UTF-8 without control characters (tab apart), else what is wrong: a static string. */
 const char *form_check_bytes(const char *text, size_t len);
 
-/* NULL where `text` has that form, else what is wrong: a static string, to go after the quoted value. */
+/* NULL if `text` has that form, else what is wrong: a static string, to go after the quoted value. */
 const char *form_check(enum key_form form, const char *text);
 
 /* Copy `text` for a message into out[size]: quoted, at most 60 bytes, what is not printable ASCII shown as "?". Returns

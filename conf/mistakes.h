@@ -30,7 +30,7 @@ void mistakes_add_line(struct mistakes *m, unsigned line, const char *fmt, ...) 
 void mistakes_add_variable(struct mistakes *m, const char *variable, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* 0 where there were none; else SP_ECONF with one mistake a line, in the order of the file, as many as fit, and how
+/* 0 if there were none; else SP_ECONF with one mistake a line, in the order of the file, as many as fit, and how
  * many more there are. */
 int mistakes_report(struct mistakes *m, struct sp_error *err);
 

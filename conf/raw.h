@@ -27,7 +27,7 @@ struct raw {
 	struct raw_value values[SCHEMA_KEYS_MAX]; /* in the order of schema_keys */
 };
 
-/* Parse an INI text with inih (its owner). SP_EINTERNAL where inih itself fails; mistakes of the user go to `m`. */
+/* Parse an INI text with inih (its owner). SP_EINTERNAL if inih itself fails; mistakes of the user go to `m`. */
 int raw_read_file(struct raw *raw, const char *text, size_t len, struct mistakes *m, struct sp_error *err);
 
 /*
@@ -40,10 +40,10 @@ void raw_read_environment(struct raw *raw, const char *const *environment, struc
 /* The value of a variable, or NULL. */
 const char *raw_environment_value(const char *const *environment, const char *name);
 
-/* Make `out` of it all (not its hash). What comes out is of use only where `m` stays empty. */
+/* Make `out` of it all (not its hash). What comes out is of use only if `m` stays empty. */
 void raw_resolve(const struct raw *raw, const char *const *environment, struct conf *out, struct mistakes *m);
 
-/* A mistake at the place where the key got its value: what is wrong and what is allowed, NULL where that says itself.
+/* A mistake at the place where the key got its value: what is wrong and what is allowed, NULL if that says itself.
  */
 void raw_complain(
     const struct raw *raw, const struct schema_key *key, const char *what, const char *allowed, struct mistakes *m);

@@ -20,7 +20,7 @@ struct reload_status {
 	bool success;                    /* the newest text is in force */
 	int64_t applied_wall_ms;         /* when the one in force came into force */
 	char hash[DIGEST_HEX_SIZE];      /* of the text in force */
-	char error[SP_ERROR_TEXT_MAX];   /* why the newest text is not in force; "" where it is */
+	char error[SP_ERROR_TEXT_MAX];   /* why the newest text is not in force; "" if it is */
 	char restart[SP_ERROR_TEXT_MAX]; /* keys whose new values wait for a restart, one a line; "" for none */
 };
 

@@ -62,7 +62,7 @@ size_t schema_index(const struct schema_key *key);
 
 bool schema_has_section(const char *section);
 
-/* The section whose name comes next to `section` by edit distance, or NULL where none is near enough to suggest. */
+/* The section whose name comes next to `section` by edit distance, or NULL if none is near enough to suggest. */
 const char *schema_nearest_section(const char *section);
 
 /* The key that was probably meant: the nearest of that section, or one of exactly that name elsewhere; or NULL. */

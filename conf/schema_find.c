@@ -109,7 +109,7 @@ schema_nearest_key(const char *section, const char *name)
 		const struct schema_key *key = &schema_keys[i];
 		size_t distance = edit_distance(name, key->name);
 
-		/* In another section only the same name will do, and only where this section has nothing near. */
+		/* In another section only the same name will do, and only if this section has nothing near. */
 		if (strcmp(key->section, section) != 0)
 			distance = distance == 0 ? distance_limit(name) : SIZE_MAX;
 		if (distance < best_distance) {
