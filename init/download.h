@@ -51,9 +51,9 @@ struct download {
 	struct http_client *http;
 	struct http_reply reply;
 	struct backoff backoff;
-	char id[64];     /* how the donor calls this snapshot; "" where it cannot be resumed */
+	char id[64];     /* how the donor calls this snapshot; "" if it cannot be resumed */
 	uint64_t bytes;  /* of the tar stream, so far */
-	uint64_t total;  /* as announced; 0 where it was not (compressed) */
+	uint64_t total;  /* as announced; 0 if it was not (compressed) */
 	bool passed_on;  /* bytes came from a sibling */
 	bool at_sibling; /* it is a sibling that sends at present */
 	bool ended;      /* the answer came whole: what is wrong with it now is not the connection's fault */
@@ -62,11 +62,11 @@ struct download {
 int download_init(struct download *d, const struct download_options *options, struct sp_error *err);
 void download_release(struct download *d);
 
-/* Ask for the snapshot. SP_EAGAIN where the donor has none at present, else as lib/net/http_client.h says. */
+/* Ask for the snapshot. SP_EAGAIN if the donor has none at present, else as lib/net/http_client.h says. */
 int download_open(struct download *d, struct sp_error *err);
 
 /*
- * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL where it could not go on
+ * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL if it could not go on
  * after several tries, or because the donor no longer holds the snapshot; SP_ECANCELED.
  */
 int download_read(void *arg, const void **data, size_t *len, struct sp_error *err);

@@ -45,7 +45,7 @@ struct facts {
 	unsigned ordinal;
 	unsigned leader_ordinal;
 	enum conf_mode mode;
-	bool leader; /* this pod is to lead by configuration; in mode raft: founds the cluster where there is none */
+	bool leader; /* this pod is to lead by configuration; in mode raft: founds the cluster if there is none */
 
 	enum facts_store store;
 	struct position own;
@@ -73,7 +73,7 @@ int facts_init(struct facts *f, const struct conf *conf, struct sp_error *err);
 void facts_release(struct facts *f);
 
 /*
- * Look at the volume, and ask the driver for the store's position where there is one. A damaged store is a fact and not
+ * Look at the volume, and ask the driver for the store's position if there is one. A damaged store is a fact and not
  * a failure; failures are those of asking (no rights, no seedpod-server to ask).
  */
 int facts_read_store(struct facts *f, const struct volume *v, struct driver *driver, struct sp_error *err);
@@ -81,7 +81,7 @@ int facts_read_store(struct facts *f, const struct volume *v, struct driver *dri
 enum facts_whom { FACTS_LEADER, FACTS_ALL };
 
 /* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. SP_ECANCELED
- * where init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
+ * if init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
 int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
 
 /* A sentence: the store is missing, where, and what is there instead. */
@@ -91,7 +91,7 @@ const char *facts_no_store(const struct facts *f);
  * cluster); of several the one in the latest epoch; NULL: none does. */
 struct peer_fact *facts_present_leader(const struct facts *f);
 
-/* That one; where none does, the configured leader; NULL where that is this pod. */
+/* That one; if none does, the configured leader; NULL if that is this pod. */
 struct peer_fact *facts_leader(const struct facts *f);
 
 #endif

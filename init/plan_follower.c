@@ -135,7 +135,7 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 	seed(f, leader, &f->own, out, reason);
 }
 
-/* A store that cannot go on as it is: only a seed helps, and only where the configuration allows to give it up. */
+/* A store that cannot go on as it is: only a seed helps, and only if the configuration allows to give it up. */
 static void
 follower_in_the_way(const struct facts *f, const struct peer_fact *leader, struct plan *out, const char *reason)
 {

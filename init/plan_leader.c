@@ -60,7 +60,7 @@ same_place(const struct position *a, const struct position *b)
 }
 
 /*
- * The peer that knows most, whatever it was caught at; and the one to restore from, which is another only where the
+ * The peer that knows most, whatever it was caught at; and the one to restore from, which is another only if the
  * first has given bad data and another stands at exactly the same place: an older one would lose acknowledged writes
  * silently.
  */

@@ -62,7 +62,7 @@ is_near(const struct facts *f, const struct peer_fact *peer, uint64_t most, bool
 }
 
 /* One of the members that are near the furthest, chosen by this pod's number, so that many spread; the leader, which
- * has enough to do, where there is no other. NULL where nobody will do. */
+ * has enough to do, if there is no other. NULL if nobody will do. */
 static const struct peer_fact *
 choose_donor(const struct facts *f)
 {
@@ -169,7 +169,7 @@ find_member(const struct facts *f)
 }
 
 /*
- * A store that no log goes on from, beside members whose log does without it. Theirs is taken only where nothing is
+ * A store that no log goes on from, beside members whose log does without it. Theirs is taken only if nothing is
  * lost by that; and who founds must not found a second time. What the pod that leads in mode static wrote meanwhile may
  * stand under numbers that the members have given to writes of theirs.
  */

@@ -31,7 +31,7 @@ bytes_per_second(uint64_t done, int64_t elapsed_ms)
 	return elapsed_ms > 0 ? (double)done * 1000 / (double)elapsed_ms : 0;
 }
 
-/* -1 where it cannot be told. */
+/* -1 if it cannot be told. */
 static double
 seconds_left(uint64_t done, uint64_t total, int64_t elapsed_ms)
 {

@@ -15,7 +15,7 @@
 #define PROGRESS_TEXT_MAX 160
 
 struct progress {
-	uint64_t total; /* bytes; 0 where it is not known */
+	uint64_t total; /* bytes; 0 if it is not known */
 	uint64_t done;
 	int64_t begun_ms;
 	int64_t shown_ms;

@@ -7,8 +7,8 @@
  *
  *	r = relay_new(&options, &err);			// listens
  *	relay_begin(r, id, length);			// an archive arrives
- *	relay_take(r, data, len);			// its bytes, in order, but for the image's
- *	relay_image(r, offset, size, path, writer);	// the image begins; the writer takes its bytes
+ *	relay_take(r, data, len);			// all bytes; the writer takes the image's
+ *	relay_image(r, offset, size, path, writer);	// the image begins
  *	relay_image_written(r);				// before writer_free(): all of it is in the file
  *	relay_linger(r);				// let those that are almost done finish
  *	relay_free(r);

@@ -36,7 +36,7 @@ smaller(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Ask whom the decision needs, then decide: other donors than the leader are asked only where one is needed; among
+/* Ask whom the decision needs, then decide: other donors than the leader are asked only if one is needed; among
  * members who leads is their own business, so all are asked. */
 static int
 decide(struct facts *f, struct plan *plan, int64_t patience_ms, struct sp_error *err)

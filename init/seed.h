@@ -35,10 +35,10 @@ struct seed_options {
 /* How it went, for logs, seed.json and the termination message. Filled as far as it came. */
 struct seed_report {
 	const char *phase; /* configuration, facts, connect, download, verify, extract, fsync, check, swap, cleanup */
-	char donor[POD_NAME_MAX]; /* "" where none was chosen */
+	char donor[POD_NAME_MAX]; /* "" if none was chosen */
 	bool passed_on;           /* a sibling sent (some of) the donor's snapshot */
 	uint64_t bytes;           /* of the snapshot that came */
-	uint64_t total;           /* of the snapshot, where known */
+	uint64_t total;           /* of the snapshot, if known */
 	char expected[DIGEST_HEX_SIZE + 96];
 	char found[DIGEST_HEX_SIZE + 96];
 	double seconds;
@@ -50,8 +50,8 @@ struct seed_report {
 void seed_show_position(const struct position *p, char *out, size_t size);
 
 /*
- * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) where the snapshot
- * is not what it must be; SP_EAGAIN where it is older than floor or min_applied; SP_ENOSPACE, told before the first
+ * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) if the snapshot
+ * is not what it must be; SP_EAGAIN if it is older than floor or min_applied; SP_ENOSPACE, told before the first
  * byte is written where the size is known; SP_EIO, SP_EPERM; SP_ECANCELED. The text names the donor and the phase's
  * details; report->phase the phase.
  */

@@ -48,7 +48,7 @@ show_volume(const struct facts *f, struct buf *out)
 	return rc;
 }
 
-/* As it says itself; where none does, by configuration. */
+/* As it says itself; if none does, by configuration. */
 static bool
 is_leader(const struct facts *f, const struct peer_fact *peer)
 {

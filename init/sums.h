@@ -20,11 +20,11 @@
 
 /* A hash that is not what it must be, for the termination message. */
 struct sums_fault {
-	char expected[DIGEST_HEX_SIZE]; /* what seedpod.sums says; "" where no hash is at fault */
+	char expected[DIGEST_HEX_SIZE]; /* what seedpod.sums says; "" if no hash is at fault */
 	char found[DIGEST_HEX_SIZE];    /* what came */
 };
 
-/* 0; SP_EBADDATA where the text is not of this form or a hash is another: the text names which, expected and found. */
+/* 0; SP_EBADDATA if the text is not of this form or a hash is another: the text names which, expected and found. */
 int sums_check(const char *text, size_t len, struct digest manifest, struct digest data, struct sums_fault *fault,
     struct sp_error *err);
 

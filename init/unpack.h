@@ -25,7 +25,7 @@ struct unpack {
 	struct digest manifest_hash;
 	struct digest data_hash;
 	struct buf sums; /* the text of seedpod.sums */
-	int data_fd;     /* data.mdb, open for fsync; -1 where there is none */
+	int data_fd;     /* data.mdb, open for fsync; -1 if there is none */
 };
 
 void unpack_init(struct unpack *u, const char *dir);

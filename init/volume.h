@@ -61,7 +61,7 @@ struct volume_state {
 int volume_init(struct volume *v, const char *data_dir, struct sp_error *err);
 
 /* Make data_dir where it is missing and take the lock. SP_EAGAIN: a server has the store open, or another init runs.
- * SP_EPERM; SP_EVOLUME where the volume cannot be written for other reasons. */
+ * SP_EPERM; SP_EVOLUME if the volume cannot be written for other reasons. */
 int volume_lock(struct volume *v, struct sp_error *err);
 void volume_release(struct volume *v);
 
@@ -74,7 +74,7 @@ void volume_describe_empty(const struct volume *v, char *out, size_t size);
 /* The directory that will be the store after volume_recover(): for those who may only look. */
 const char *volume_store_to_be(const struct volume *v);
 
-/* Finish or undo what an earlier life left. `did` gets a sentence about it, "" where there was nothing to do. */
+/* Finish or undo what an earlier life left. `did` gets a sentence about it, "" if there was nothing to do. */
 int volume_recover(const struct volume *v, char *did, size_t size, struct sp_error *err);
 
 /* An empty directory `incoming`. */

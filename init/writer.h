@@ -41,7 +41,7 @@ int writer_end(struct writer *w, struct sp_error *err);
  */
 
 /*
- * Copy what begins at `offset`: the bytes copied, 0 where nothing of it can be had yet. *on_disk: it is in the file
+ * Copy what begins at `offset`: the bytes copied, 0 if nothing of it can be had yet. *on_disk: it is in the file
  * alone, of which so many bytes (at most max) can be read from there on, and nothing was copied. Pieces appear once
  * they are large.
  */
