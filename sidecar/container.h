@@ -7,7 +7,7 @@
 #define SIDECAR_CONTAINER_H_
 
 /*
- * For an exec probe: GET `url`, print the first line of the answer, and return 0 where the status is 200, 1 where it is
+ * For an exec probe: GET `url`, print the first line of the answer, and return 0 if the status is 200, 1 if it is
  * not or none came in time. The kubelet shows what an exec probe printed in the pod's events, and keeps an HTTP probe's
  * answer to itself: this is how `kubectl describe pod` comes to tell why a pod is not ready.
  * An https:// page is asked as the file `config_path` says in [tls]; for others it is not read.
@@ -16,7 +16,7 @@ int container_probe(const char *url, const char *config_path);
 
 /*
  * For a preStop hook: return 0 after so many seconds ("5"), in which the Services forget the pod while it still
- * answers; 64 where `seconds` is no whole number from 0 to 600.
+ * answers; 64 if `seconds` is no whole number from 0 to 600.
  */
 int container_linger(const char *seconds);
 

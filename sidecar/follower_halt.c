@@ -29,7 +29,7 @@ reseed_failed(struct follower *f, struct sp_error *err, int64_t wait_ms)
 	return wait_ms;
 }
 
-/* Have the store replaced. Not more often than the backoff allows, also where it succeeds and helps nothing: only a
+/* Have the store replaced. Not more often than the backoff allows, also if it succeeds and helps nothing: only a
  * proof ends that. */
 int64_t
 follower_reseed(struct follower *f, bool force, uint64_t min_applied, const char *why)

@@ -26,7 +26,7 @@
 #define HANDOVER_LONGEST_MS  20000
 
 /* One step at `url` (of POST /v1/handover or the control socket's /handover). `at`: NULL for cancel
- * and led. `out`, where not NULL, becomes the position that prepare and commit answer. SP_EPRECOND,
+ * and led. `out`, if not NULL, becomes the position that prepare and commit answer. SP_EPRECOND,
  * SP_EDIVERGED, SP_EAGAIN: refused, with the leader's reason; SP_ENOTFOUND: its version or mode has
  * no hand-overs; else as lib/net/http_client.h says. */
 struct handover_step {

@@ -32,8 +32,8 @@ enum leave_outcome {
 
 /*
  * One change of the configuration is made at a time, so this may take a few tries; any member is asked, and sends on to
- * the leader. 0 with *out; SP_EUNAVAIL or SP_EAGAIN where that could not be done in time, SP_EPERM where the
- * StatefulSet may not be read, SP_ECONF where there is no Kubernetes or the mode is not raft: nothing was changed then.
+ * the leader. 0 with *out; SP_EUNAVAIL or SP_EAGAIN if that could not be done in time, SP_EPERM if the
+ * StatefulSet may not be read, SP_ECONF if there is no Kubernetes or the mode is not raft: nothing was changed then.
  */
 int leave(const struct leave_options *o, enum leave_outcome *out, struct sp_error *err);
 

@@ -57,7 +57,7 @@ note_answer(struct local_store *o, int64_t now_ms)
 	o->seen_ms = now_ms;
 }
 
-/* The server says that its store is at `p`. True where a new life began. */
+/* The server says that its store is at `p`. True if a new life began. */
 static bool
 look(struct local_store *o, const struct position *p)
 {

@@ -38,7 +38,7 @@ struct local_store {
 	bool asked;            /* it was asked at least once */
 	bool ok;               /* the last time there was an answer with a position */
 	int64_t seen_ms;       /* when the last such answer came */
-	struct sp_error error; /* where not ok */
+	struct sp_error error; /* if not ok */
 
 	/* Which store it is, and where it stands. */
 	uint64_t life; /* from 1 */
@@ -56,7 +56,7 @@ struct local_store {
 
 void local_store_init(struct local_store *o);
 
-/* The watch's look, with the ticket (o->ticket) from before it asked. True where a new life began: the sync should look
+/* The watch's look, with the ticket (o->ticket) from before it asked. True if a new life began: the sync should look
  * again. */
 bool local_store_answered(struct local_store *o, uint64_t ticket, const struct position *p, int64_t now_ms);
 bool local_store_failed(struct local_store *o, const struct sp_error *err);
@@ -72,7 +72,7 @@ void local_store_applied(struct local_store *o, const struct position *after, in
  * now is all that there is. In mode raft nothing that counts is ever taken back. */
 void local_store_set_target(struct local_store *o, uint64_t life, uint64_t target);
 
-/* Its content, where it stands, is the leader's: that proves it, where it is a cut at or above the target. True where
+/* Its content, where it stands, is the leader's: that proves it, where it is a cut at or above the target. True if
  * it was not proven before. */
 bool local_store_prove(struct local_store *o, uint64_t life);
 

@@ -84,7 +84,7 @@ readyz(struct request *rq, struct pages *p)
 	reply_page(rq, r.ready ? 200 : 503, TEXT_TYPE, rc, &page);
 }
 
-/* What the configuration's watcher says, or where there is none, what follows from the state's. */
+/* What the configuration's watcher says, or if there is none, what follows from the state's. */
 static void
 conf_status(struct pages *p, const struct conf *conf, struct reload_status *out)
 {

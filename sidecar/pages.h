@@ -19,7 +19,7 @@ struct pages {
 /* A listener_options.handle; `arg` is a struct pages. */
 void pages_handle(struct request *rq, void *arg);
 
-/* A listener_options.admit and .refuse: /metrics and /status are for tokens of the role metrics, where there are any.
+/* A listener_options.admit and .refuse: /metrics and /status are for tokens of the role metrics, if there are any.
  */
 unsigned pages_admit(struct request *rq, const char **detail, void *arg);
 void pages_refuse(struct request *rq, unsigned status, const char *detail, void *arg);

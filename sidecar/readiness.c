@@ -83,7 +83,7 @@ check_lag_seconds(const struct readiness_facts *f, struct readiness *r)
 	char limit[32];
 
 	readiness_format_limit(f->max_lag_ms, limit, sizeof(limit));
-	/* Said in words where it is not looked at: the leader's silence is the leader check's business then. */
+	/* Said in words if it is not looked at: the leader's silence is the leader check's business then. */
 	if (f->leader_lost && f->leader_loss == CONF_LOSS_SERVE)
 		check(r, "lag", READINESS_GOOD, "lag %.1fs, no limit while the leader is unreachable",
 		    seconds(f->lag_ms));

@@ -23,7 +23,7 @@
 
 struct readiness_facts {
 	bool server_ok;          /* the local server answered lately, and has a store */
-	const char *server_text; /* where it is not: why */
+	const char *server_text; /* if it is not: why */
 	enum role role;
 	bool writable;             /* the server stores writes */
 	bool seeding;              /* its store is being replaced */

@@ -45,7 +45,7 @@ code_from_exit(int status)
 	}
 }
 
-/* Wait until the child is over, or call->go_on() says no: then end it, first politely. True where it ended by itself.
+/* Wait until the child is over, or call->go_on() says no: then end it, first politely. True if it ended by itself.
  */
 static bool
 wait_for_child(pid_t pid, const struct reseed_call *call, int *status)

@@ -20,7 +20,7 @@
 struct role_options {
 	const struct conf *conf;
 	bool leader; /* this pod is to lead; else it is to hand the lead to the follower that is furthest on */
-	bool force;  /* leader: also where the pod that held the lead cannot be asked: what only that one has is lost */
+	bool force;  /* leader: also if the pod that held the lead cannot be asked: what only that one has is lost */
 	int64_t timeout_ms;
 };
 

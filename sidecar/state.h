@@ -35,7 +35,7 @@ unsigned state_generation(struct state *s);
 
 uint64_t state_life(struct state *s);
 
-/* The watch: a ticket, then the question, then the answer with the ticket. True where a new life began. */
+/* The watch: a ticket, then the question, then the answer with the ticket. True if a new life began. */
 uint64_t state_ticket(struct state *s);
 bool state_server_answered(struct state *s, uint64_t ticket, const struct position *p, int64_t now_ms);
 bool state_server_failed(struct state *s, const struct sp_error *err);

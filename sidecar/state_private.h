@@ -31,7 +31,7 @@ struct state {
 	struct position leader;
 	bool leader_heard;       /* it answered at least once */
 	bool leader_failing;     /* the last try got no answer */
-	int64_t leader_heard_ms; /* its last answer; where there was none, when it began to be followed */
+	int64_t leader_heard_ms; /* its last answer; if there was none, when it began to be followed */
 	int64_t leader_due_ms;   /* when the next one is overdue */
 	struct lag_tracker lag;
 

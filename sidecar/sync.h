@@ -22,7 +22,7 @@ void sync_wake(struct sync *s);
 /* follower_guard(). Any thread. */
 void sync_guard(struct sync *s, int64_t now_ms);
 
-/* Stop and wait for the thread; false where it had not ended within the time: then it must not be freed. */
+/* Stop and wait for the thread; false if it had not ended within the time: then it must not be freed. */
 bool sync_stop(struct sync *s, int64_t timeout_ms);
 
 /* After sync_stop() returned true. NULL does nothing. */

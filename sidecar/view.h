@@ -33,7 +33,7 @@ struct view_error {
 
 struct view {
 	struct conf conf;
-	enum role role;    /* the server's; as configured where it has not said yet */
+	enum role role;    /* the server's; as configured if it has not said yet */
 	const char *phase; /* starting, no server, seeding, leading, diverged, stale, in sync, syncing;
 			    * in mode raft also joining, needs_snapshot, no_room, removed, no leader */
 	int64_t uptime_ms;

@@ -31,7 +31,7 @@ struct watch;
 /* Starts the thread. Strings are copied. */
 struct watch *watch_new(const struct watch_options *o, struct sp_error *err);
 
-/* Stop and wait for the thread; false where it had not ended within the time: then it must not be freed. */
+/* Stop and wait for the thread; false if it had not ended within the time: then it must not be freed. */
 bool watch_stop(struct watch *w, int64_t timeout_ms);
 
 /* After watch_stop() returned true. NULL does nothing. */
