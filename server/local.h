@@ -16,7 +16,7 @@
 #include "lib/base/error.h"
 #include "server/server.h"
 
-/* The options as they were given; NULL where they were not. */
+/* The options as they were given; NULL if they were not. */
 struct local_options {
 	const char *id, *cluster, *port, *data_dir;
 	bool join;

@@ -29,12 +29,12 @@ struct server_cluster {
 /*
  * Take the data directory's lock, open or make the store, begin to serve. On a pod that follows and has no store yet it
  * serves 503 until one was seeded. `config_path` is watched for changes (NULL: there is no file); `cluster` is NULL for
- * a pod of a set. SP_EAGAIN where another process has the data directory; else as store.h and listener.h say.
+ * a pod of a set. SP_EAGAIN if another process has the data directory; else as store.h and listener.h say.
  */
 int server_start(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
     struct server **out, struct sp_error *err);
 
-/* Housekeeping: expired snapshots and tombstones, renewed certificates, memory that only the start needed. False where
+/* Housekeeping: expired snapshots and tombstones, renewed certificates, memory that only the start needed. False if
  * the server is to stop: it was taken out of its cluster. */
 bool server_tick(struct server *s);
 

@@ -104,7 +104,7 @@ bool api_takes_writes(struct api *api);
 
 /* Whether writes are not taken here: then the call has been answered (307 to the leader, 403 or 503). */
 bool api_sent_to_leader(struct call *c);
-void api_redirect(struct call *c); /* 307 to the leader's same path; 503 where there is none to go to */
+void api_redirect(struct call *c); /* 307 to the leader's same path; 503 if there is none to go to */
 
 /* Whether views have all that was committed when the call came. False: the call was laid aside until they have, or
  * answered. For a handler to begin with that looks at more than one record. */
@@ -132,7 +132,7 @@ bool api_is_current(struct call *c);
  */
 bool api_reached_min_seq(struct call *c);
 
-/* A whole number from the query: `otherwise` where it is absent; false, and answered 400, where it is not one. */
+/* A whole number from the query: `otherwise` where it is absent; false, and answered 400, if it is not one. */
 bool api_query_number(struct call *c, const char *name, uint64_t otherwise, uint64_t most, uint64_t *out);
 
 /* A duration from the query ("30s", "500ms"), in milliseconds, cut to `most`. */

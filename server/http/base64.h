@@ -10,7 +10,7 @@
 /* Append the encoding of data[len]. 0, SP_ETOOBIG or SP_ENOMEM. */
 int base64_encode(struct buf *out, const void *data, size_t len);
 
-/* Decode text[len] into out, which has room for len / 4 * 3 bytes: the number of bytes, or -1 where it is not base64.
+/* Decode text[len] into out, which has room for len / 4 * 3 bytes: the number of bytes, or -1 if it is not base64.
  */
 int64_t base64_decode(const char *text, size_t len, unsigned char *out);
 

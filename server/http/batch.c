@@ -13,7 +13,7 @@ reply_written(struct call *c)
 	struct position p;
 	struct sp_error err;
 
-	/* A batch whose deletes find nothing changes nothing, also where there is one of them. */
+	/* A batch whose deletes find nothing changes nothing, also if there is one of them. */
 	if (c->batch.code == SP_ENOTFOUND && store_position(c->api->store, &p, &err) == 0) {
 		c->batch.code = 0;
 		c->batch.seq = p.seq;

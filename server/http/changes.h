@@ -17,8 +17,8 @@ struct changes_query {
 	uint64_t limit; /* records at most */
 	uint64_t bytes; /* it ends after the record that reaches this */
 	bool ndjson;
-	char cluster[POSITION_CLUSTER_SIZE]; /* the asker's; "" where it does not say */
-	uint64_t epoch;                      /* of the asker's last change; 0 where it does not say */
+	char cluster[POSITION_CLUSTER_SIZE]; /* the asker's; "" if it does not say */
+	uint64_t epoch;                      /* of the asker's last change; 0 if it does not say */
 };
 
 /* What making one cost. */

@@ -7,7 +7,7 @@
 
 struct json_t;
 
-/* Set member `name` of `object` to the bytes as a text, or "<name>64" to their base64 where they are not UTF-8. 0 or
+/* Set member `name` of `object` to the bytes as a text, or "<name>64" to their base64 if they are not UTF-8. 0 or
  * SP_ENOMEM. */
 int set_json_bytes(struct json_t *object, const char *name, const void *data, size_t len);
 

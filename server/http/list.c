@@ -57,7 +57,7 @@ add_item(json_t *items, const struct list_query *q, const struct store_record *r
 	return rc == 0 ? 0 : SP_ENOMEM;
 }
 
-/* Whether key a (of length <= 0 where there is none) stands before key b in the store's order. */
+/* Whether key a (of length <= 0 if there is none) stands before key b in the store's order. */
 static bool
 before(const char *a, int a_len, const char *b, int b_len)
 {
@@ -66,7 +66,7 @@ before(const char *a, int a_len, const char *b, int b_len)
 	return order < 0 || (order == 0 && a_len < b_len);
 }
 
-/* Fill `items`; where there are more, `next` says the last key as `after` takes it. */
+/* Fill `items`; if there are more, `next` says the last key as `after` takes it. */
 static int
 list_page(struct store_view *view, const struct list_query *q, json_t *root, json_t *items, struct sp_error *err)
 {

@@ -87,7 +87,7 @@ reply_changed(struct call *c)
 		request_reply(c->rq, 204, NULL, "", 0);
 }
 
-/* Whether the applicant's store, where it has one, is of this cluster. False: it was answered. */
+/* Whether the applicant's store, if it has one, is of this cluster. False: it was answered. */
 static bool
 is_of_this_cluster(struct call *c, const char *body, size_t len)
 {

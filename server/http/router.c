@@ -101,7 +101,7 @@ method_matches(const struct route *r, const char *method)
 	return strcmp(r->method, method) == 0 || (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
-/* The route, or NULL; `allow` then names the methods that the path does have, "" where it has none. */
+/* The route, or NULL; `allow` then names the methods that the path does have, "" if it has none. */
 static const struct route *
 find_route(const struct route *routes, const char *method, const char *path, char *allow, size_t size)
 {

@@ -78,7 +78,7 @@ read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
 	       api_query_duration(c, "wait", WAIT_MAX_MS, wait_ms);
 }
 
-/* ?from=leader: the answer is of use only where this pod leads. */
+/* ?from=leader: the answer is of use only if this pod leads. */
 static bool
 asks_leader(const struct call *c)
 {

@@ -32,10 +32,10 @@ struct commit_job {
 	 */
 	void (*done)(struct commit_job *job);
 
-	bool must;    /* where there is no room, its group waits for some instead of failing (an entry of a log) */
+	bool must;    /* if there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
 	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, and so on disk when done() is
-		       * called   also where the committer is async, unless it is a feed's */
+		       * called   also if the committer is async, unless it is a feed's */
 	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only */
 	int code;                     /* out */
 	struct sp_error err;
@@ -57,7 +57,7 @@ struct committer *committer_new(const struct committer_options *o, struct sp_err
 void committer_stop(struct committer *c);
 void committer_free(struct committer *c);
 
-/* 0, or SP_EAGAIN where too many jobs wait already (done() is then not called). Any thread. */
+/* 0, or SP_EAGAIN if too many jobs wait already (done() is then not called). Any thread. */
 int committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err);
 
 struct committer_stats {

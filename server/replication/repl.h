@@ -138,7 +138,7 @@ struct repl_ops {
 
 	enum role (*role)(struct repl *r);
 
-	/* The leader's base URL; "" where it is not known. */
+	/* The leader's base URL; "" if it is not known. */
 	void (*leader)(struct repl *r, char *out, size_t size);
 
 	/* Fill what a position says of the mode: `raft`. */
@@ -147,7 +147,7 @@ struct repl_ops {
 	/* Append what the mode measures, as Prometheus text. NULL in a mode that measures nothing. Any thread. */
 	void (*metrics)(struct repl *r, struct buf *out);
 
-	/* Whether this pod makes a store where there is none. */
+	/* Whether this pod makes a store if there is none. */
 	bool (*founds)(struct repl *r);
 
 	/* The members as GET /v1/members tells of them, and a change of them. NULL in a mode without members. */

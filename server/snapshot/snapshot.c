@@ -376,7 +376,7 @@ find_shared(struct snapshots *l)
 	return NULL;
 }
 
-/* Take the oldest that nobody reads off the list, where there are too many. With the lock held; the caller frees it. */
+/* Take the oldest that nobody reads off the list, if there are too many. With the lock held; the caller frees it. */
 static struct snapshot *
 take_oldest(struct snapshots *l)
 {

@@ -79,7 +79,7 @@ struct snapshot_stream *snapshot_stream_new(struct snapshot *s, uint64_t offset,
  */
 bool snapshot_stream_place(struct snapshot_stream *t, unsigned pod, unsigned *sibling);
 
-/* Up to max bytes: how many, 0 at the end, -1 where the store cannot be read (logged). One thread at a time. */
+/* Up to max bytes: how many, 0 at the end, -1 if the store cannot be read (logged). One thread at a time. */
 int64_t snapshot_stream_read(struct snapshot_stream *t, char *out, size_t max);
 void snapshot_stream_free(struct snapshot_stream *t);
 

@@ -11,7 +11,7 @@
  * Any thread. */
 void boot_id_get(char out[BOOT_ID_SIZE]);
 
-/* Whether this was noted in the present life of the machine. False where that cannot be told. */
+/* Whether this was noted in the present life of the machine. False if that cannot be told. */
 bool boot_id_is_present(const char *noted);
 
 #endif

@@ -257,7 +257,7 @@ journal_append(struct journal *j, const struct journal_group *group, const void 
 	memcpy(j->page + JOURNAL_HEAD_BYTES, ops, len);
 	memset(j->page + JOURNAL_HEAD_BYTES + len, 0, size - JOURNAL_HEAD_BYTES - len);
 	digest_to_bytes(digest_of(j->page, JOURNAL_HEAD_BYTES + len), j->page + JOURNAL_CHECKSUM_AT);
-	/* The head last: what could not be written to its end has none, and is not taken for a group, even where only
+	/* The head last: what could not be written to its end has none, and is not taken for a group, even if only
 	 * zeros are missing. */
 	rc = write_at(j->fd, j->page + JOURNAL_HEAD_BYTES, size - JOURNAL_HEAD_BYTES, at + JOURNAL_HEAD_BYTES, err);
 	if (rc == 0)

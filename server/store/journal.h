@@ -102,7 +102,7 @@ typedef int (*journal_visit)(
     const struct journal_group *group, const void *ops, size_t len, void *arg, struct sp_error *err);
 
 /*
- * Read a directory's journal, changing nothing. SP_ENOTFOUND where there is none. SP_EBADDATA where it is none of ours,
+ * Read a directory's journal, changing nothing. SP_ENOTFOUND if there is none. SP_EBADDATA if it is none of ours,
  * of a newer format, or where a group is damaged that others follow; a damaged last one was not finished when the
  * machine went down, and nobody was told that it was. One that is in doubt ends there without an error.
  */

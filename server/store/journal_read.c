@@ -42,7 +42,7 @@ struct area {
 	uint64_t generation; /* of its first group; 0: it has none */
 };
 
-/* The group at a place: its changes' length, or -1 where there is no whole one. */
+/* The group at a place: its changes' length, or -1 if there is no whole one. */
 static int64_t
 group_at(const struct area *a, size_t at, uint64_t *generation, uint64_t *index)
 {

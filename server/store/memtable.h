@@ -46,7 +46,7 @@ struct memtable_entry *memtable_add(
 /* Take out again what was added after `last` (NULL: everything), which no reader may see yet. The writer alone. */
 void memtable_rewind(struct memtable *r, struct memtable_entry *last);
 
-/* The newest record of a key, deletes included, with a seq of at most `most`; NULL where there is none, or no table. */
+/* The newest record of a key, deletes included, with a seq of at most `most`; NULL if there is none, or no table. */
 const struct memtable_entry *memtable_find(const struct memtable *r, const void *key, size_t key_len, uint64_t most);
 
 /* The seq of the store that an empty table's first record follows. The writer alone. */
@@ -57,7 +57,7 @@ uint64_t memtable_base(const struct memtable *r);
  * caller has a lock for both. From it, readers reach all earlier ones by `previous`, and from those each other by
  * `next`. */
 void memtable_publish(struct memtable *r);
-const struct memtable_entry *memtable_published(const struct memtable *r); /* NULL also where there is no table */
+const struct memtable_entry *memtable_published(const struct memtable *r); /* NULL also if there is no table */
 
 struct memtable_entry *memtable_first(const struct memtable *r);
 struct memtable_entry *memtable_last(const struct memtable *r);

@@ -68,22 +68,22 @@ struct store *store_new(const struct store_options *o, struct sp_error *err);
 void store_free(struct store *s);
 
 enum store_attach {
-	STORE_EXISTING, /* SP_ENOTFOUND where there is none */
-	STORE_CREATE,   /* make an empty one of a new cluster where there is none */
+	STORE_EXISTING, /* SP_ENOTFOUND if there is none */
+	STORE_CREATE,   /* make an empty one of a new cluster if there is none */
 	STORE_READONLY, /* for looking at a store that nobody has open: no lock, no write, no transaction */
 };
 
-/* Open it. SP_EBADDATA where the directory holds something else, a newer format or a damaged store (named); SP_EPERM,
+/* Open it. SP_EBADDATA if the directory holds something else, a newer format or a damaged store (named); SP_EPERM,
  * SP_EIO, SP_ENOSPACE. Attaching twice is SP_EINTERNAL. */
 int store_attach(struct store *s, enum store_attach how, struct sp_error *err);
 
-/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. 0, or SP_EIO where
+/* Close it, after the views and the transaction under way have ended. Pins are dead from here on. 0, or SP_EIO if
  * the last commits could not be put on disk: the store is closed all the same. */
 int store_detach(struct store *s);
 
 /* --- Reading --- */
 
-/* SP_EAGAIN while released, SP_ENOTFOUND where there never was a store. */
+/* SP_EAGAIN while released, SP_ENOTFOUND if there never was a store. */
 int store_view_begin(struct store *s, struct store_view **out, struct sp_error *err);
 void store_view_end(struct store_view *v);
 
@@ -107,7 +107,7 @@ struct store_record {
 	bool is_delete;
 };
 
-/* The live record of a key, checked against its hash. SP_ENOTFOUND; SP_EBADDATA where it is damaged. */
+/* The live record of a key, checked against its hash. SP_ENOTFOUND; SP_EBADDATA if it is damaged. */
 int store_view_get(
     struct store_view *v, const void *key, size_t key_len, struct store_record *out, struct sp_error *err);
 
@@ -126,7 +126,7 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
 
 /*
  * Walk everything: each record against its hash, by_seq and tombstones against kv, the sum against the digest. 0, or
- * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN where the store is released meanwhile. *found is the
+ * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN if the store is released meanwhile. *found is the
  * recomputed digest.
  *
  * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot
@@ -154,11 +154,11 @@ int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 
 /* --- Writing --- */
 
-/* Flushes first, where there is something to flush; fails as that does. */
+/* Flushes first, if there is something to flush; fails as that does. */
 int store_txn_begin(struct store *s, struct store_txn **out, struct sp_error *err);
 
 /*
- * A transaction of puts and deletes that take about so many bytes, for which the log is enough; where there is none, or
+ * A transaction of puts and deletes that take about so many bytes, for which the log is enough; if there is none, or
  * it does not suit (many bytes, hardly any room on the volume), one as of store_txn_begin(). Its commit is on disk by
  * the log's terms, but SP_EMAPFULL does not come from it. It begins no epoch and writes no note.
  */
@@ -183,7 +183,7 @@ void store_flush_soon(struct store *s);
 bool store_unflushed(struct store *s, uint64_t *seq);
 uint64_t store_flushed_seq(struct store *s);
 
-/* How many changes LMDB has not yet; *age_ms: since the first of them was made, 0 where there is none. Any thread. */
+/* How many changes LMDB has not yet; *age_ms: since the first of them was made, 0 if there is none. Any thread. */
 uint64_t store_unflushed_changes(struct store *s, int64_t *age_ms);
 
 /*
@@ -263,7 +263,7 @@ int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, s
 int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);
 int store_note(struct store *s, const char *name, struct buf *out, struct sp_error *err);
 
-/* The record of who holds the lead. Not in a transaction of store_txn_begin_group(). Reading: LEAD_NONE where there is
+/* The record of who holds the lead. Not in a transaction of store_txn_begin_group(). Reading: LEAD_NONE if there is
  * none; SP_EBADDATA, and as store_note(). */
 int store_txn_set_lead(struct store_txn *t, const struct lead *lead, struct sp_error *err);
 int store_lead(struct store *s, struct lead *out, struct sp_error *err);
@@ -273,16 +273,16 @@ void store_txn_position(const struct store_txn *t, struct position *out);
 
 uint64_t store_txn_last_seq(const struct store_txn *t);
 
-/* Double the map, as far as the volume can hold. SP_ENOSPACE where the volume is full. Waits for the views under way;
+/* Double the map, as far as the volume can hold. SP_ENOSPACE if the volume is full. Waits for the views under way;
  * no transaction may be open in this thread. */
 int store_grow(struct store *s, struct sp_error *err);
 
-/* Whether the volume has some room left: less than this is as good as full. True where it cannot be told. */
+/* Whether the volume has some room left: less than this is as good as full. True if it cannot be told. */
 #define STORE_ROOM_BYTES (4u << 20)
 bool store_has_room(struct store *s);
 
 /* Whether the open store's file still is where it was opened: what is written to one that was removed, or whose volume
- * was, nobody finds again. True where there is none, or it cannot be told. */
+ * was, nobody finds again. True if there is none, or it cannot be told. */
 bool store_in_place(struct store *s);
 
 /* Bytes of the map, and of the file. For metrics; 0 while released. */

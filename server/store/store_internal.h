@@ -32,7 +32,7 @@ struct record_header {
 #define BY_SEQ_DELETE        'D'
 #define TOMBSTONE_TIME_BYTES 8
 
-/* meta's record "state", and "applied" where there is one, in memory. */
+/* meta's record "state", and "applied" if there is one, in memory. */
 struct meta {
 	unsigned char cluster[16];
 	uint64_t epoch;
@@ -43,7 +43,7 @@ struct meta {
 	bool consistent;                      /* a cut, not a catch-up half applied */
 	bool writer;                          /* this node wrote the present epoch */
 	bool tail_lost;                       /* and may have lost the last of it: it leads on in another one */
-	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 where there was none */
+	uint64_t applied_index, applied_term; /* "applied": the last raft entry in here; 0 if there was none */
 	uint64_t applied_log;                 /* and which log that is of */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX];
@@ -138,7 +138,7 @@ struct store {
 
 struct store_txn {
 	struct store *store;
-	MDB_txn *txn; /* NULL where the changes go to the log */
+	MDB_txn *txn; /* NULL if the changes go to the log */
 	struct meta meta;
 	bool changed; /* meta is to be written */
 	int broken;   /* 0, or the code that spoilt the transaction */
@@ -160,7 +160,7 @@ int store_error(struct sp_error *err, int mdb_code, const char *fmt, ...) __attr
 
 void record_header_pack(const struct record_header *h, unsigned char out[RECORD_HEADER_BYTES]);
 
-/* SP_EBADDATA where the bytes are too few. */
+/* SP_EBADDATA if the bytes are too few. */
 int record_header_unpack(const MDB_val *v, struct record_header *out);
 
 /* Read and write meta's records. SP_ENOTFOUND: there is none; SP_EBADDATA. meta_put returns LMDB's code. */
@@ -175,14 +175,14 @@ void meta_position(const struct meta *m, struct position *out);
  * that is missing or none of LMDB's is left to LMDB. 0, SP_EBADDATA (store_length.c). */
 int store_check_head(const char *dir, struct sp_error *err);
 
-/* The newer meta page into meta[META_END] (store_layout.h), as LMDB picks it; false where neither is one. */
+/* The newer meta page into meta[META_END] (store_layout.h), as LMDB picks it; false if neither is one. */
 bool store_newer_meta(int fd, unsigned char *meta);
 
 /* Whether the file of an environment that was just opened, and not read yet, holds all its pages (store_length.c). 0,
  * SP_EBADDATA, SP_EIO, SP_ENOMEM. */
 int store_check_length(struct store *s, MDB_env *env, struct sp_error *err);
 
-/* A key's present header in LMDB, live or tombstone: 1, 0 where there is none, or an error, which spoils t. */
+/* A key's present header in LMDB, live or tombstone: 1, 0 if there is none, or an error, which spoils t. */
 int store_find_record(
     struct store_txn *t, MDB_txn *txn, const MDB_val *key, struct record_header *out, struct sp_error *err);
 
@@ -204,13 +204,13 @@ int memtable_txn_commit(struct store_txn *t, struct sp_error *err);
 void memtable_txn_abort(struct store_txn *t);
 
 /* Read the journal that an earlier process left into `frozen`. With env_lock held for writing, the environment just
- * opened. 0 also where there is none; SP_EBADDATA where it does not fit. */
+ * opened. 0 also if there is none; SP_EBADDATA if it does not fit. */
 int store_memtable_load(struct store *s, struct sp_error *err);
 
 /* Bring LMDB up to all that was committed. With write_lock held, and no transaction. 0, SP_ENOSPACE, SP_EIO, … */
 int store_flush_locked(struct store *s, struct sp_error *err);
 
-/* Make the active table the frozen one, and go over to the journal's other area. False where one is frozen already, or
+/* Make the active table the frozen one, and go over to the journal's other area. False if one is frozen already, or
  * there is nothing to flush. With write_lock held. */
 bool store_freeze(struct store *s);
 

@@ -30,7 +30,7 @@ struct walk {
 	unsigned char *known;
 };
 
-/* Read exactly len bytes. False where the file has them not. */
+/* Read exactly len bytes. False if the file has them not. */
 static bool
 read_at(const struct walk *w, uint64_t offset, void *out, size_t len)
 {
@@ -92,7 +92,7 @@ walk_node(struct walk *w, const unsigned char *page, uint64_t pgno, size_t at, u
 	return mark_list(w, le_get(page + data, 8) * w->page_size + PAGE_HEADER_BYTES, low);
 }
 
-/* Mark what the free list's tree names from this page down. False where it is not whole. */
+/* Mark what the free list's tree names from this page down. False if it is not whole. */
 static bool
 walk_page(struct walk *w, uint64_t pgno, unsigned depth)
 {

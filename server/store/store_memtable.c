@@ -68,7 +68,7 @@ is_overdue(const struct store *s)
 	       (s->journal != NULL && journal_room(s->journal) < journal_group_size(JOURNAL_GROUP_BYTES));
 }
 
-/* Have the active table flushed before it grows too large, and wait for that only where it must be. */
+/* Have the active table flushed before it grows too large, and wait for that only if it must be. */
 static int
 make_way(struct store *s, struct sp_error *err)
 {

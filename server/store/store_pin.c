@@ -45,7 +45,7 @@ struct store_pin {
 	uint64_t withheld_pages; /* freed since T */
 };
 
-/* Read T's meta page from the file. False where it is not there (any more). */
+/* Read T's meta page from the file. False if it is not there (any more). */
 static bool
 catch_meta(struct store_pin *p, size_t txnid)
 {

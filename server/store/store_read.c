@@ -105,7 +105,7 @@ struct present {
 	const struct memtable_entry *active_last, *frozen_last;
 };
 
-/* `now`, which may be NULL, is the state with the last change, where there is a table. */
+/* `now`, which may be NULL, is the state with the last change, if there is a table. */
 static void
 take_present(struct store *s, struct present *p, struct meta *now)
 {
@@ -427,7 +427,7 @@ next_key(struct store_cursor *c, struct store_record *out, struct sp_error *err)
 	}
 }
 
-/* The next change that is in a table alone: 1, or 0 where there is none left. */
+/* The next change that is in a table alone: 1, or 0 if there is none left. */
 static int
 next_recent(struct store_cursor *c, struct store_record *out)
 {

@@ -125,7 +125,7 @@ count(struct store_walk *w, const struct store_record *r)
 		w->live++;
 }
 
-/* Up to so many records more: 1 where there are others, 0 at the end of this half, or an error. */
+/* Up to so many records more: 1 if there are others, 0 at the end of this half, or an error. */
 static int
 step(struct store_walk *w, unsigned left, struct sp_error *err)
 {

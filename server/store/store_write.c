@@ -36,7 +36,7 @@ store_find_record(
 	return 1;
 }
 
-/* The key's present header, live or tombstone: 1, 0 where there is none, or an error. */
+/* The key's present header, live or tombstone: 1, 0 if there is none, or an error. */
 static int
 find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err)
 {
@@ -307,7 +307,7 @@ look_at_age(MDB_cursor *c, uint64_t seq, int64_t before_wall_ms, uint64_t *found
 }
 
 /*
- * A seq up to which all tombstones are older than `before_wall_ms`, 0 where the first one may not be. They were made in
+ * A seq up to which all tombstones are older than `before_wall_ms`, 0 if the first one may not be. They were made in
  * the order of their seqs, whatever their times say: one of a clock that was ahead is no younger than any after it. So
  * some of these are looked at, from the last one towards the first. LMDB's code.
  */

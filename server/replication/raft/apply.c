@@ -186,7 +186,7 @@ job_done(struct commit_job *job)
 
 /* --- What libraft calls --- */
 
-/* The proposal of this member that has become this entry, or NULL where it came from another. */
+/* The proposal of this member that has become this entry, or NULL if it came from another. */
 static struct repl_raft_job *
 take_proposal(struct repl_raft *r, uint64_t index, uint64_t term)
 {

@@ -20,7 +20,7 @@
 
 struct contact {
 	unsigned number; /* 1 to MEMBER_NUMBER_MAX */
-	uint64_t id;     /* the low 16 bits are the number; 0 where it is not known yet */
+	uint64_t id;     /* the low 16 bits are the number; 0 if it is not known yet */
 	char name[POD_NAME_MAX];
 	char url[POSITION_URL_MAX];    /* of its server */
 	char raft[MEMBER_ADDRESS_MAX]; /* of its raft port, host:port */
@@ -46,7 +46,7 @@ int directory_set(struct directory *d, const struct contact *m, struct sp_error 
 char *contact_to_json(const struct contact *m);
 char *directory_to_json(const struct directory *d);
 
-/* The reverse. SP_EBADDATA where a contact lacks something or holds what cannot be; `out` is then untouched. */
+/* The reverse. SP_EBADDATA if a contact lacks something or holds what cannot be; `out` is then untouched. */
 int contact_from_json(const char *text, size_t len, struct contact *out, struct sp_error *err);
 int directory_from_json(const char *text, size_t len, struct directory *out, struct sp_error *err);
 

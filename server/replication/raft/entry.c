@@ -66,7 +66,7 @@ entry_encode(const struct entry *e, void *out)
 	memset(p, 0, padded((size_t)(p - (unsigned char *)out)) - (size_t)(p - (unsigned char *)out));
 }
 
-/* The next op of a batch; where the next one begins, or NULL where the bytes do not hold it. */
+/* The next op of a batch; where the next one begins, or NULL if the bytes do not hold it. */
 static const unsigned char *
 get_op(const unsigned char *p, const unsigned char *end, struct repl_op *op)
 {

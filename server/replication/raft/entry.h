@@ -40,7 +40,7 @@ struct entry_head {
 	uint64_t term;
 };
 
-/* From ENTRY_HEAD_BYTES bytes. SP_EBADDATA where they begin no entry that this program knows. */
+/* From ENTRY_HEAD_BYTES bytes. SP_EBADDATA if they begin no entry that this program knows. */
 int entry_head_read(const void *data, struct entry_head *out, struct sp_error *err);
 
 /* Bytes that the entry takes. */
@@ -50,13 +50,13 @@ size_t entry_size(const struct entry *e);
 void entry_encode(const struct entry *e, void *out);
 
 /*
- * Read an entry; it points into `data`, and its ops are malloc'ed (entry_release() frees them). SP_EBADDATA where the
+ * Read an entry; it points into `data`, and its ops are malloc'ed (entry_release() frees them). SP_EBADDATA if the
  * bytes are none: of a newer version, or damaged; SP_ENOMEM.
  */
 int entry_decode(const void *data, size_t len, struct entry *out, struct sp_error *err);
 void entry_release(struct entry *e);
 
-/* The term alone; 0 where the bytes are too few. */
+/* The term alone; 0 if the bytes are too few. */
 uint64_t entry_term(const void *data, size_t len);
 
 #endif

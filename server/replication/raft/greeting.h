@@ -25,7 +25,7 @@
 struct greeting {
 	uint64_t id;
 	char address[MEMBER_ADDRESS_MAX];
-	char cluster[LOG_ORIGIN_MAX]; /* and after a slash its log, where that is known; "": none yet */
+	char cluster[LOG_ORIGIN_MAX]; /* and after a slash its log, if that is known; "": none yet */
 	bool proves;                  /* version 2: with */
 	unsigned char nonce[SECRET_NONCE_BYTES];
 };
@@ -40,7 +40,7 @@ size_t greeting_write(const struct greeting *g, unsigned char out[GREETING_MAX])
 /* How many bytes it has, told by its first GREETING_HEAD: GREETING_MAX at most; 0: this is no greeting. */
 size_t greeting_size(const unsigned char *head);
 
-/* From so many bytes as greeting_size() said. False where this is no greeting. */
+/* From so many bytes as greeting_size() said. False if this is no greeting. */
 bool greeting_read(const unsigned char *bytes, size_t len, struct greeting *out);
 
 #endif

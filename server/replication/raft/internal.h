@@ -82,7 +82,7 @@ struct repl_raft {
 	uv_loop_t loop;
 	uv_async_t wake;
 	uv_check_t check;
-	uv_timer_t timer; /* a turn now and then, also where nothing happens */
+	uv_timer_t timer; /* a turn now and then, also if nothing happens */
 	struct raft raft;
 	struct raft_io io;
 	struct raft_fsm fsm;
@@ -246,7 +246,7 @@ int repl_raft_error(struct sp_error *err, int code, const char *reason, const ch
 /* --- Before founding (found.c), and before the loop runs --- */
 
 /* The founder's store is at `own`: *founds is set back where a peer is a member already, so that this one joins it;
- * SP_EDIVERGED where a store that holds data cannot. Takes two seconds at most. */
+ * SP_EDIVERGED if a store that holds data cannot. Takes two seconds at most. */
 int repl_raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err);
 
 /* --- The loop's turns (loop.c). On the loop's thread, or before it runs. --- */
@@ -375,7 +375,7 @@ void repl_raft_join_stop(struct repl_raft *r);
 
 void repl_raft_departed_turn(struct repl_raft *r);
 
-/* Whether it is in the configuration; true where there is none yet (start.c). */
+/* Whether it is in the configuration; true if there is none yet (start.c). */
 bool repl_raft_is_member(const struct repl_raft *r, raft_id id);
 
 /* --- The state machine (apply.c). On the loop's thread. --- */
@@ -383,7 +383,7 @@ bool repl_raft_is_member(const struct repl_raft *r, raft_id id);
 void repl_raft_fsm_setup(struct repl_raft *r);
 
 /* Wait until the committer has none of this one's jobs: only then may libraft begin anew, or an entry might be applied
- * without the one before it. False where that takes too long. Any thread. */
+ * without the one before it. False if that takes too long. Any thread. */
 bool repl_raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 
 /* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be

@@ -109,7 +109,7 @@ stopping(struct repl_raft *r)
 	return stop;
 }
 
-/* What the leader itself says of the members, and its URL; NULL where none can be found. */
+/* What the leader itself says of the members, and its URL; NULL if none can be found. */
 static json_t *
 ask_leader(struct repl_raft *r, const struct look *l, char *leader, size_t size)
 {

@@ -48,9 +48,9 @@ enum plan_step plan_add(const struct plan_facts *f, const struct contact *c, con
 /* The next step to have the members of this number out. The last voter stays: nobody could go on without it. */
 enum plan_step plan_remove(const struct plan_facts *f, unsigned number, uint64_t *id);
 
-/* PLAN_PROMOTE, where there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. A stand-by that
+/* PLAN_PROMOTE, if there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. A stand-by that
  * acknowledged a pointer may have to be seeded first, and hears nothing meanwhile: as a voter it could leave the
- * cluster without a majority. So only who has an entry beyond the newest pointer is promoted, and where there is none
+ * cluster without a majority. So only who has an entry beyond the newest pointer is promoted, and if there is none
  * beyond it PLAN_PROVE. */
 enum plan_step plan_promotion(const struct plan_facts *f, uint64_t *id);
 

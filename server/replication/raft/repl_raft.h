@@ -34,7 +34,7 @@ struct repl_raft_options {
 	const char *listen;       /* where to bind it */
 	const char *const *peers; /* base URLs of servers that may be members, among them perhaps this one; NULL ends */
 	bool founder;             /* begins the cluster where raft never wrote to its store and it has no log */
-	bool makes_store;         /* makes an empty store where there is none, and has the log fill it; a founder does
+	bool makes_store;         /* makes an empty store if there is none, and has the log fill it; a founder does
 				     so anyway, others wait for seedpod-init */
 
 	unsigned election_timeout_ms, heartbeat_ms;

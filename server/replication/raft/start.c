@@ -100,7 +100,7 @@ has_log(const struct repl_raft *r)
 
 /*
  * What the store holds. Where raft never wrote to it, `founds`: a cluster may be founded on it, by the founder, and
- * only where no peer is a member. But who joins must not bring data along that no log knows of; such a store is to be
+ * only if no peer is a member. But who joins must not bring data along that no log knows of; such a store is to be
  * seeded from any member, whence `needed`.
  */
 static int

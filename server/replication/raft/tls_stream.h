@@ -39,7 +39,7 @@ bool tls_stream_wants_write(const struct tls_stream *s);
 /* Whether the other's certificate bears this name; after the handshake. */
 bool tls_stream_bears(struct tls_stream *s, const char *name);
 
-/* *got bytes, 0 of them at the end; SP_EAGAIN; SP_EPERM where the other side refused our certificate; SP_EIO. A size of
+/* *got bytes, 0 of them at the end; SP_EAGAIN; SP_EPERM if the other side refused our certificate; SP_EIO. A size of
  * TLS_STREAM_RECORD or more leaves nothing behind in memory: what is to come is to be waited for at the socket. */
 #define TLS_STREAM_RECORD 16384
 int tls_stream_read(struct tls_stream *s, void *buf, size_t size, size_t *got, struct sp_error *err);

@@ -44,10 +44,10 @@ struct wire_link {
 
 /* What others are judged by. */
 struct transport_peers {
-	/* This member's cluster, as its greeting says it; "" where it has none yet. */
+	/* This member's cluster, as its greeting says it; "" if it has none yet. */
 	void (*cluster)(void *arg, char out[LOG_ORIGIN_MAX]);
 
-	/* Whether this id is in the configuration; true where there is none yet. */
+	/* Whether this id is in the configuration; true if there is none yet. */
 	bool (*is_member)(void *arg, raft_id id);
 
 	/* The name that this member's certificate bears. 0, or an error. */

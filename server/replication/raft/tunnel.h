@@ -16,7 +16,7 @@
 void tunnels_make_room(struct transport *t, raft_id id);
 
 /* Descriptor and stream (NULL: no TLS) are taken, in any case. `outwards`: libraft writes, to the member `id`; else it
- * reads, from that member. Returns libraft's end, or NULL where there is no memory or no descriptor. */
+ * reads, from that member. Returns libraft's end, or NULL if there is no memory or no descriptor. */
 uv_stream_t *tunnel_new(struct transport *t, int fd, struct tls_stream *tls, bool outwards, raft_id id);
 
 /* End all of them; what libraft has written goes out, as far as the network takes it at once. */

@@ -148,7 +148,7 @@ set_patience(int fd, bool asks)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
-/* From one address to the next. False where there is none left. */
+/* From one address to the next. False if there is none left. */
 static bool
 connect_next(struct wire *w)
 {
@@ -171,7 +171,7 @@ connect_next(struct wire *w)
 	return false;
 }
 
-/* The connection stands: TLS, where there is a certificate, and then the greeting. */
+/* The connection stands: TLS, if there is a certificate, and then the greeting. */
 static int
 begin_talk(struct wire *w)
 {

@@ -36,7 +36,7 @@ struct repl_static {
 	pthread_mutex_t lock;              /* guards what follows; no other lock is taken under it */
 	char leader_url[POSITION_URL_MAX]; /* where this pod does not lead; "": not known */
 	uint32_t named;                    /* leader_ordinal, live */
-	struct lead lead;                  /* the store's record; kind none where it is not this pod's */
+	struct lead lead;                  /* the store's record; kind none if it is not this pod's */
 	struct lead_report report;
 	struct repl_handover_stats stats;
 	int64_t hold_began_ms;

@@ -17,7 +17,7 @@ struct repl_static_options {
 	uint32_t ordinal;            /* this pod's, */
 	uint32_t named;              /* and the configured leader's */
 
-	/* The base URL of the pod with that ordinal, "" where there is none. Any thread. May be NULL. */
+	/* The base URL of the pod with that ordinal, "" if there is none. Any thread. May be NULL. */
 	void (*url_of)(void *arg, uint32_t ordinal, char *out, size_t size);
 	/* The role changed: requests that wait for a change look again. Any thread. May be NULL. */
 	void (*role_changed)(void *arg);
