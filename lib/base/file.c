@@ -110,8 +110,8 @@ file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, s
 	char temporary[PATH_MAX];
 	int fd, rc;
 
-	/* A name of its own each time would leave a file behind with each kill. What lies there is nobody's; O_EXCL, so
-	 * that nothing is written through a link. */
+	/* A name of its own each time would leave a file behind with each kill. A file of that name
+	 * is a leftover; O_EXCL, so that nothing is written through a link. */
 	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
 		return sp_error_set(err, SP_ETOOBIG, "path %.200s is too long", path);
 	if (unlink(temporary) < 0 && errno != ENOENT)

@@ -50,8 +50,8 @@ void file_watch_begin(struct file_watch *w);
 /* The first file that is not what file_watch_begin() noted, by its number in the order of adding; -1: none. */
 int file_watch_moved(const struct file_watch *w);
 
-/* Note a refusal, and count it where the files are new or the reason is. Whether it is to be told: not where the same
- * was told before. */
+/* Note a refusal, and count it where the files are new or the reason is. Whether to report it: not
+ * if the same was reported before. */
 bool file_watch_refused(const struct file_watch *w, struct file_watch_status *status, const char *why);
 
 /* Their newest content is in use. */

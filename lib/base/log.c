@@ -74,8 +74,8 @@ escape(const char *text, char out[8], size_t *len)
 	return n > 0 ? n : 1;
 }
 
-/* Both formats quote alike: JSON's escapes are also what logfmt parsers take. What is cut is cut between characters,
- * and the quote is closed. */
+/* Both formats quote alike: JSON's escapes are also what logfmt parsers take. A long text is cut
+ * between characters, and the quote is closed. */
 static void
 put_quoted(struct line *l, const char *text)
 {

@@ -18,8 +18,8 @@ struct memory_limit {
 	char source[512]; /* the file that says it, or "" */
 };
 
-/* `root` stands before /proc and before the mount points that it names: "" but in tests. What cannot be read is no
- * limit. */
+/* `root` stands before /proc and before the mount points that it names: "" but in tests. A limit
+ * that cannot be read does not count. */
 void memory_limit_read(const char *root, struct memory_limit *out);
 
 /* Bytes, each the default unless an eighth of the limit is less. */

@@ -20,7 +20,7 @@ struct driver;
 /* Where a snapshot's bytes go; 0, or negative to stop with that code. */
 typedef int (*driver_sink)(void *arg, const void *data, size_t len, struct sp_error *err);
 
-/* What a pull did. */
+/* The result of a pull. */
 struct driver_pulled {
 	bool clean;       /* it ended for the time alone */
 	uint64_t feeds;   /* that led to a cut each; with one at least, the store stands at the last one's */

@@ -37,7 +37,7 @@ no_socket(struct sp_error *err)
 	return sp_error_set(err, SP_EUNAVAIL, "no control socket is known");
 }
 
-/* What a refusal on the control socket means, where its body does not name a code. */
+/* The meaning of a refusal on the control socket if its body does not name a code. */
 static int
 status_code(long status)
 {

@@ -253,7 +253,7 @@ framing_is_field(const char *line, size_t len)
 	return len > 2 && line[len - 2] == '\r' && line[len - 1] == '\n' && parse_name(line, len - 2, &ignored) > 0;
 }
 
-/* What the head says as a whole. */
+/* The meaning of the head as a whole. */
 static bool
 check_whole(struct head *h)
 {

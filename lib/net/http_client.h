@@ -119,8 +119,8 @@ int http_call_begin(
 int http_call_end(struct http_client *c, struct sp_error *err);
 void http_call_drop(struct http_client *c);
 
-/* Whether the last call of http_call() got as far as an answer's first byte, from whom it could be had: over TLS, from
- * the peer that was asked. */
+/* Whether the last call of http_call() got as far as an answer's first byte, from the right party:
+ * over TLS, from the peer that was asked. */
 bool http_client_heard(const struct http_client *c);
 
 /*

@@ -29,7 +29,7 @@ set_blob(CURL *easy, CURLoption option, const struct buf *pem)
 	return curl_easy_setopt(easy, option, &blob) == CURLE_OK ? 0 : SP_ENOMEM;
 }
 
-/* Our certificate, and whom to trust. What was read together is set together. */
+/* Our certificate, and the authorities to trust. Files that were read together are set together. */
 static int
 set_identity(CURL *easy, struct tls *tls)
 {

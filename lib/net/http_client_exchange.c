@@ -170,7 +170,7 @@ fail_cut_short(struct http_exchange *x)
 		http_exchange_fail(x, SP_EUNAVAIL, "connection closed without an answer");
 }
 
-/* Curl's verdict in our terms. What a callback or a deadline has said before stands. */
+/* Curl's verdict in our terms. An earlier verdict of a callback or a deadline stands. */
 static void
 finish(struct http_exchange *x, CURLcode rc)
 {
@@ -280,7 +280,7 @@ http_exchange_check(struct http_exchange *x, int64_t now_ms)
 	}
 	look_at_upload(x, now_ms);
 	if (now_ms - x->heard_ms >= silence_ms) {
-		/* "silent" is also who brings next to nothing. */
+		/* A peer that sends next to nothing is "silent", too. */
 		if (x->headers_done && x->content_length >= 0)
 			snprintf(text, sizeof(text), "silent for %" PRId64 " ms after %" PRIu64 " of %" PRId64 " bytes",
 			    silence_ms, x->body_bytes, x->content_length);

@@ -40,7 +40,7 @@ struct http_exchange {
 	bool paused;              /* curl holds a piece back, because `stream` is full */
 
 	bool headers_done;
-	bool finished; /* curl has ended it, or it was given up: `result` is final */
+	bool finished; /* curl has ended it, or it was abandoned: `result` is final */
 	size_t header_bytes;
 	uint64_t body_bytes;    /* as they came over the wire */
 	int64_t content_length; /* as announced, or -1 */
@@ -64,8 +64,8 @@ struct http_exchange {
  * was set. */
 int http_access_prepare(struct http_exchange *x, const char *url);
 
-/* Set x->easy, of which nothing is left from before, up for `rq`: all but where the answer goes. SP_ENOMEM; what it
- * leaves in `x` is then the caller's to free (http_request.c). */
+/* Set x->easy, of which nothing is left from before, up for `rq`: all but where the answer goes.
+ * SP_ENOMEM; what it leaves in `x` is then the caller's to free (http_client_request.c). */
 int http_request_set_up(struct http_exchange *x, const struct http_manner *manner, const struct http_request_out *rq);
 
 /* "GET http://store-0:9876/v1/position", "GET /position through /run/seedpod/control.sock"; NULL when out of memory. */
@@ -93,7 +93,7 @@ void http_turn(CURLM *multi);
 /* Turn and wait until something moved, or wait_ms are over, or curl_multi_wakeup(). */
 void http_wait(CURLM *multi, int64_t wait_ms);
 
-struct http_decoder; /* a stream's zstd decoder, in http_stream.c */
+struct http_decoder; /* a stream's zstd decoder, in http_client_stream.c */
 
 struct http_client {
 	CURLM *multi;

@@ -91,7 +91,7 @@ http_request_set_up(struct http_exchange *x, const struct http_manner *manner, c
 	if (manner->ca_file != NULL) {
 		if (curl_easy_setopt(easy, CURLOPT_CAINFO, manner->ca_file) != CURLE_OK)
 			return SP_ENOMEM;
-		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* nobody whom the system trusts beside it */
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* none of the system's authorities beside it */
 	}
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -18,7 +18,7 @@
 
 /* --- A connection's life --- */
 
-/* What a connection has from us; NULL if memory was out: then no request of it is taken. */
+/* Our data for a connection; NULL if memory ran out: then every request on it is refused. */
 struct line {
 	int fd;
 	struct guarded *guarded;

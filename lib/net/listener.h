@@ -103,7 +103,8 @@ const void *request_body(const struct request *rq, size_t *len);
  * budget has no room for them, and nothing was counted. */
 bool request_charge(struct request *rq, size_t bytes);
 
-/* Whether connections or memory run short, so that nobody is to be kept waiting who could come again. */
+/* Whether connections or memory run short, so that a request that could be repeated should not be
+ * kept waiting. */
 bool request_pressed(const struct request *rq);
 
 /* Connections cut off for being too slow, since the start. Any thread. */

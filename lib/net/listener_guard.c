@@ -66,7 +66,7 @@ guard_pressed(const struct guard *g)
 }
 
 /*
- * With the lock held: nobody closes a descriptor while we shut it.
+ * With the lock held: no thread closes a descriptor while we shut it.
  *
  * libmicrohttpd 0.9.75 takes events in batches of 128 and, where it got exactly so many, waits for more before it looks
  * at those: so never as many at once, and those that it has not closed by the next look are shut once more, a share of

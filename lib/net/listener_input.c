@@ -30,7 +30,8 @@ struct input {
 	unsigned long heads; /* that passed */
 	struct framing_fault fault;
 
-	/* What has come and not passed. The first `passable` bytes may; the next may not yet. */
+	/* Bytes that have come and not passed. The first `passable` bytes may; the next may not
+	 * yet. */
 	char *held;
 	size_t held_len, held_size;
 	size_t passable;
@@ -288,7 +289,7 @@ grow(struct input *in, const char *stack)
 	return true;
 }
 
-/* What follows a fault. */
+/* Drop the bytes that follow a fault. */
 static void
 drain(const struct input_source *source)
 {

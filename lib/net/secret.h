@@ -38,17 +38,18 @@ struct secret *secret_new(const char *path, struct sp_error *err);
 /* NULL does nothing. */
 void secret_free(struct secret *s);
 
-/* Look at the file; if it changed, read and check it, and use it from now on. What came of it is logged. */
+/* Look at the file; if it changed, read and check it, and use it from now on. The result is
+ * logged. */
 void secret_look(struct secret *s);
 
-/* What the last look brought. */
+/* The result of the last look. */
 void secret_status(struct secret *s, struct file_watch_status *out);
 
-/* Bytes that nobody can guess. 0 or SP_EIO. */
+/* Unpredictable bytes. 0 or SP_EIO. */
 int secret_nonce(unsigned char out[SECRET_NONCE_BYTES]);
 
-/* Prove with the first secret. `label` says what is proved, so that a proof of one thing is none of another. 0 or
- * SP_EIO. */
+/* Prove with the first secret. `label` says what is proved, so that a proof of one thing does not
+ * prove another. 0 or SP_EIO. */
 int secret_prove(
     struct secret *s, const char *label, const void *data, size_t len, unsigned char out[SECRET_PROOF_BYTES]);
 

@@ -47,8 +47,8 @@ struct tls *tls_new(const struct tls_options *o, struct sp_error *err);
 /* Every session must have ended. NULL does nothing. */
 void tls_free(struct tls *t);
 
-/* Look at the files; if they changed, read and check them, and use them from the next connection on. What came of it
- * is logged, once, and stands in the status. */
+/* Look at the files; if they changed, read and check them, and use them from the next connection
+ * on. The result is logged, once, and stands in the status. */
 void tls_look(struct tls *t);
 
 struct tls_status {
@@ -62,7 +62,7 @@ void tls_status(struct tls *t, struct tls_status *out);
 
 /* --- The asking side --- */
 
-/* What was read together, as PEM; each is empty if there is none. */
+/* Files that were read together, as PEM; each is empty if there is none. */
 struct tls_identity {
 	struct buf cert;
 	struct buf key;

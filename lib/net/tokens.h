@@ -37,7 +37,8 @@ struct tokens *tokens_new(const char *dir, struct sp_error *err);
 /* NULL does nothing. */
 void tokens_free(struct tokens *t);
 
-/* Look at the files; if they changed, read and check them, and use them from now on. What came of it is logged. */
+/* Look at the files; if they changed, read and check them, and use them from now on. The result is
+ * logged. */
 void tokens_look(struct tokens *t);
 
 /* The roles of a request with this Authorization header (NULL: it has none): 0 if it shows no token that is known.
@@ -50,7 +51,7 @@ bool tokens_has(struct tokens *t, enum token_role role);
 /* The first token of the role, into out[size]; false if there is none. */
 bool tokens_first(struct tokens *t, enum token_role role, char *out, size_t size);
 
-/* What the last look brought. */
+/* The result of the last look. */
 void tokens_status(struct tokens *t, struct file_watch_status *out);
 
 #endif

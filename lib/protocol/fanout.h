@@ -19,7 +19,7 @@
 
 struct fanout {
 	unsigned
-	    limit; /* pods that are sent to at once, at most FANOUT_LIMIT_MAX; 0: any number, and nobody passes on */
+	    limit; /* pods that are sent to at once, at most FANOUT_LIMIT_MAX; 0: any number, and no pod passes on */
 	unsigned count;
 	unsigned pods[FANOUT_LIMIT_MAX]; /* the ordinals of those that are being sent to */
 	unsigned turn;

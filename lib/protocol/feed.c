@@ -15,7 +15,8 @@ static const char magic[8] = { 'S', 'P', 'F', 'E', 'E', 'D', '1', '\n' };
 #define MORE_BYTES   (1 + 8)
 #define END_BYTES    (1 + 4 + DIGEST_BYTES)
 
-/* JSON's whole numbers end here (as jansson reads them): a position beyond could be told to nobody. */
+/* JSON's whole numbers end here (as jansson reads them): a position beyond could not be
+ * reported. */
 #define NUMBER_MAX ((uint64_t)INT64_MAX)
 
 int

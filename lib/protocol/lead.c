@@ -20,7 +20,8 @@ lead_is_own(const struct position *p, unsigned ordinal, bool named, bool unpacke
 {
 	bool recorded = p->lead.kind != LEAD_NONE && p->lead.pod == ordinal;
 
-	/* What is restored, or was raft's, says nothing of who led in mode static before. */
+	/* A store that is restored, or was raft's, does not say which pod led in mode static
+	 * before. */
 	if (unpacked || p->raft.applied > 0)
 		return named;
 	if (recorded)

@@ -27,7 +27,8 @@ refusal_code(long status)
 	return status == 503 || status == 429 ? SP_EUNAVAIL : SP_EBADDATA;
 }
 
-/* What answers there is not a seedpod: says so before what err tells, under the address as it was asked. */
+/* The server there is not a seedpod: say so before the text of err, under the address as it was
+ * asked. */
 static int
 not_a_seedpod(const char *url, struct sp_error *err)
 {
@@ -45,7 +46,7 @@ read_failure(const char *url, const struct http_reply *reply, int rc, struct sp_
 	return rc == SP_EBADDATA && reply->status == 0 ? not_a_seedpod(url, err) : rc;
 }
 
-/* What a peer's answer to "where do you stand" comes to. */
+/* The result of a peer's answer to "where do you stand". */
 static int
 read_position(const char *url, const struct http_reply *reply, struct position *out, struct sp_error *err)
 {

@@ -23,7 +23,7 @@
 int peer_position(
     struct http_client *c, const char *base_url, int64_t timeout_ms, struct position *out, struct sp_error *err);
 
-/* What came of asking one of several peers. */
+/* The result of asking one of several peers. */
 struct peer_answer {
 	bool reached;   /* it spoke HTTP, whatever it said */
 	bool has_store; /* position is filled */

@@ -48,7 +48,8 @@ pod_parse_name(const char *name, struct pod *out, struct sp_error *err)
 	return 0;
 }
 
-/* What stands for {word}: 0 with the text in out, SP_ECONF for a word that is unknown or has no value. */
+/* The value of {word}: 0 with the text in out, SP_ECONF for a word that is unknown or has no
+ * value. */
 static int
 word_value(
     const char *word, size_t len, const struct pod *pod, unsigned ordinal, char *out, size_t size, struct sp_error *err)

@@ -226,8 +226,8 @@ read_flag(struct reader *r, const char *name, bool otherwise)
 	return json_is_true(v);
 }
 
-/* What is wrong with a history, or NULL. One that does not fit its position would make stores that are ahead of it look
- * behind. */
+/* The fault of a history, or NULL. One that does not fit its position would make stores that are
+ * ahead of it look behind. */
 static const char *
 history_fault(const struct position *p)
 {

@@ -47,7 +47,7 @@ struct position {
 	char mode[8];                  /* static, raft or chain */
 	struct position_raft raft;     /* of mode raft; its role is MEMBER_ROLE_NONE elsewhere */
 	bool writer;                   /* mode static: the node that had this store open last wrote its present epoch */
-	struct lead lead;              /* mode static: who holds the lead, by this store's own record */
+	struct lead lead;              /* mode static: the holder of the lead, by this store's own record */
 	struct lead_report handover;   /* mode static: the last one that this server took part in */
 	size_t history_count;
 	struct epoch_start history[POSITION_HISTORY_MAX]; /* oldest first; the last is the present epoch */
@@ -87,8 +87,8 @@ enum course {
 	COURSE_ASIDE,  /* neither: they are of different clusters or histories, or too old to tell */
 };
 
-/* Pure. What becomes of a pod that stands at `from` and takes a store at `to`. In one log of mode raft the index
- * decides. */
+/* Pure. The course of a pod that stands at `from` and takes a store at `to`. In one log of mode
+ * raft the index decides. */
 enum course position_course(const struct position *from, const struct position *to);
 
 /* "same", "behind", … Static strings. */

@@ -9,8 +9,8 @@
 
 #define PROBLEM_TEXT_MAX 400
 
-/* What a refusal's body says, on one line: its "detail" or "title", else the beginning of the text as it is, else "no
- * reason given". */
+/* The text of a refusal's body, on one line: its "detail" or "title", else the beginning of the
+ * text as it is, else "no reason given". */
 void problem_text(const struct buf *body, char out[PROBLEM_TEXT_MAX]);
 
 /* The SP_E… code that the body names in "code", or `otherwise`. */

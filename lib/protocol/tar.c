@@ -93,7 +93,8 @@ struct tar_reader {
 	tar_source source;
 	void *arg;
 
-	/* What the source has delivered, in bytes; and how many there are of it up to the last that is not zero. */
+	/* Bytes that the source has delivered; and how many there are of it up to the last that is
+	 * not zero. */
 	uint64_t delivered, data_end;
 	bool source_ended;
 	int source_code; /* 0, or the failure that the source reported */
@@ -213,7 +214,7 @@ type_name(struct archive_entry *entry)
 	}
 }
 
-/* What is wrong with a member's name, or NULL. */
+/* The fault of a member's name, or NULL. */
 static const char *
 name_fault(const char *name)
 {
