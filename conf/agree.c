@@ -10,7 +10,8 @@ complain(const struct raw *raw, const char *section, const char *name, const cha
 	raw_complain(raw, schema_find(section, name), what, NULL, m);
 }
 
-/* With a certificate of our own, peers have one too: what nobody has said follows, and what was said must fit. */
+/* With a certificate of our own, peers have one too: an unset key follows, and one that is set must
+ * fit. */
 static void
 agree_peer_url(const struct raw *raw, struct conf *c, struct mistakes *m)
 {

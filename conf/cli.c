@@ -117,7 +117,7 @@ usage(const struct cli *cli, const char *what, const char *which)
 	return sp_code_exit(SP_EUSAGE);
 }
 
-/* What getopt_long() refused, by the word of the command line at which it stopped. */
+/* The option that getopt_long() refused, by the word of the command line at which it stopped. */
 static int
 usage_of_option(const struct cli *cli, int found, char **argv)
 {

@@ -16,7 +16,7 @@
  * same stamp. */
 #define SETTLE_MS 20
 
-/* What conf_parse() needs, too large for a stack. */
+/* The working memory of conf_parse(), too large for a stack. */
 struct workspace {
 	struct raw raw;
 	struct mistakes mistakes;

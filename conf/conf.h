@@ -143,7 +143,8 @@ int conf_raft_peer(const struct conf *c, unsigned ordinal, char *out, size_t siz
 /* Whether this pod is the leader by configuration (static mode). */
 bool conf_is_leader(const struct conf *c);
 
-/* Whether this pod makes an empty store where nobody has any: the leader, and in mode raft the founder. */
+/* Whether this pod makes an empty store if no pod has any: the leader, and in mode raft the
+ * founder. */
 bool conf_is_founder(const struct conf *c);
 
 /* data_dir/store */

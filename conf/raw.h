@@ -40,7 +40,7 @@ void raw_read_environment(struct raw *raw, const char *const *environment, struc
 /* The value of a variable, or NULL. */
 const char *raw_environment_value(const char *const *environment, const char *name);
 
-/* Make `out` of it all (not its hash). What comes out is of use only if `m` stays empty. */
+/* Make `out` of it all (not its hash). The result is valid only if `m` stays empty. */
 void raw_resolve(const struct raw *raw, const char *const *environment, struct conf *out, struct mistakes *m);
 
 /* A mistake at the place where the key got its value: what is wrong and what is allowed, NULL if that says itself.
@@ -48,7 +48,7 @@ void raw_resolve(const struct raw *raw, const char *const *environment, struct c
 void raw_complain(
     const struct raw *raw, const struct schema_key *key, const char *what, const char *allowed, struct mistakes *m);
 
-/* What keys demand of one another, once each has its value (agree.c); part of raw_resolve(). */
+/* The demands of keys on one another, once each has its value (agree.c); part of raw_resolve(). */
 void raw_agree(const struct raw *raw, struct conf *c, struct mistakes *m);
 
 #endif

@@ -15,7 +15,7 @@
 
 struct reload;
 
-/* What the last look brought, for status pages and metrics. */
+/* The result of the last look, for status pages and metrics. */
 struct reload_status {
 	bool success;                    /* the newest text is in force */
 	int64_t applied_wall_ms;         /* when the one in force came into force */

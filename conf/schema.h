@@ -20,7 +20,7 @@ enum key_type {
 	KEY_ENUM, /* an enum, the index of the word in `words` */
 };
 
-/* What a text must look like. */
+/* The form that a text must have. */
 enum key_form {
 	FORM_ANY,
 	FORM_POD_NAME,    /* <set>-<ordinal>; "" stands for the environment's or the host's name */
@@ -68,7 +68,7 @@ const char *schema_nearest_section(const char *section);
 /* The key that was probably meant: the nearest of that section, or one of exactly that name elsewhere; or NULL. */
 const struct schema_key *schema_nearest_key(const char *section, const char *name);
 
-/* What the key takes, "a duration from 100ms to 24h", into out[size]. Returns out. */
+/* The values that the key accepts, "a duration from 100ms to 24h", into out[size]. Returns out. */
 const char *schema_allowed(const struct schema_key *key, char *out, size_t size);
 
 /* "SEEDPOD_SYNC_INTERVAL" into out[size]. */

@@ -5,7 +5,7 @@
 
 #include "conf/schema.h"
 
-/* Longer names are nobody's typing error. */
+/* Longer names are not typing errors. */
 #define NAME_MAX_COMPARED 48
 
 const struct schema_key *
