@@ -90,7 +90,7 @@ check_answer(const struct download *d, const char *url, const char *wanted, uint
 	return 0;
 }
 
-/* What the reply says of the archive that comes with it. */
+/* The reply's description of the archive that comes with it. */
 static void
 note_archive(struct download *d)
 {

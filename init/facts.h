@@ -80,8 +80,8 @@ int facts_read_store(struct facts *f, const struct volume *v, struct driver *dri
 
 enum facts_whom { FACTS_LEADER, FACTS_ALL };
 
-/* Ask peers for their positions, all at once, for at most timeout_ms. That they do not answer is a fact. SP_ECANCELED
- * if init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
+/* Ask peers for their positions, all at once, for at most timeout_ms. A missing answer is a fact.
+ * SP_ECANCELED if init is asked to stop meanwhile (stop.h), SP_ENOMEM. */
 int facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_error *err);
 
 /* A sentence: the store is missing, where, and what is there instead. */

@@ -78,12 +78,12 @@ describe_silence(const struct peer_fact *leader, char *out, size_t size)
 		snprintf(out, size, "the leader %s cannot be reached (%.400s)", leader->name, leader->answer.err.text);
 }
 
-/* What it comes to that the leader told no position. */
+/* The error code if the leader reported no position. */
 static int
 silence_code(const struct peer_fact *leader)
 {
 	if (leader->answer.err.code == SP_EPERM)
-		return SP_EPERM; /* it does not let us in, or is not who it should be */
+		return SP_EPERM; /* it denies access, or its identity is wrong */
 	return leader->answer.reached ? SP_EAGAIN : SP_EUNAVAIL;
 }
 

@@ -4,7 +4,8 @@
 
 #include "init/plan_private.h"
 
-/* A member of mode raft that leads, or follows one who does: a majority takes the cluster's writes. */
+/* A member of mode raft that leads, or follows one that does: a majority takes the cluster's
+ * writes. */
 static bool
 is_of_majority(const struct position *p)
 {
@@ -104,7 +105,7 @@ leader_restores(const struct facts *f, const struct peer_fact *most, const char 
  * Its machine went down before the last changes were on disk (durability = async). A follower that
  * had pulled them by then has all that this pod acknowledged, and more: this pod continues with
  * that. A follower that has not answered by the end of the grace may turn out to have diverged, as
- * after any write that nobody had pulled.
+ * after any write that no follower had pulled.
  */
 static bool
 leader_lost_its_tail(const struct facts *f, struct plan *out)

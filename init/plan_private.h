@@ -12,13 +12,13 @@ void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...
 bool plan_more_advanced(const struct position *a, const struct position *b);
 
 /*
- * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there and leaves open what
- * it has, or told of its data earlier in this run. One that told of no more than `most` does not count; NULL: nobody
- * else tells of data.
+ * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there
+ * and leaves open what it has, or told of its data earlier in this run. One that reported no more
+ * than `most` does not count; NULL: no other peer reports data.
  */
 const struct peer_fact *plan_silent_peer(const struct facts *f, const struct peer_fact *most);
 
-/* How many peers gave no answer at all. That nobody told of data is said together with it. */
+/* How many peers gave no answer at all. The plan reports this number if no peer reported data. */
 size_t plan_unreached(const struct facts *f);
 
 /* Wait for such a peer. `pod` begins the sentence: what this pod is. */

@@ -61,8 +61,8 @@ is_near(const struct facts *f, const struct peer_fact *peer, uint64_t most, bool
 	       most - m->applied <= PLAN_MEMBER_LAG_MAX;
 }
 
-/* One of the members that are near the furthest, chosen by this pod's number, so that many spread; the leader, which
- * has enough to do, if there is no other. NULL if nobody will do. */
+/* One of the members that are near the furthest, chosen by this pod's number, so that many spread;
+ * the leader, which has enough to do, if there is no other. NULL if no member is suitable. */
 static const struct peer_fact *
 choose_donor(const struct facts *f)
 {
@@ -93,7 +93,8 @@ any_bad(const struct facts *f)
 	return false;
 }
 
-/* Seed, for the reason given; where nobody can give a snapshot at present, wait for one who can. */
+/* Seed, for the reason given; if no member can give a snapshot at present, wait for one that
+ * can. */
 static void
 seed(const struct facts *f, struct plan *out, const char *reason)
 {
@@ -169,9 +170,9 @@ find_member(const struct facts *f)
 }
 
 /*
- * A store that no log goes on from, beside members whose log does without it. Theirs is taken only if nothing is
- * lost by that; and who founds must not found a second time. What the pod that leads in mode static wrote meanwhile may
- * stand under numbers that the members have given to writes of theirs.
+ * A store that no log goes on from, beside members whose log does without it. Theirs is taken only
+ * if nothing is lost by that; and a founder must not found a second time. Writes of the pod that
+ * leads in mode static may meanwhile have numbers that the members have given to writes of theirs.
  */
 static bool
 was_left_behind(const struct facts *f, struct plan *out)

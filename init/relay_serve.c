@@ -64,7 +64,7 @@ relay_refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 	refuse(rq, status, status == 503 ? "SP_EAGAIN" : "request", detail);
 }
 
-/* A whole number in the query: 1, 0 if it is absent, -1 if it is none. */
+/* A whole number in the query: 1, 0 if it is absent, -1 if it is invalid. */
 static int
 query_number(const struct request *rq, const char *name, uint64_t *out)
 {

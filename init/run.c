@@ -36,8 +36,8 @@ smaller(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Ask whom the decision needs, then decide: other donors than the leader are asked only if one is needed; among
- * members who leads is their own business, so all are asked. */
+/* Ask whom the decision needs, then decide: other donors than the leader are asked only if one is
+ * needed; members decide among themselves which one leads, so all are asked. */
 static int
 decide(struct facts *f, struct plan *plan, int64_t patience_ms, struct sp_error *err)
 {
@@ -153,8 +153,9 @@ sibling_url(void *arg, unsigned ordinal, char *out, size_t size)
 }
 
 /*
- * What passes the snapshot on that this pod is about to get, or NULL. In a running pod the server has the port. A
- * compressed snapshot is not passed on: it would have to be compressed again.
+ * The relay that passes on the snapshot that this pod is about to get, or NULL. In a running pod
+ * the server has the port. A compressed snapshot is not passed on: it would have to be compressed
+ * again.
  */
 static struct relay *
 make_relay(const struct run *r)
@@ -239,7 +240,8 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 	return is_passing(rc) ? next_attempt(r, err) : rc;
 }
 
-/* The server makes the store. It does not where this volume has held one, unless we, who have asked, say so. */
+/* The server makes the store. It does not if this volume has held one, unless init, which has asked
+ * the peers, says so. */
 static int
 act_create(struct run *r, struct sp_error *err)
 {
@@ -306,7 +308,7 @@ log_plan(const struct plan *plan)
 	    LOG_STR("donor", plan->donor != NULL ? plan->donor->name : ""), LOG_STR("why", plan->why), LOG_END);
 }
 
-/* Told to the server in a file, since it asks nobody. One that runs already (reseed) knows its role. */
+/* A file tells the server, since it asks no peer. One that runs already (reseed) knows its role. */
 static int
 leave_follow_mark(const struct run *r, struct sp_error *err)
 {

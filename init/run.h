@@ -36,8 +36,8 @@ struct run_options {
 int run_init(const struct run_options *o, struct seed_report *report, struct sp_error *err);
 
 /*
- * Facts and plan as a run would find them now, waiting for nobody and changing nothing. The caller releases `facts`,
- * into which the plan points.
+ * Facts and plan as a run would find them now, without waiting and changing nothing. The caller
+ * releases `facts`, into which the plan points.
  */
 int run_plan(const struct run_options *o, struct facts *facts, struct plan *plan, struct sp_error *err);
 

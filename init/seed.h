@@ -16,7 +16,8 @@
 #include "lib/protocol/pod.h"
 #include "lib/protocol/position.h"
 
-/* Reads the position of a store that nobody has open: seedpod-server --position, or what a test puts in its place. */
+/* Reads the position of a store that no process has open: seedpod-server --position, or what a test
+ * puts in its place. */
 typedef int (*seed_check)(void *arg, const char *store_dir, struct position *out, struct sp_error *err);
 
 struct seed_options {

@@ -17,7 +17,7 @@ static bool waiter_runs; /* of the main thread */
 
 /* Under `lock`. */
 static bool requested;
-static bool ending; /* the waiter shall end, nobody asked to stop */
+static bool ending; /* the waiter shall end, without a request to stop */
 static struct http_client *watched;
 
 static void

@@ -8,8 +8,8 @@
  * cannot be made. */
 char *termination_line(const struct seed_report *report, const struct sp_error *err, int exit_code);
 
-/* `line` into the file `path`, if its folder exists. The file is written in place, because the kubelet mounts it as a
- * file. A failure is logged: there is nobody else to tell. */
+/* `line` into the file `path`, if its folder exists. The file is written in place, because the
+ * kubelet mounts it as a file. A failure is only logged. */
 void termination_write(const char *path, const char *line);
 
 #endif

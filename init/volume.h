@@ -48,7 +48,7 @@ struct volume {
 	int lock_fd;                  /* -1 while it is not locked */
 };
 
-/* What is there. */
+/* The files that are there. */
 struct volume_state {
 	bool store; /* with data in it: an empty directory, or one with an empty data.mdb, does not count */
 	bool incoming;
@@ -71,7 +71,7 @@ void volume_look(const struct volume *v, struct volume_state *out);
  * volume_look() finds no store. */
 void volume_describe_empty(const struct volume *v, char *out, size_t size);
 
-/* The directory that will be the store after volume_recover(): for those who may only look. */
+/* The directory that will be the store after volume_recover(): for callers that may only look. */
 const char *volume_store_to_be(const struct volume *v);
 
 /* Finish or undo what an earlier life left. `did` gets a sentence about it, "" if there was nothing to do. */
