@@ -8,7 +8,7 @@ announce_label(const struct announce_facts *now)
 {
 	if (!now->role_known)
 		return NULL;
-	/* In mode static nobody takes over while the leader's server is down. */
+	/* In mode static no pod takes over while the leader's server is down. */
 	return now->leads && (now->server_ok || !now->raft) ? "leader" : "follower";
 }
 

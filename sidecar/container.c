@@ -16,7 +16,7 @@
 
 static struct access_control access_control;
 
-/* What a page behind TLS needs: the certificate, the authorities, the name. */
+/* For a page behind TLS: the certificate, the authorities, the name. */
 static int
 open_access_control(const char *config_path, struct sp_error *err)
 {

@@ -14,7 +14,7 @@
 #define LOCAL_CALL_MS       35000 /* no call to the local server takes longer: its own timeout is 30 s */
 #define POSITION_TIMEOUT_MS 5000  /* for the leader's position */
 #define LEADING_LOOK_MS     1000  /* how often a leader looks whether it still leads */
-#define RELEASED_MS         3000  /* a store that nobody opens for so long was left behind by an earlier life */
+#define RELEASED_MS         3000  /* a store that is not opened for so long was left behind by an earlier life */
 #define LONGEST_WAIT_MS     5000  /* of a long poll */
 
 struct follower *
@@ -79,8 +79,8 @@ follower_guard(struct follower *f, int64_t now_ms)
 	http_client_cancel(f->client);
 }
 
-/* Whether the call may be made. What follower_interrupt() is to tell of may have happened since this turn looked: it is
- * looked at once more after the call has been announced, so that no change is slept over. */
+/* Whether the call may be made. The reason for a follower_interrupt() may have occurred since this
+ * turn looked: look once more after the call has been announced, so that no change is missed. */
 bool
 follower_begin_call(struct follower *f, int64_t longest_ms)
 {
@@ -153,8 +153,8 @@ take_conf(struct follower *f)
 	http_client_configure(f->client, f->conf.sync_stall_timeout_ms, 0);
 }
 
-/* The server has let go of its store. Where it is not us who had it do so, an earlier life of this program did and did
- * not come to the end: finish it. */
+/* The server has let go of its store. If this run did not request that, an earlier life of this
+ * program did and was not able to finish: finish it. */
 static int64_t
 released(struct follower *f)
 {

@@ -35,7 +35,7 @@ struct follower {
 	int64_t reseed_not_before_ms;
 	int64_t released_since_ms; /* the server has had no store open since then; 0: it has */
 
-	/* What this turn goes by. What became of it meanwhile, and all else about the store, the state knows. */
+	/* The basis of this turn. The state knows later changes, and all else about the store. */
 	uint64_t life;       /* of the store, when it was looked at */
 	struct position own; /* where it stood */
 	bool related;        /* the store of this life is in the leader's history: its feeds lead on from there */
@@ -46,8 +46,8 @@ struct follower {
 	bool frozen;                     /* leader_url gave the lead to this pod, and does not lead any more */
 	bool catching_up;                /* within a hand-over: feeds do not wait */
 	int64_t ask_lead_ms;             /* not before: the next try to take over the lead, as configured */
-	int64_t search_ms;               /* not before: the next question to all who leads */
-	char told_url[POSITION_URL_MAX]; /* what the server was told of who leads */
+	int64_t search_ms;               /* not before: the next question to all pods which one leads */
+	char told_url[POSITION_URL_MAX]; /* the leader that the server was told of */
 	char refused[SP_ERROR_TEXT_MAX]; /* why the last hand-over was, for the log to tell once */
 	bool draining;                   /* poll: between its first feed and the cut */
 	bool busy;                       /* stream: changes come, so the server may pull by itself */

@@ -28,7 +28,8 @@ prove(struct follower *f)
 static int64_t
 lead(struct follower *f)
 {
-	/* That it leads proves nothing of a store that was found to differ, and there is nobody to compare it with. */
+	/* That it leads proves nothing of a store that was found to differ, and there is no leader
+	 * to compare it with. */
 	if (state_diverged_life(f->o.state) == f->life)
 		return LOOK_MS;
 	if (state_diverged_life(f->o.state) != 0)

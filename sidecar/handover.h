@@ -61,7 +61,7 @@ int handover_run(struct handover *h, struct sp_error *err);
 /* The old leader gave the lead to this pod already, and h->own is exactly there. */
 int handover_take(struct handover *h, struct sp_error *err);
 
-/* What the other pods say of who leads. */
+/* The other pods' answers: which pod leads. */
 struct handover_search {
 	bool found;         /* one leads: */
 	unsigned ordinal;   /* which */

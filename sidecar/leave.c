@@ -96,7 +96,7 @@ try_at(const struct leave_options *o, struct http_client *client, unsigned ordin
 	return rc;
 }
 
-/* The member's own server first: it knows who leads, if it still runs. */
+/* The member's own server first: it knows the leader, if it still runs. */
 static int
 leave_now(const struct leave_options *o, int64_t deadline_ms, struct sp_error *err)
 {

@@ -29,7 +29,7 @@ is_other_store(const struct local_store *o, const struct position *p)
 
 	if (strcmp(before->cluster, p->cluster) != 0)
 		return true;
-	/* In mode raft who leads, and in which term, changes without any store becoming another. */
+	/* In mode raft the leader and the term change without any store becoming another. */
 	if (is_member(before) && is_member(p))
 		return before->raft.id != p->raft.id || p->raft.applied < before->raft.applied;
 	if (before->role != p->role)

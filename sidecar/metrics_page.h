@@ -10,7 +10,8 @@
 
 #define METRICS_PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* What the last seed of this volume cost, from data_dir/seed.json; zeros where it was never seeded. */
+/* The cost of the last seed of this volume, from data_dir/seed.json; zeros where it was never
+ * seeded. */
 struct metrics_seed {
 	double bytes;
 	double seconds;

@@ -14,7 +14,7 @@
 #define CALL_MS      3000
 #define OWN_HANDOVER "http://localhost/handover"
 
-/* What one run holds. */
+/* The data of one run. */
 struct role_run {
 	const struct role_options *o;
 	struct driver *driver;      /* of this pod's server */

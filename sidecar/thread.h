@@ -14,7 +14,7 @@ int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), v
 /* Wait until it has ended: true, or false after timeout_ms. */
 bool thread_join(pthread_t thread, int64_t timeout_ms);
 
-/* A bell: one thread waits, others ring. A ring that finds nobody waiting is kept for the next wait. */
+/* A bell: one thread waits, others ring. A ring without a waiter is kept for the next wait. */
 struct bell {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond; /* on the monotonic clock */

@@ -85,7 +85,7 @@ take_seed(struct watch *w)
 	buf_release(&text);
 }
 
-/* Readiness is a matter of time too: it is stepped also while nobody asks. */
+/* Readiness is a matter of time too: it is stepped also between requests. */
 static void
 step_readiness(struct watch *w)
 {
