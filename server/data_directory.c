@@ -57,8 +57,8 @@ take_data_lock(struct data_directory *c, struct sp_error *err)
 	return 0;
 }
 
-/* A store that was here and is gone: what becomes of the cluster then is not for a server to decide, which asks nobody.
- */
+/* A store that was here and is gone: a server, which asks no peer, does not decide the fate of the
+ * cluster. */
 static int
 refuse_to_found(struct data_directory *c, struct sp_error *err)
 {

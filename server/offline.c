@@ -26,7 +26,7 @@ refuse_what_is_open(const char *dir, struct sp_error *err)
 		return rc;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return 0; /* never opened, or what it is says who opens it next */
+		return 0; /* never opened, or the next process to open it reports what it is */
 	if (fcntl(fd, F_GETLK, &held) == 0 && held.l_type != F_UNLCK)
 		rc = sp_error_set(err, SP_EAGAIN,
 		    "%s: a server has this store open; ask it (GET /v1/position, or GET /digest on its control "
@@ -55,7 +55,7 @@ static int
 complain(const struct sp_error *err)
 {
 	fprintf(stderr, "seedpod-server: %s\n", err->text);
-	/* What is not there is as little a store as what is damaged. */
+	/* A missing store counts as a damaged one. */
 	return err->code == SP_ENOTFOUND ? sp_code_exit(SP_EBADDATA) : sp_code_exit(err->code);
 }
 
@@ -107,7 +107,7 @@ offline_verify(const char *dir)
 	store_free(s);
 	if (rc < 0)
 		return complain(&err);
-	/* What the journal adds was summed up from its records when it was read. */
+	/* The journal's part was summed up from its records when it was read. */
 	digest_to_hex(p.digest, hex);
 	printf("%s: ok: %llu keys at epoch %llu seq %llu, digest %s\n", dir, (unsigned long long)p.keys,
 	    (unsigned long long)p.epoch, (unsigned long long)p.seq, hex);

@@ -121,7 +121,7 @@ flushed(uint64_t seq, void *arg)
 	waiters_notify(s->api.flush_waiters, seq);
 }
 
-/* What was answered is in the journal, and the next start reads it from there. */
+/* Answered writes are in the journal, and the next start reads them from there. */
 static void
 flush_failed(const struct sp_error *err, void *arg)
 {
@@ -296,7 +296,8 @@ make_parts(struct server *s, struct sp_error *err)
 {
 	const struct conf *c = &s->conf;
 	char dir[PATH_BYTES];
-	/* What a member of mode raft answers stands in the logs of a majority, on disk, whatever the durability. */
+	/* A write that a member of mode raft answers is in the logs of a majority, on disk,
+	 * whatever the durability. */
 	bool raft = c->replication_mode == CONF_MODE_RAFT;
 	bool async = c->server_durability == CONF_DURABILITY_ASYNC && !raft;
 	struct store_options store = { .dir = dir,
@@ -352,9 +353,8 @@ listen_all(struct server *s, struct sp_error *err)
 		log_warn(
 		    "any program that reaches the raft port can end the cluster: set [tls] cert or [raft] secret_file",
 		    LOG_STR("listen", s->cluster != NULL ? s->cluster->raft_listen : s->conf.raft_listen));
-	/* The control socket last: who finds that it answers, the sidecar, takes the server for one that serves
-	 * clients.
-	 */
+	/* The control socket last: the sidecar, which finds that it answers, assumes that the
+	 * server serves clients. */
 	s->network = http_serve(&s->api, s->conf.server_listen, s->conf.server_threads, err);
 	if (s->network == NULL)
 		return err->code;
@@ -456,7 +456,7 @@ server_stop(struct server *s)
 	FAULT_POINT("stop.begun");
 	reload_free(s->reload);
 	atomic_store(&s->api.stopping, true);
-	/* While clients can still be sent on to who takes over. */
+	/* While clients can still be redirected to the next leader. */
 	if (s->api.repl != NULL)
 		s->api.repl->ops->stop(s->api.repl);
 	if (s->network != NULL)

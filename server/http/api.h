@@ -33,7 +33,7 @@
 
 struct access_control;
 
-/* What all handlers share; filled by server.c and constant but for the atomics. */
+/* Shared by all handlers; filled by server.c and constant but for the atomics. */
 struct api {
 	struct store *store;
 	struct repl *repl;
@@ -70,8 +70,8 @@ struct call {
 	unsigned char key[STORE_KEY_MAX + 1]; /* decoded from the path, where the route has one */
 	size_t key_len;
 
-	/* What is under way: a write, a feed, a read, or a change of members. One at most; each holds the text of an
-	 * error, and a call is made for every GET. */
+	/* Under way: a write, a feed, a read, or a change of members. One at most; each holds the
+	 * text of an error, and a call is made for every GET. */
 	union {
 		struct repl_batch batch;
 		struct repl_feed feed;
@@ -87,7 +87,7 @@ struct call {
 	bool plain;              /* answer as the mehdb API does: plain text */
 };
 
-/* --- Answers (api_reply.c) --- */
+/* --- Answers (reply.c) --- */
 
 /* The status that stands for a failure of the store or the replication. */
 unsigned api_status(int code);

@@ -102,7 +102,8 @@ changes_write(struct store_view *view, const struct changes_query *q, struct buf
 		rc = feed_write_header(out, &here, q->since);
 	if (rc == 0)
 		rc = store_cursor_changes(view, q->since, &cursor, err);
-	/* One at least, however few bytes were asked for: who comes again from the same place must come on. */
+	/* One at least, however few bytes were asked for: a client that asks again from the same
+	 * place must advance. */
 	while (rc == 0 && records < q->limit && (records == 0 || out->len < q->bytes)) {
 		rc = store_cursor_next(cursor, &r, err);
 		if (rc <= 0) {

@@ -21,7 +21,7 @@ struct changes_query {
 	uint64_t epoch;                      /* of the asker's last change; 0 if it does not say */
 };
 
-/* What making one cost. */
+/* The cost of making one. */
 struct changes_cost {
 	uint64_t records; /* read from the store */
 };

@@ -225,7 +225,8 @@ api_control_open(struct call *c)
 
 /* --- GET /digest --- */
 
-/* A step at a time, so that whom else this thread serves, the sidecar perhaps, has a turn between. */
+/* A step at a time, so that other clients of this thread, the sidecar perhaps, have a turn
+ * between. */
 void
 api_control_digest(struct call *c)
 {

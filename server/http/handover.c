@@ -1,4 +1,5 @@
-/* Planned hand-overs of the lead in mode static: the steps that the next leader asks for, and who leads. */
+/* Planned hand-overs of the lead in mode static: the steps that the next leader asks for, and which
+ * pod leads. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,7 @@ api_handover(struct call *c)
 		api_problem(c, 400, "body", err.text);
 		return;
 	}
-	/* What is not in LMDB yet is brought there before writes wait, so that they wait for the rest alone. */
+	/* Flush to LMDB before writes wait, so that they wait for the rest alone. */
 	if (h.step == REPL_PREPARE && !api_flushed(c))
 		return;
 	if ((c->handover = malloc(sizeof(h))) == NULL) {

@@ -135,7 +135,7 @@ api_members_add(struct call *c)
 	submit(c);
 }
 
-/* The number that the path ends in. False: it is none, and was answered. */
+/* The number that the path ends in. False: it is invalid, and was answered. */
 static bool
 read_number(struct call *c, unsigned *out)
 {

@@ -40,7 +40,7 @@ api_is_current(struct call *c)
 	if (c->stage == CALL_CURRENT && c->read.code == 0)
 		return true;
 	if (c->stage == CALL_CURRENT) {
-		/* The leader itself, or nobody, can say more. */
+		/* Only the leader itself can say more. */
 		if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
 			api_error(c, &c->read.err);
 		else

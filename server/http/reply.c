@@ -309,8 +309,8 @@ api_position_of(struct api *api, struct position *out, struct sp_error *err)
 	committer_stats(api->committer, &stats);
 	api->repl->ops->describe(api->repl, out);
 	out->role = api->repl->ops->role(api->repl);
-	/* After a refusal for want of space, room on the volume is as good a sign as a write: it may be that nobody
-	 * dares to write before this says so. */
+	/* After a refusal for want of space, room on the volume is as good a sign as a write:
+	 * clients may hold their writes back until this says so. */
 	out->writable =
 	    (!stats.full || store_has_room(api->store)) && !atomic_load(&api->stopping) && store_in_place(api->store);
 	snprintf(out->mode, sizeof(out->mode), "%s", api->repl->ops->mode);

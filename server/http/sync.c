@@ -213,7 +213,7 @@ accepts_zstd(const struct call *c)
 	return strncmp(zstd, "q=", 2) != 0 || strtod(zstd + 2, NULL) > 0;
 }
 
-/* What a pod asks for that passes on what it gets. */
+/* The request of a pod that passes on the snapshot that it gets. */
 struct passing {
 	bool wanted;
 	uint64_t pod; /* its ordinal */

@@ -14,7 +14,7 @@ struct waiters;
 
 struct waiters *waiters_new(struct sp_error *err);
 
-/* Lets everybody go on, and from then on everybody who comes. Call before the listeners are freed. */
+/* Resumes all requests, and each later one at once. Call before the listeners are freed. */
 void waiters_stop(struct waiters *w);
 void waiters_free(struct waiters *w);
 

@@ -200,7 +200,7 @@ try_group(struct committer *c, struct commit_job *jobs, struct position *positio
 	store_txn_position(txn, position);
 	changed = store_txn_changed(txn);
 	rc = store_txn_commit(txn, err);
-	/* What wrote nothing says nothing of the room. */
+	/* A job that wrote nothing says nothing of the room. */
 	if (rc == 0 && changed) {
 		pthread_mutex_lock(&c->lock);
 		c->stats.full = false;

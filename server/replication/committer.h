@@ -35,7 +35,7 @@ struct commit_job {
 	bool must;    /* if there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
 	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, and so on disk when done() is
-		       * called   also if the committer is async, unless it is a feed's */
+		       * called also if the committer is async, unless it is a feed's */
 	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only */
 	int code;                     /* out */
 	struct sp_error err;

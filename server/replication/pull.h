@@ -1,9 +1,9 @@
 /*
  * Pulling for the sidecar: while a follower is well and changes keep coming, its sidecar has the
  * server itself ask the leader for the feeds and apply them, for some hundred milliseconds at a
- * time. A change then passes through one process less. The sidecar alone decides: from whom to
- * pull, when and for how long; and any answer but a feed that ends on a cut and is applied at once
- * ends the pull, so that the sidecar sees it for itself.
+ * time. A change then passes through one process less. The sidecar alone decides from which server
+ * to pull, when and for how long; and any answer but a feed that ends on a cut and is applied at
+ * once ends the pull, so that the sidecar sees it for itself.
  *
  *	p = pull_new(repl, store, &err);
  *	pull_start(p, &call, &err);	// any thread; call.done(&call) comes later, on the puller's
@@ -33,7 +33,7 @@ struct pull_call {
 	void (*done)(struct pull_call *call);
 	void *arg; /* the caller's */
 
-	/* What came of it. */
+	/* The result. */
 	bool clean; /* it ended for the time alone, and the store stands where the last feed said that the leader did */
 	uint64_t feeds;      /* taken, the empty one that may have ended it among them */
 	uint64_t records;    /* applied */

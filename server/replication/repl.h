@@ -32,7 +32,7 @@ struct repl_op {
 	size_t value_len;
 };
 
-/* What must hold of the first op's key for the batch to be made. */
+/* The condition on the first op's key for the batch to be made. */
 enum repl_condition {
 	REPL_ALWAYS,
 	REPL_IF_ABSENT,  /* If-None-Match: * */
@@ -159,12 +159,13 @@ struct repl_ops {
 	int (*set_role)(struct repl *r, enum role role, struct sp_error *err);
 
 	/*
-	 * Planned hand-overs, all NULL in a mode that elects its leader. handover(): as submit(). lead_from(): begin to
-	 * lead, in a new epoch, from exactly this position (SP_EDIVERGED: the store is not there); `from` gave the lead
-	 * away, pause_ms ago. Blocks. named(): the configuration names this leader now. May block. follow(): the
-	 * sidecar found the leader there; "": nobody leads. opened(): the store was attached and is not in its role
-	 * yet: decides the role at the first call. `unpacked`: from a snapshot, by init or an operator. `superseded`:
-	 * init saw that another pod leads.
+	 * Planned hand-overs, all NULL in a mode that elects its leader. handover(): as submit().
+	 * lead_from(): begin to lead, in a new epoch, from exactly this position (SP_EDIVERGED: the
+	 * store is not there); `from` gave the lead away, pause_ms ago. Blocks. named(): the
+	 * configuration names this leader now. May block. follow(): the sidecar found the leader
+	 * there; "": no pod leads. opened(): the store was attached and is not in its role yet:
+	 * decides the role at the first call. `unpacked`: from a snapshot, by init or an operator.
+	 * `superseded`: init saw that another pod leads.
 	 */
 	int (*handover)(struct repl *r, struct repl_handover *h, struct sp_error *err);
 	int (*lead_from)(struct repl *r, const struct repl_handover *h, int64_t pause_ms, struct sp_error *err);

@@ -21,7 +21,8 @@
 #define AGE_MAX_MS                                                                                                     \
 	(6 * 3600 * 1000LL)   /* a pinned version keeps the store's file growing: no reader may keep it for ever */
 #define SMALL_MAX (64u << 10) /* bytes of head and tail */
-/* Bytes that a snapshot which nobody reads may withhold from writers, and a quarter of what is in use more. */
+/* Bytes that a snapshot without readers may withhold from writers, and a quarter of what is in use
+ * more. */
 #define WITHHELD_MAX ((uint64_t)64 << 20)
 
 struct snapshots {
@@ -36,7 +37,7 @@ struct snapshots {
 	struct snapshot *first; /* newest first */
 	unsigned count;
 
-	/* What all of them withhold, as of the last snapshots_expire(). */
+	/* The bytes that all of them withhold, as of the last snapshots_expire(). */
 	_Atomic uint64_t withheld_bytes;
 };
 
@@ -211,8 +212,8 @@ snapshots_set_fan_out(struct snapshots *l, unsigned fan_out)
 	l->fan_out = fan_out;
 }
 
-/* Unlink those that nobody reads and that are over by `over`; the caller frees the list without the lock, because
- * letting go of a pin takes the store's. */
+/* Unlink those without readers that are over by `over`; the caller frees the list without the lock,
+ * because letting go of a pin takes the store's. */
 static struct snapshot *
 take_unused(struct snapshots *l, bool (*over)(const struct snapshots *l, struct snapshot *s, int64_t now))
 {
@@ -279,7 +280,7 @@ snapshots_expire(struct snapshots *l)
 	for (struct snapshot *s = l->first; s != NULL; s = s->next)
 		s->withheld_bytes = store_pin_withheld(s->pin);
 	gone = take_unused(l, is_over);
-	/* What the oldest withholds includes what the others do. */
+	/* The bytes that the oldest withholds include those of the others. */
 	for (struct snapshot *s = l->first; s != NULL; s = s->next)
 		most = s->withheld_bytes > most ? s->withheld_bytes : most;
 	atomic_store(&l->withheld_bytes, most);
@@ -335,7 +336,7 @@ find_id(struct snapshots *l, const char *id)
 	return NULL;
 }
 
-/* Where the oldest that nobody reads stands in the list, or NULL. With the lock held. */
+/* The place in the list of the oldest without readers, or NULL. With the lock held. */
 static struct snapshot **
 find_unread(struct snapshots *l)
 {
@@ -376,7 +377,8 @@ find_shared(struct snapshots *l)
 	return NULL;
 }
 
-/* Take the oldest that nobody reads off the list, if there are too many. With the lock held; the caller frees it. */
+/* Take the oldest without readers off the list, if there are too many. With the lock held; the
+ * caller frees it. */
 static struct snapshot *
 take_oldest(struct snapshots *l)
 {

@@ -36,7 +36,8 @@ void snapshots_configure(struct snapshots *l, int64_t hold_ms);
  * snapshot. */
 void snapshots_set_fan_out(struct snapshots *l, unsigned fan_out);
 
-/* Let go of what is held for too long, and of what nobody reads and costs too much; call about once a second. */
+/* Release snapshots that were held for too long, and those without readers that cost too much; call
+ * about once a second. */
 void snapshots_expire(struct snapshots *l);
 
 /* Bytes of the store's file that writers have freed and cannot use again because of the snapshots held, as of the last

@@ -76,7 +76,8 @@ journal_add_op(struct buf *ops, const struct journal_op *op)
 
 /* --- Writing --- */
 
-/* What a sync that failed has put on disk is not known, and the next one may not say so: who reads it is to know. */
+/* It is unknown what a failed sync has put on disk, and the next one may not say so: readers must
+ * learn of it. */
 static int
 sync_file(struct journal *j, struct sp_error *err)
 {
@@ -265,7 +266,7 @@ journal_append(struct journal *j, const struct journal_group *group, const void 
 	if (rc < 0)
 		return rc;
 	FAULT_POINT("journal.written");
-	/* What a failed one left behind cannot be told; see fail-stop in committer.c. */
+	/* It is unknown what a failed one left behind; see fail-stop in committer.c. */
 	if (!j->sync_later && (rc = sync_file(j, err)) < 0)
 		return rc;
 	j->at += size;

@@ -78,7 +78,7 @@ int journal_next_op(const void *ops, size_t len, size_t *at, struct journal_op *
 /* Bytes that the present area still takes, with a group's head and filling counted in. */
 size_t journal_room(const struct journal *j);
 
-/* What a group with so many bytes of changes takes. */
+/* The bytes that a group with so many bytes of changes takes. */
 size_t journal_group_size(size_t len);
 
 /*
@@ -102,9 +102,10 @@ typedef int (*journal_visit)(
     const struct journal_group *group, const void *ops, size_t len, void *arg, struct sp_error *err);
 
 /*
- * Read a directory's journal, changing nothing. SP_ENOTFOUND if there is none. SP_EBADDATA if it is none of ours,
- * of a newer format, or where a group is damaged that others follow; a damaged last one was not finished when the
- * machine went down, and nobody was told that it was. One that is in doubt ends there without an error.
+ * Read a directory's journal, changing nothing. SP_ENOTFOUND if there is none. SP_EBADDATA if it is
+ * not one of ours, of a newer format, or if a group is damaged that others follow; a damaged last
+ * one was not finished when the machine went down, and no client was told that it was. One that is
+ * in doubt ends there without an error.
  */
 int journal_read(const char *dir, journal_visit visit, void *arg, struct sp_error *err);
 

@@ -23,7 +23,7 @@ stumbled(int number)
 #define STORY                                                                                                          \
 	"the store's memory cannot be read: its disk fails, its file is damaged, or this is a fault of the program; "  \
 	"the next start verifies the store"
-	/* Without a time: to write one is none of the things that may be done here. */
+	/* Without a time: writing one is not allowed in a signal handler. */
 	static const char logfmt[] = "level=error program=seedpod-server msg=\"" STORY "\"\n";
 	static const char json[] = "{\"level\":\"error\",\"program\":\"seedpod-server\",\"msg\":\"" STORY "\"}\n";
 #undef STORY

@@ -69,9 +69,9 @@ store_free(struct store *s)
 }
 
 /*
- * The machine went down with changes on their way to the disk, and followers may have some that are not here any more.
- * What this node writes from here on is another history, so it is to begin an epoch before it leads on. With write_lock
- * held.
+ * The machine went down with changes on their way to the disk, and followers may have some that are
+ * not here any more. Writes of this node from here on are another history, so it must begin an
+ * epoch before it leads on. With write_lock held.
  */
 static int
 note_lost_tail(struct store *s, struct sp_error *err)

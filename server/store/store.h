@@ -56,7 +56,7 @@ struct store_options {
 	size_t table_bytes; /* of changes in memory that LMDB does not have; 0: 32 MiB */
 	size_t flush_bytes; /* of pages that one flush may change in memory; 0: 64 MiB */
 
-	/* LMDB was brought up to seq: views see it. NULL: nobody to tell. On any thread that flushes. */
+	/* LMDB was brought up to seq: views see it. NULL: no call. On any thread that flushes. */
 	void (*flushed)(uint64_t seq, void *arg);
 	/* The store cannot be brought up to the journal; the process must end, nothing is lost. On a thread of its own.
 	 */
@@ -70,7 +70,7 @@ void store_free(struct store *s);
 enum store_attach {
 	STORE_EXISTING, /* SP_ENOTFOUND if there is none */
 	STORE_CREATE,   /* make an empty one of a new cluster if there is none */
-	STORE_READONLY, /* for looking at a store that nobody has open: no lock, no write, no transaction */
+	STORE_READONLY, /* for looking at a store that no process has open: no lock, no write, no transaction */
 };
 
 /* Open it. SP_EBADDATA if the directory holds something else, a newer format or a damaged store (named); SP_EPERM,
@@ -135,8 +135,9 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
 
 /*
- * The same for who must not be kept so long: a step takes some milliseconds, and at most so many records. 1: there is
- * more to do; 0: the store is as its position says; or an error, as above. Any thread, one at a time.
+ * The same for callers that must not be kept so long: a step takes some milliseconds, and at most
+ * so many records. 1: there is more to do; 0: the store is as its position says; or an error, as
+ * above. Any thread, one at a time.
  */
 #define STORE_WALK_RECORDS 10000
 struct store_walk;
@@ -145,10 +146,11 @@ int store_walk_step(struct store_walk *w, unsigned records, struct sp_error *err
 const struct position *store_walk_position(const struct store_walk *w); /* of the version that is walked */
 void store_walk_free(struct store_walk *w);                             /* NULL does nothing */
 
-/* Walk the pages of the store in `dir`, which nobody may be writing, without LMDB: that each is within the file, of its
- * kind and used once, so that reading them through LMDB cannot end the process by a signal. `deep`: all of them, and
- * the free list; else those that opening it reads, which every store_attach() looks at. A directory without a store, or
- * with something else in it, is left to store_attach(). 0, SP_EBADDATA with the first page that is wrong, SP_EIO,
+/* Walk the pages of the store in `dir`, which no process may be writing, without LMDB: that each is
+ * within the file, of its kind and used once, so that reading them through LMDB cannot end the
+ * process by a signal. `deep`: all of them, and the free list; else those that opening it reads,
+ * which every store_attach() looks at. A directory without a store, or with something else in it,
+ * is left to store_attach(). 0, SP_EBADDATA with the first page that is wrong, SP_EIO,
  * SP_ENOMEM. */
 int store_check_structure(const char *dir, bool deep, struct sp_error *err);
 
@@ -263,8 +265,8 @@ int store_txn_note_get(struct store_txn *t, const char *name, struct buf *out, s
 int store_txn_note_put(struct store_txn *t, const char *name, const void *data, size_t len, struct sp_error *err);
 int store_note(struct store *s, const char *name, struct buf *out, struct sp_error *err);
 
-/* The record of who holds the lead. Not in a transaction of store_txn_begin_group(). Reading: LEAD_NONE if there is
- * none; SP_EBADDATA, and as store_note(). */
+/* The record of the holder of the lead. Not in a transaction of store_txn_begin_group(). Reading:
+ * LEAD_NONE if there is none; SP_EBADDATA, and as store_note(). */
 int store_txn_set_lead(struct store_txn *t, const struct lead *lead, struct sp_error *err);
 int store_lead(struct store *s, struct lead *out, struct sp_error *err);
 
@@ -281,8 +283,8 @@ int store_grow(struct store *s, struct sp_error *err);
 #define STORE_ROOM_BYTES (4u << 20)
 bool store_has_room(struct store *s);
 
-/* Whether the open store's file still is where it was opened: what is written to one that was removed, or whose volume
- * was, nobody finds again. True if there is none, or it cannot be told. */
+/* Whether the open store's file still is where it was opened: writes to one that was removed, or
+ * whose volume was, are lost. True if there is none, or it cannot be told. */
 bool store_in_place(struct store *s);
 
 /* Bytes of the map, and of the file. For metrics; 0 while released. */

@@ -99,7 +99,7 @@ store_txn_apply(struct store_txn *t, const void *feed, size_t len, const struct 
 	return check_cut(t, info, err);
 }
 
-/* What is written from here on is epoch `epoch`'s. */
+/* Later writes are epoch `epoch`'s. */
 static void
 begin_epoch(struct meta *m, uint64_t epoch)
 {
@@ -111,7 +111,7 @@ begin_epoch(struct meta *m, uint64_t epoch)
 	m->history[m->history_count++] = (struct epoch_start){ .epoch = epoch, .since = m->seq };
 }
 
-/* What is written from here on is in no log of raft's, so the store is at no index of one. */
+/* Later writes are in no log of raft's, so the store is at no index of one. */
 static int
 forget_applied(struct store_txn *t, struct sp_error *err)
 {

@@ -99,8 +99,9 @@ struct store {
 	pthread_mutex_t flush_lock;
 
 	/*
-	 * What is in the log and not in LMDB yet. The writer adds its groups to `active`; store_freeze() makes that
-	 * `frozen`, from which the flush brings LMDB up to the log, piece by piece, and which goes when that is done:
+	 * Changes that are in the log and not in LMDB yet. The writer adds its groups to `active`;
+	 * store_freeze() makes that `frozen`, from which the flush brings LMDB up to the log, piece
+	 * by piece, and which goes when that is done:
 	 *
 	 *	LMDB, on disk   1 to flushed_seq
 	 *	frozen          to frozen_meta.seq; it may begin below flushed_seq, where a piece of it is flushed
@@ -197,7 +198,7 @@ void meta_count(struct meta *m, uint64_t seq, const struct record_header *old, c
 /* The record of a key as a transaction for the log finds it: 1, 0, or an error. */
 int memtable_txn_find(struct store_txn *t, const MDB_val *key, struct record_header *out, struct sp_error *err);
 
-/* Take a change up: into the table, where nobody sees it yet, and the group. */
+/* Take a change up: into the table, where no reader sees it yet, and the group. */
 int memtable_txn_change(struct store_txn *t, const struct record_header *h, const MDB_val *key, const void *value,
     size_t value_len, struct sp_error *err);
 int memtable_txn_commit(struct store_txn *t, struct sp_error *err);

@@ -45,10 +45,12 @@ may_wait(struct store *s, size_t bytes)
 
 	if (s->log == STORE_LOG_NONE || bytes > JOURNAL_GROUP_BYTES / 2)
 		return false;
-	/* The volume may be full in a way that cannot be seen (a quota): who writes is to be told. */
+	/* The volume may be full in a way that cannot be seen (a quota): the writer must learn of
+	 * it. */
 	if (atomic_load(&s->flush_failed))
 		return false;
-	/* What a journal of an earlier process left could not be flushed yet, and it stands in both areas. */
+	/* The rest of an earlier process's journal could not be flushed yet, and it stands in both
+	 * areas. */
 	if (s->log == STORE_LOG_JOURNAL && s->journal == NULL && store_has_memtable(s))
 		return false;
 	return file_free_bytes(s->dir, &room, NULL) < 0 || room >= VOLUME_ROOM;
@@ -250,7 +252,7 @@ memtable_txn_change(struct store_txn *t, const struct record_header *h, const MD
 	return 0;
 }
 
-/* What was changed is on disk when this returns 0; the caller's log has it already. */
+/* The changes are on disk when this returns 0; the caller's log has it already. */
 static int
 append(struct store_txn *t, struct sp_error *err)
 {
@@ -318,8 +320,9 @@ memtable_txn_commit(struct store_txn *t, struct sp_error *err)
 	return 0;
 }
 
-/* What is taken back leaves its memory in the table, and one that holds nothing else is never flushed: groups that fail
- * one after another would make it grow without end. The next group begins another. */
+/* A change that is taken back leaves its memory in the table, and a table that holds nothing else
+ * is never flushed: groups that fail one after another would make it grow without end. The next
+ * group begins another. */
 static void
 drop_empty(struct store *s)
 {
@@ -390,7 +393,8 @@ load_group(const struct journal_group *g, const void *ops, size_t len, void *arg
 	/* LMDB was brought up to it before the end came. */
 	if (g->seq <= l->meta.seq)
 		return 0;
-	/* What came before did not get to the disk; the rest of it was in the area before this one. */
+	/* Earlier changes did not get to the disk; the rest of it was in the area before this
+	 * one. */
 	if (l->txn.store->tail_lost && g->base_seq > l->meta.seq &&
 	    memcmp(g->cluster, l->meta.cluster, sizeof(g->cluster)) == 0)
 		return JOURNAL_END;

@@ -91,7 +91,7 @@ write_empty(struct store *s, const char *dir, struct sp_error *err)
 	return rc == 0 ? 0 : store_error(err, rc, "%s: create", dir);
 }
 
-/* That the directory is there must be on disk before anything is answered from what it holds. */
+/* The directory's entry must be on disk before anything is answered from its content. */
 static int
 sync_parent(const char *dir, struct sp_error *err)
 {
@@ -187,7 +187,8 @@ store_open(struct store *s, enum store_attach how, struct sp_error *err)
 	snprintf(data, sizeof(data), "%s/data.mdb", s->dir);
 	if (stat(data, &st) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return sp_error_errno(err, errno, "%s", data);
-	/* What is left of a first store whose making was killed right after the file was in place. */
+	/* The remains of a first store whose making was killed right after the file was in
+	 * place. */
 	if (st.st_size > 0 && how == STORE_CREATE && (rc = remove_fresh(s, err)) < 0)
 		return rc;
 	/* Nothing was ever stored in an empty file, but LMDB would make an environment of its own of it. */

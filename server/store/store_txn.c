@@ -63,7 +63,8 @@ store_txn_abort(struct store_txn *t)
 	txn_end(t);
 }
 
-/* LMDB gives up where the page that names the new version could not be written: nobody may begin a transaction then. */
+/* LMDB gives up if the page that names the new version could not be written: no transaction may
+ * begin then. */
 static bool
 gave_up(struct store *s)
 {

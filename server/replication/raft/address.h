@@ -12,7 +12,7 @@ struct wire_address {
 	char port[WIRE_PORT_MAX]; /* 1 to 65535 */
 };
 
-/* False if it is none: such a one can never be connected to. */
+/* False if it is invalid: such an address can never be connected to. */
 bool wire_address_parse(const char *text, struct wire_address *out);
 
 #endif

@@ -45,7 +45,7 @@ run_found(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 	return store_txn_found(txn, text, base, log, err);
 }
 
-/* A member goes into the directory. What is wrong with one was found before it was proposed. */
+/* A member goes into the directory. A wrong one was rejected before it was proposed. */
 static int
 run_member(const struct entry *e, struct store_txn *txn, struct sp_error *err)
 {
@@ -300,7 +300,7 @@ deliver(struct repl_raft *r, struct repl_raft_job *j, uint64_t index, size_t byt
 	j->job.done = job_done;
 	j->job.must = true;
 	j->job.bytes = bytes;
-	/* What is more than puts and deletes, such as a new epoch, goes straight to LMDB. */
+	/* An entry with more than puts and deletes, such as a new epoch, goes straight to LMDB. */
 	j->job.alone = j->entry.kind != ENTRY_BATCH || j->entry.term > r->epoch;
 	if (j->entry.kind == ENTRY_BATCH && j->entry.term > r->epoch)
 		r->epoch = j->entry.term;

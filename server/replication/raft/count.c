@@ -23,7 +23,8 @@
 
 /* --- A leader's side --- */
 
-/* An entry of this term that is on disk here is the last one stored: libraft asks who has that. */
+/* An entry of this term that is on disk here is the last one stored: libraft counts the members
+ * that have that. */
 static void
 bound_claim(struct repl_raft *r, struct raft_append_entries_result *result)
 {
@@ -44,7 +45,7 @@ note_same(struct repl_raft *r, raft_index index)
 		r->same_until = index;
 }
 
-/* Whether this answers what was asked in another term, or is for nobody. */
+/* Whether this answers a message of another term, or has no recipient. */
 static bool
 is_late(const struct repl_raft *r, const struct raft_message *m)
 {
@@ -89,7 +90,8 @@ received(struct raft_io *io, struct raft_message *m)
 		bound_claim(r, &m->append_entries_result);
 	if (!repl_raft_rollback_before(r, m))
 		return;
-	/* What follows these entries in the log here may be a former leader's: libraft would commit it with them. */
+	/* Later entries in the log here may be a former leader's: libraft would commit it with
+	 * them. */
 	if (appends && m->append_entries.leader_commit > m->append_entries.prev_log_index + m->append_entries.n_entries)
 		m->append_entries.leader_commit = m->append_entries.prev_log_index + m->append_entries.n_entries;
 	if (appends && m->append_entries.term >= r->raft.current_term)
@@ -106,7 +108,7 @@ received(struct raft_io *io, struct raft_message *m)
 		repl_raft_observe(r);
 }
 
-/* A pointer on its way to the disk, with whom it is for. */
+/* A pointer on its way to the disk, with the request that it is for. */
 struct watched_put {
 	struct raft_io_snapshot_put request; /* first */
 	struct repl_raft *owner;

@@ -2,8 +2,8 @@
  * Connections to former members. libraft keeps its connection to a member that it once sent to. It
  * notices that the other side has closed it when it sends next, which it never does to a removed
  * member. A pod that lost its volume comes back as another member, and each time a descriptor would
- * be left. So a former member is sent a message that means nothing (an old vote, which nobody waits
- * for) until libraft has noticed, and is not connected to again.
+ * be left. So a former member is sent a message that means nothing (an old vote, for which no
+ * member waits) until libraft has noticed, and is not connected to again.
  *
  * A follower says the same to the other members, once a second. So it has a connection to each when it comes to lead,
  * and need not look up names first, while nothing is committed; and one that a pod's end has closed is made anew before

@@ -33,7 +33,7 @@ struct entry {
 
 #define ENTRY_HEAD_BYTES 24
 
-/* What its first ENTRY_HEAD_BYTES say. */
+/* The content of its first ENTRY_HEAD_BYTES. */
 struct entry_head {
 	enum entry_kind kind;
 	uint32_t count; /* ops, or bytes of text */
@@ -50,8 +50,8 @@ size_t entry_size(const struct entry *e);
 void entry_encode(const struct entry *e, void *out);
 
 /*
- * Read an entry; it points into `data`, and its ops are malloc'ed (entry_release() frees them). SP_EBADDATA if the
- * bytes are none: of a newer version, or damaged; SP_ENOMEM.
+ * Read an entry; it points into `data`, and its ops are malloc'ed (entry_release() frees them).
+ * SP_EBADDATA if the bytes are not an entry: of a newer version, or damaged; SP_ENOMEM.
  */
 int entry_decode(const void *data, size_t len, struct entry *out, struct sp_error *err);
 void entry_release(struct entry *e);

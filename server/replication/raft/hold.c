@@ -11,7 +11,7 @@
 
 #define HOLD_MS (10 * 60 * 1000) /* from when the pointer was sent */
 
-/* A pointer that libraft reads in order to send it, with whom it is for. */
+/* A pointer that libraft reads in order to send it, with the request that it is for. */
 struct watched_get {
 	struct raft_io_snapshot_get request; /* first */
 	struct repl_raft *owner;

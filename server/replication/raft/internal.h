@@ -100,7 +100,7 @@ struct repl_raft {
 		size_t len, done;
 	} split;
 
-	/* What the committed parts amount to so far (apply.c). */
+	/* The committed parts so far (apply.c). */
 	struct parts parts;
 
 	int seen_state; /* libraft's, after the last turn */
@@ -132,21 +132,22 @@ struct repl_raft {
 	int (*load)(struct raft_io *, raft_term *, raft_id *, struct raft_snapshot **, raft_index *,
 	    struct raft_entry *[], size_t *);
 
-	/* What must not be on its way to the disk at once (rollback.c): pointers, and entries that are taken back,
-	 * until one that was appended after the last of so many truncations is written. And libraft's own truncate().
-	 */
+	/* Must not be on their way to the disk at once (rollback.c): pointers, and entries that are
+	 * taken back, until one that was appended after the last of so many truncations is written.
+	 * And libraft's own truncate(). */
 	unsigned puts;
 	uint64_t truncations;
 	bool truncating;
 	int (*truncate)(struct raft_io *, raft_index);
 
-	/* What is on its way to each member (flow.c): the sizes of the entries that were sent last, by index, and to
-	 * whom less was sent than libraft thinks. */
+	/* On the way to each member (flow.c): the sizes of the entries that were sent last, by
+	 * index, and the members that were sent less than libraft thinks. */
 	uint32_t sent_bytes[FLOW_ENTRIES];
 	struct flow_cut cuts_short[PLAN_MEMBERS_MAX];
 
-	/* What is kept for who is being seeded (hold.c): libraft's own snapshot_get(), and entries after
-	 * held_index (0: none), of held_bytes by now, until held_until_ms (monotonic). */
+	/* Kept for members that are being seeded (hold.c): libraft's own snapshot_get(), and
+	 * entries after held_index (0: none), of held_bytes by now, until held_until_ms
+	 * (monotonic). */
 	int (*snapshot_get)(struct raft_io *, struct raft_io_snapshot_get *, raft_io_snapshot_get_cb);
 	uint64_t held_index, held_bytes;
 	int64_t held_until_ms;
@@ -154,7 +155,7 @@ struct repl_raft {
 
 	struct sp_error log_error;
 
-	bool closing;           /* libraft was told to end, */
+	bool closing;           /* libraft was asked to end, */
 	bool closed;            /* and has */
 	struct read_list reads; /* for the barrier under way */
 	bool barrier_busy;
@@ -348,7 +349,7 @@ void repl_raft_hold_watch(struct repl_raft *r);
  * for more than log_bytes_max of entries; both are counted and logged. */
 bool repl_raft_hold_is_on(struct repl_raft *r, uint64_t index, size_t bytes);
 
-/* --- Members (members.c). On the loop's thread: take what was asked for, go on with it, say who they are,
+/* --- Members (members.c). On the loop's thread: take a request, continue it, list the members,
  * give up. repl_raft_members_json(): any thread. --- */
 
 void repl_raft_members_take(struct repl_raft *r);
@@ -366,7 +367,8 @@ void repl_raft_read_end(struct repl_raft *r);
 int repl_raft_read_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_read_stop(struct repl_raft *r);
 
-/* --- Joining (join.c): a thread that has this member taken in, and finds out where it was taken out. --- */
+/* --- Joining (join.c): a thread that has this member added, and finds out if it was removed.
+ * --- */
 
 int repl_raft_join_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_join_stop(struct repl_raft *r);
@@ -386,8 +388,8 @@ void repl_raft_fsm_setup(struct repl_raft *r);
  * without the one before it. False if that takes too long. Any thread. */
 bool repl_raft_wait_idle(struct repl_raft *r, int64_t timeout_ms);
 
-/* What is committed must be applied, or nothing after it; what is in the log must stay there. Where that cannot be
- * done, the process ends, and its next start sees what is on disk. */
+/* A committed entry must be applied, or nothing after it; the log must keep its entries. If that
+ * cannot be done, the process ends, and its next start sees what is on disk. */
 _Noreturn void repl_raft_fail_stop(const struct sp_error *err);
 
 #endif

@@ -28,7 +28,7 @@
 #define ANSWER_MAX      (1u << 20)
 #define ASK_MOST        (DIRECTORY_MAX + 256)
 
-/* What this thread needs to know of the rest at a moment. */
+/* The facts that this thread needs from the others, at one moment. */
 struct look {
 	enum member_role role;
 	bool leader_known, was_member;
@@ -38,7 +38,7 @@ struct look {
 	char unresolved[POSITION_HOST_MAX]; /* a member's name that cannot be resolved; "": none */
 };
 
-/* What it remembers from one to the next. */
+/* Its memory from one look to the next. */
 struct watchdog {
 	unsigned missed;      /* looks in a row that found this member taken out */
 	int64_t since_ms;     /* monotonic: without a leader since then; 0: it has one */
@@ -109,7 +109,7 @@ stopping(struct repl_raft *r)
 	return stop;
 }
 
-/* What the leader itself says of the members, and its URL; NULL if none can be found. */
+/* The leader's own list of the members, and its URL; NULL if none can be found. */
 static json_t *
 ask_leader(struct repl_raft *r, const struct look *l, char *leader, size_t size)
 {
@@ -260,8 +260,8 @@ begin_anew(struct repl_raft *r)
 		repl_raft_fail_stop(&err);
 }
 
-/* The log could not be written for want of room. What was committed is applied first, so that libraft begins on a store
- * that stands still. */
+/* The log could not be written for want of room. Committed entries are applied first, so that
+ * libraft begins on a store that stands still. */
 static void
 come_back(struct repl_raft *r)
 {

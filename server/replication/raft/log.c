@@ -17,7 +17,7 @@
 /* Of the volume: with less left, writes are refused, and one that failed is want of room. */
 #define ROOM_BYTES (16u << 20)
 
-/* An append on its way, with whom it is for. */
+/* An append on its way, with the request that it is for. */
 struct watched_append {
 	struct raft_io_append request; /* first */
 	struct repl_raft *owner;

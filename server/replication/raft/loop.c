@@ -81,7 +81,7 @@ role_of(struct repl_raft *r)
 		return MEMBER_ROLE_LEADER;
 	if (raft_state(&r->raft) == RAFT_CANDIDATE)
 		return MEMBER_ROLE_CANDIDATE;
-	/* A spare was announced before it ran: it is sent nothing until it asks to be taken in. */
+	/* A spare was announced before it ran: it is sent nothing until it asks to join. */
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->servers[i].id == r->self.id && c->servers[i].role != RAFT_SPARE)
 			return c->servers[i].role == RAFT_VOTER ? MEMBER_ROLE_FOLLOWER : MEMBER_ROLE_STANDBY;
@@ -178,7 +178,7 @@ transfer_if_wanted(struct repl_raft *r)
 		return;
 	r->transferring = true;
 	r->transfer.data = r;
-	/* Not leading, or nobody else who votes: that is that. */
+	/* Not leading, or no other voter: nothing more to do. */
 	if (r->closing || raft_transfer(&r->raft, &r->transfer, 0, transfer_over) != 0)
 		handed_over(r);
 }

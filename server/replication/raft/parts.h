@@ -44,7 +44,7 @@ bool part_is(const void *data, size_t len);
 /* Read a part; it points into `data`. SP_EBADDATA: it reaches beyond its bytes or its whole, or is empty. */
 int part_decode(const void *data, size_t len, struct part *out, struct sp_error *err);
 
-/* What there is of a whole so far. Zeros: nothing. */
+/* The parts of a whole so far. Zeros: nothing. */
 struct parts {
 	unsigned char *whole; /* malloc'ed, `total` bytes of which `len` are there; NULL: none is begun */
 	size_t len, total;

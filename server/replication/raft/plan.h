@@ -45,13 +45,14 @@ enum plan_step {
  */
 enum plan_step plan_add(const struct plan_facts *f, const struct contact *c, const struct contact *known, uint64_t *id);
 
-/* The next step to have the members of this number out. The last voter stays: nobody could go on without it. */
+/* The next step to have the members of this number out. The last voter stays: the cluster could not
+ * continue without it. */
 enum plan_step plan_remove(const struct plan_facts *f, unsigned number, uint64_t *id);
 
-/* PLAN_PROMOTE, if there is room for a voter and a stand-by has nearly all of the log; or PLAN_DONE. A stand-by that
- * acknowledged a pointer may have to be seeded first, and hears nothing meanwhile: as a voter it could leave the
- * cluster without a majority. So only who has an entry beyond the newest pointer is promoted, and if there is none
- * beyond it PLAN_PROVE. */
+/* PLAN_PROMOTE, if there is room for a voter and a stand-by has nearly all of the log; or
+ * PLAN_DONE. A stand-by that acknowledged a pointer may have to be seeded first, and hears nothing
+ * meanwhile: as a voter it could leave the cluster without a majority. So a stand-by is promoted
+ * only if it has an entry beyond the newest pointer; if there is none beyond it, PLAN_PROVE. */
 enum plan_step plan_promotion(const struct plan_facts *f, uint64_t *id);
 
 #endif

@@ -231,7 +231,8 @@ propose(struct repl_raft *r, struct gathered *g)
 	repl_raft_split_fail(r, raft_strerror(rc));
 }
 
-/* Whether this member had better not commit to more. What is in the log must be applied, so the log stops first. */
+/* Whether this member had better not commit to more. Entries in the log must be applied, so the log
+ * stops first. */
 static bool
 is_full(struct repl_raft *r)
 {
@@ -254,7 +255,7 @@ tell_full(struct repl_raft *r, bool full)
 		log_info("the volume has room; writes are stored again");
 }
 
-/* Nobody of those who wait can be served. */
+/* Fail all requests that wait. */
 static void
 fail_waiting(struct repl_raft *r, int code, const char *text)
 {

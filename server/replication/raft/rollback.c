@@ -169,7 +169,7 @@ repl_raft_rollback_before(struct repl_raft *r, struct raft_message *m)
 	first = m->type == RAFT_IO_APPEND_ENTRIES ? first_replaced(r, a) : 0;
 	if (first == 0)
 		return true;
-	/* What is left is a heartbeat. */
+	/* The rest is a heartbeat. */
 	if (r->puts > 0 || r->raft.snapshot.pending.term != 0) {
 		raft_free(a->entries[0].batch);
 		raft_free(a->entries);

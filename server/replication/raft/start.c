@@ -99,9 +99,9 @@ has_log(const struct repl_raft *r)
 }
 
 /*
- * What the store holds. Where raft never wrote to it, `founds`: a cluster may be founded on it, by the founder, and
- * only if no peer is a member. But who joins must not bring data along that no log knows of; such a store is to be
- * seeded from any member, whence `needed`.
+ * The content of the store. If raft never wrote to it, `founds`: a cluster may be founded on it, by
+ * the founder, and only if no peer is a member. But a joining member must not bring data along that
+ * no log knows of; such a store must be seeded from any member, hence `needed`.
  */
 static int
 read_store(struct repl_raft *r, bool *founds, uint64_t *needed, struct sp_error *err)
@@ -237,7 +237,8 @@ set_up(struct repl_raft *r, struct sp_error *err)
 	raft_uv_set_auto_recovery(&r->io, false);
 	raft_set_election_timeout(&r->raft, r->election_timeout_ms);
 	raft_set_heartbeat_timeout(&r->raft, r->heartbeat_ms);
-	/* libraft waits so long for who was sent a pointer, and sends it nothing else: it may have been lost. */
+	/* libraft waits so long for a member that was sent a pointer, and sends it nothing else:
+	 * the pointer may have been lost. */
 	raft_set_install_snapshot_timeout(&r->raft, POINTER_TIMEOUT_MS);
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 	raft_set_snapshot_trailing(&r->raft, r->trailing);
@@ -269,7 +270,7 @@ mark_running(struct repl_raft *r, struct sp_error *err)
 	return rc == 0 ? file_write_atomic(path, "", 0, 0600, err) : rc;
 }
 
-/* What was applied may be in memory alone, and in the log. */
+/* Applied entries may be in memory alone, and in the log. */
 static void
 unmark_running(struct repl_raft *r)
 {
@@ -372,7 +373,8 @@ repl_raft_loop_stop(struct repl_raft *r)
 	r->stop_wanted = true;
 	pthread_mutex_unlock(&r->lock);
 	repl_raft_loop_wake(r);
-	/* What was committed is applied and answered, as far as the disk takes it; the rest after the next start. */
+	/* Committed entries are applied and answered, as far as the disk takes them; the rest after
+	 * the next start. */
 	if (!repl_raft_wait_idle(r, IDLE_WAIT_MS)) {
 		pthread_mutex_lock(&r->lock);
 		atomic_store(&r->halted, true);

@@ -413,7 +413,8 @@ term_bound_most(struct term_bound *t, uint64_t term, int64_t now_ms)
 
 	if (!t->seen) {
 		*t = (struct term_bound){ .seen = true, .allowance = TERM_BOUND_AT_ONCE, .at_ms = now_ms };
-		/* What it has when it starts is no rise; nor is the first one that a new member hears of. */
+		/* The term that it starts with is not a rise; nor is the first one that a new
+		 * member hears of. */
 		risen = 0;
 	} else if (t->term == 0) {
 		risen = 0;

@@ -40,7 +40,7 @@
 /* No index and no term is beyond this, so that no sum of two overflows and none is negative where it is printed. */
 #define LOG_NUMBER_LIMIT ((uint64_t)1 << 62)
 
-/* What this member knows at the moment. */
+/* The facts that this member knows at the moment. */
 struct member_stream_facts {
 	bool leads;
 	uint64_t term;     /* its own */
@@ -87,11 +87,12 @@ int member_stream_check(struct member_stream *s, const struct member_stream_fact
     struct sp_error *err);
 
 /*
- * How far the term may rise. A term is one election. At the shortest timeout (100 ms) and with the most voters (15)
- * there are 150 in a second, and nobody leads meanwhile; at the defaults, ten. So a member may hear of 1,000 more for
- * each second that it runs, and of 2^32 at once for the time that it was away: 330 days of such a struggle without an
- * end. A forged term costs that, and is no harm: at 2^32 a message the terms would end after 2^30 of them, but the 2^32
- * are there once in the life of a process. A member that has no term yet may be new to a cluster that is old.
+ * How far the term may rise. A term is one election. At the shortest timeout (100 ms) and with the
+ * most voters (15) there are 150 in a second, and no member leads meanwhile; at the defaults, ten.
+ * So a member may hear of 1,000 more for each second that it runs, and of 2^32 at once for the time
+ * that it was away: 330 days of such a struggle without an end. A forged term costs that, and is no
+ * harm: at 2^32 a message the terms would end after 2^30 of them, but the 2^32 are there once in
+ * the life of a process. A member that has no term yet may be new to a cluster that is old.
  */
 #define TERM_BOUND_AT_ONCE  ((uint64_t)1 << 32)
 #define TERM_BOUND_A_SECOND 1000

@@ -5,7 +5,7 @@
 
 #include "server/replication/raft/stream.h"
 
-/* What an entry is, by its head. */
+/* The kind of an entry, by its head. */
 struct member_stream_entry {
 	uint64_t term;
 	uint32_t size; /* bytes */
@@ -17,7 +17,7 @@ enum stream_unit {
 	UNIT_FIXED,         /* the header's numbers */
 	UNIT_ENTRY_HEAD,    /* of each entry */
 	UNIT_CONFIGURATION, /* a snapshot's, and the size of its payload */
-	UNIT_UNUSED,        /* what nobody reads */
+	UNIT_UNUSED,        /* bytes that are never read */
 	UNIT_POINTER,       /* a snapshot's payload */
 	UNIT_CHANGE,        /* an entry that is a configuration */
 	UNIT_COMMAND,       /* the head of an entry of ours */
@@ -42,7 +42,7 @@ int stream_refuse(struct sp_error *err, const char *fmt, ...) __attribute__((for
 /* The header is whole: begin with what follows. */
 int stream_begin_payload(struct member_stream *s, struct sp_error *err);
 
-/* What was skipped has come: go on with s->after. */
+/* The skipped bytes have come: continue with s->after. */
 int stream_go_on(struct member_stream *s, struct sp_error *err);
 
 /* A unit of the payload is there. */

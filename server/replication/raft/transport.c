@@ -274,8 +274,9 @@ note_link(struct transport *t, raft_id id, const char *address)
 }
 
 /*
- * To who has left. What libraft has to send there it keeps until it can, and with it the entries of the log that are
- * part of it, in memory. So it is given a connection once whose other end is closed, and fails them all.
+ * To a member that has left. libraft keeps messages for it until it can send them, and with them
+ * their entries of the log, in memory. So it is given a connection once whose other end is closed,
+ * and fails them all.
  */
 static int
 connect_to_nobody(struct transport *t, struct wire_link *link, struct raft_uv_connect *request)

@@ -42,7 +42,7 @@ struct wire_link {
 	int64_t said_ms; /* monotonic: that it cannot be talked to was said last; 0: never */
 };
 
-/* What others are judged by. */
+/* The facts that peers are judged by. */
 struct transport_peers {
 	/* This member's cluster, as its greeting says it; "" if it has none yet. */
 	void (*cluster)(void *arg, char out[LOG_ORIGIN_MAX]);
@@ -53,13 +53,13 @@ struct transport_peers {
 	/* The name that this member's certificate bears. 0, or an error. */
 	int (*name)(void *arg, raft_id id, char *out, size_t size);
 
-	/* What its messages are judged by: all but term_max. NULL: nothing is known. */
+	/* The facts that its messages are judged by: all but term_max. NULL: nothing is known. */
 	void (*facts)(void *arg, struct member_stream_facts *out);
 
 	/* Our certificate, and the authorities that theirs must come from; NULL: no TLS. */
 	struct tls *tls;
 
-	/* What all members know, and prove that they do; NULL: nothing is asked for. */
+	/* The secret that all members prove to know; NULL: none is asked for. */
 	struct secret *secret;
 	void *arg;
 };
@@ -99,22 +99,22 @@ void transport_release(struct transport *t);
 /* Give up who is silent. */
 void transport_turn(struct transport *t);
 
-/* Whether this is "host:port". What is not can never be connected to, and libraft keeps all that it would send there.
- */
+/* Whether this is "host:port". Another address can never be connected to, and libraft keeps all
+ * that it would send there. */
 bool transport_can_reach(const char *address);
 
 /* --- For wires and tunnels --- */
 
-/* What is known of this member, or NULL. */
+/* The facts about this member, or NULL. */
 struct wire_link *transport_link(struct transport *t, raft_id id);
 
-/* Count one who was not let in, and say so now and then. */
+/* Count a refused peer, and log that now and then. */
 void transport_refuse(struct transport *t, const char *address, const char *why);
 
 /* Count a message of this member that was not passed on, and say so now and then. */
 void transport_refuse_message(struct transport *t, raft_id id, const char *why);
 
-/* What messages are judged by now. */
+/* The facts that messages are judged by now. */
 void transport_facts(struct transport *t, struct member_stream_facts *out);
 
 /* Whether this id is a member's, as far as is known. */

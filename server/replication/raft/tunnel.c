@@ -97,7 +97,7 @@ write_net(struct tunnel *n, const void *buf, size_t size, size_t *moved)
 	return complained(n, tls_stream_write(n->tls, buf, size, moved, &err), &err);
 }
 
-/* What has come in goes on to libraft only if it is what a member sends. */
+/* Received bytes pass to libraft only if a member may send them. */
 static int
 check(struct tunnel *n)
 {
@@ -258,7 +258,7 @@ tunnel_new(struct transport *t, int fd, struct tls_stream *tls, bool outwards, r
 	n->net = loop_poll_new(t, n->net_fd, n);
 	n->inside = loop_poll_new(t, n->inside_fd, n);
 	theirs = loop_pipe_new(t->loop, ends[1]);
-	/* What came with the greeting is in memory already. */
+	/* Bytes that came with the greeting are in memory already. */
 	if (theirs != NULL && n->net != NULL && n->inside != NULL && pump(n) == 0 && wait(n) == 0)
 		return theirs;
 	if (theirs != NULL)

@@ -14,13 +14,13 @@
 #include "server/replication/raft/tls_stream.h"
 #include "server/replication/raft/tunnel.h"
 
-/* For each step. An address that nobody has may be a former one of a pod that came back: the name is soon asked again.
- * Two seconds are enough for one packet to be lost. */
+/* For each step. An address that does not answer may be a former one of a pod that came back: the
+ * name is soon asked again. Two seconds are enough for one packet to be lost. */
 #define CONNECT_MS 2000
 #define TALK_MS    5000 /* TLS and the greeting */
 #define LOOK_UP_MS 2000 /* after which a name counts as one that cannot be resolved, until the answer comes */
 
-#define COMING_MAX 64 /* who have connected and not greeted */
+#define COMING_MAX 64 /* peers that have connected and not greeted */
 
 /* A peer that acknowledges nothing for so long is gone, or its address is another's by now. */
 #define SILENCE_MS  2000
@@ -235,14 +235,15 @@ advance(struct wire *w)
 	}
 }
 
-/* --- Who asks --- */
+/* --- The asking side --- */
 
 static void looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found);
 
 /*
- * One question at a time, IPv4 first: the two that are sent together where any address will do lose one another now and
- * then on their way to a cluster's name server, and who waits for the answer waits for five seconds. libuv has half of
- * its threads at most look names up, so that a name server that is silent leaves libraft's disk the other half.
+ * One question at a time, IPv4 first: two questions that are sent together (if any address will do)
+ * lose one another now and then on their way to a cluster's name server, and the answer then takes
+ * five seconds. libuv has half of its threads at most look names up, so that a name server that is
+ * silent leaves libraft's disk the other half.
  */
 static int
 ask_name(struct wire *w, int family)
@@ -284,7 +285,7 @@ looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 	transport_let_go(t);
 }
 
-/* A number needs nobody to be asked. */
+/* A numeric address needs no name server. */
 static int
 look_up(struct wire *w)
 {

@@ -130,7 +130,7 @@ judge(struct wire *w)
 
 #define SIGNED_MAX (GREETING_MAX + SECRET_NONCE_BYTES + 8)
 
-/* What both sides sign; how many bytes. */
+/* The bytes that both sides sign; how many bytes. */
 static size_t
 signed_bytes(const struct wire *w, unsigned char out[SIGNED_MAX])
 {

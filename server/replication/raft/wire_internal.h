@@ -61,7 +61,7 @@ uv_stream_t *wire_give_away(struct wire *w);
 
 /* --- Greetings (wire_greet.c) --- */
 
-/* Begin with it; who asks has what it says ready. 0 or an error. */
+/* Begin with it; the asking side has its bytes ready. 0 or an error. */
 int wire_begin_greeting(struct wire *w);
 
 /* Say it, or hear it and judge. The wire may be gone afterwards. */

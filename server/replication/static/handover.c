@@ -33,7 +33,7 @@ struct step_job {
 	struct repl_static *owner;
 	enum step step;
 	uint32_t to;
-	struct repl_handover *h; /* NULL: nobody waits for the outcome */
+	struct repl_handover *h; /* NULL: no request waits for the outcome */
 	bool already;            /* commit and prepare: it was released to that pod before */
 	struct lead record;
 };

@@ -153,7 +153,7 @@ static_takes_writes(struct repl *r)
 	return static_role(r) == ROLE_LEADER || atomic_load(&of(r)->holds);
 }
 
-/* What the leader has answered, it has on disk. */
+/* A write that the leader has answered is on its disk. */
 static int
 static_read(struct repl *r, struct repl_read *rd, struct sp_error *err)
 {
@@ -188,7 +188,7 @@ static_founds(struct repl *r)
 	return !of(r)->settled && of(r)->o.leads;
 }
 
-/* The store keeps out those who come while it is closed, and nobody else takes on the lead. */
+/* The store refuses requests while it is closed, and no other pod takes over the lead. */
 static void
 static_detach(struct repl *r)
 {

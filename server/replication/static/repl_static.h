@@ -10,7 +10,7 @@
 
 struct repl_static_options {
 	struct committer *committer; /* shared; outlives the repl */
-	struct store *store;         /* the committer's, for its record of who leads; NULL: it has none */
+	struct store *store;         /* the committer's, for its record of the leader; NULL: it has none */
 	bool leads;                  /* at the start, by configuration; opened() decides by the store's record */
 	const char *self_url;        /* this pod's base URL; copied */
 	const char *leader_url;      /* the configured leader's; copied */
