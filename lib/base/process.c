@@ -101,7 +101,8 @@ start(struct child *child, const char *const *argv, struct sp_error *err)
 	return 0;
 }
 
-/* Keep the beginning of what the child complains of; the rest is read and dropped, so that it can go on. */
+/* Keep the beginning of what the child complains of; the rest is read and dropped, so that the
+ * program can continue. */
 static void
 keep_complaint(struct process_result *result, const char *data, size_t len)
 {

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where a standard stream is closed, the next file that is opened takes its number: the store, with our log in it. */
+/* If a standard stream is closed, the next file that is opened takes its number: the store, with
+ * our log in it. */
 static void
 hold_standard_streams(void)
 {

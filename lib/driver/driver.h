@@ -40,14 +40,15 @@ struct driver_ops {
 	/* A snapshot tarball (docs/api.md) of the local store into `sink`. */
 	int (*snapshot)(struct driver *d, driver_sink sink, void *arg, struct sp_error *err);
 
-	/* Apply one checked feed, all of it or nothing, and tell the position after. SP_EGAP: it does not begin where
-	 * the store stands. SP_EDIGEST: the content after it is not the leader's; nothing was applied. SP_EDIVERGED:
-	 * another cluster or history. SP_ENOSPACE, SP_EAGAIN, SP_EUNAVAIL. */
+	/* Apply one checked feed, all of it or nothing, and return the position after. SP_EGAP: it
+	 * does not begin where the store stands. SP_EDIGEST: the content after it is not the
+	 * leader's; nothing was applied. SP_EDIVERGED: another cluster or history. SP_ENOSPACE,
+	 * SP_EAGAIN, SP_EUNAVAIL. */
 	int (*apply)(struct driver *d, const void *feed, size_t len, struct position *after, struct sp_error *err);
 
-	/* Have the store itself take feeds from the leader at `url` for about for_ms, and tell what came of it. 0 also
-	 * if it ended early (not clean): the next feed is then to be had by apply(). NULL: it cannot. SP_EUNAVAIL.
-	 */
+	/* Have the store itself take feeds from the leader at `url` for about for_ms, and return
+	 * the result. 0 also if it ended early (not clean): the next feed is then to be had by
+	 * apply(). NULL: it cannot. SP_EUNAVAIL. */
 	int (*pull)(struct driver *d, const char *url, int64_t for_ms, struct driver_pulled *out, struct sp_error *err);
 
 	/* Recompute the digest from the content itself, at the cost of reading all of it. */

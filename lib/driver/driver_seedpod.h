@@ -29,8 +29,9 @@ int driver_seedpod_release(struct driver *d, struct sp_error *err);
 int driver_seedpod_open(struct driver *d, struct sp_error *err);
 int driver_seedpod_metrics(struct driver *d, struct buf *out, struct sp_error *err);
 
-/* Mode static. Begin to lead, in a new epoch, from exactly `at`, where the pod `from` released the lead: SP_EDIVERGED
- * if the store is not there. The leader is at `url` now, "": nobody leads. The role on an operator's order. */
+/* Mode static. Begin to lead, in a new epoch, from exactly `at`, where the pod `from` released the
+ * lead: SP_EDIVERGED if the store is not there. The leader is at `url` now, "": no pod leads. The
+ * role on an operator's order. */
 int driver_seedpod_lead_from(
     struct driver *d, const struct position *at, unsigned from, bool by_hand, int64_t pause_ms, struct sp_error *err);
 int driver_seedpod_follow(struct driver *d, const char *url, struct sp_error *err);

@@ -59,8 +59,9 @@ void http_set_access(const struct http_access *access_rules);
 void http_teardown(void);
 
 struct http_client_options {
-	const char *unix_socket;    /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
-	const char *ca_file;        /* PEM: who may have signed an https peer's certificate; NULL: the system's */
+	const char *unix_socket; /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
+	const char
+	    *ca_file; /* PEM: the authorities that an https peer's certificate must come from; NULL: the system's */
 	int64_t connect_timeout_ms; /* 0: 5 s */
 	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, or brings less than
 				     * HTTP_LEAST_BYTES in it, has stalled; 0: 30 s */

@@ -100,7 +100,7 @@ on_target(void *arg, const char *target, struct MHD_Connection *connection)
 
 	if (line == NULL || line->input == NULL)
 		return NULL;
-	/* The handshake has seen to it already: nobody is heard without having been let in. */
+	/* The handshake ensures this already: a client without access is not heard. */
 	if (l->o.tls != NULL && (line->secured == NULL || !tls_session_let_in(line->secured)))
 		return NULL;
 	rq = calloc(1, sizeof(*rq));

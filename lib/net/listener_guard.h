@@ -25,7 +25,7 @@ enum guard_phase {
 	GUARD_HEAD,    /* no request, or its head is not complete */
 	GUARD_BODY,    /* its body is coming */
 	GUARD_HANDLED, /* the owner has it: takes as long as that takes */
-	GUARD_REPLY,   /* a streamed answer: told of each piece by guard_moved() */
+	GUARD_REPLY,   /* a streamed answer: guard_moved() reports each piece */
 	GUARD_WHOLE,   /* an answer that lies in memory, of as many bytes as guard_moved() said at its beginning */
 };
 

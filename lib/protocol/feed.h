@@ -62,8 +62,9 @@ struct feed_record {
 };
 
 /*
- * Check a whole feed (structure, bounds, growing seqs, end, hash) and tell what it says. 0; SP_ETRUNCATED or
- * SP_EBADDATA with the byte offset and what was wrong there. A feed that passes can be walked without further checks.
+ * Check a whole feed (structure, bounds, growing seqs, end, hash) and return what it says. 0;
+ * SP_ETRUNCATED or SP_EBADDATA with the byte offset and what was wrong there. A feed that passes
+ * can be walked without further checks.
  */
 int feed_check(const void *data, size_t len, struct feed_info *out, struct sp_error *err);
 

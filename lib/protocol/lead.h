@@ -56,7 +56,8 @@ const char *lead_report_name(const struct lead_report *r);
  */
 bool lead_is_own(const struct position *p, unsigned ordinal, bool named, bool unpacked);
 
-/* Whether the pod that stands at `p`, and wrote p->lead, gave the lead to `ordinal` and has followed nobody since. */
+/* Whether the pod that stands at `p`, and wrote p->lead, gave the lead to `ordinal` and has
+ * followed no pod since. */
 bool lead_awaits(const struct position *p, unsigned ordinal);
 
 /* Whether `own` is exactly where p->lead was released. */
