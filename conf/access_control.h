@@ -37,8 +37,9 @@ struct access_control {
 /* SP_ECONF with the file and what is wrong with it. Strings are copied. */
 int access_control_open(struct access_control *d, const struct conf *c, struct sp_error *err);
 
-/* From now on this program's HTTP clients ask peers through their doors: our certificate, the names that theirs must
- * bear, the token. `d` must stay where it is until access_control_close(). */
+/* From now on this program's HTTP clients use the access control of peers: our certificate, the
+ * names that theirs must bear, the token. `d` must stay where it is until
+ * access_control_close(). */
 void access_control_use(struct access_control *d);
 
 /* The same for a program that asks its own pod alone, at an address that no certificate bears: the name to be verified

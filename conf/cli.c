@@ -126,7 +126,7 @@ usage_of_option(const struct cli *cli, int found, char **argv)
 	return usage(cli, found == ':' ? "an argument is missing after " : "unknown or ambiguous option ", word);
 }
 
-/* Fill `given` and `value` of the options on the command line. -1 to go on, or the exit code. */
+/* Fill `given` and `value` of the options on the command line. -1 to continue, or the exit code. */
 static int
 parse_options(struct cli *cli, struct cli_option shared[SHARED_COUNT], int argc, char **argv)
 {

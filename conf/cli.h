@@ -27,14 +27,15 @@ struct cli {
 	const char *config_path; /* out; CONF_DEFAULT_PATH, or $SEEDPOD_CONFIG, or --config */
 	struct conf conf;        /* out */
 	struct sp_error
-	    refused; /* out: why there is none to go on with; conf.pod_termination_log is set all the same */
+	    refused; /* out: why there is none to continue with; conf.pod_termination_log is set all the same */
 };
 
 /*
- * Give up what no program needs (lib/base/sandbox.h), parse argv (getopt_long), load the configuration and set up the
- * log. Returns -1 when the program is to go on, or the exit code with which it ends now: 0 after --help, --version,
- * --check (prints "FILE: ok") and --print; 64 and a hint on standard error for an unknown option or a stray argument;
- * 78 (or what sp_code_exit() says) and the reason for a bad configuration.
+ * Give up what no program needs (lib/base/sandbox.h), parse argv (getopt_long), load the
+ * configuration and set up the log. Returns -1 if the program is to continue, or the exit code with
+ * which it ends now: 0 after --help, --version, --check (prints "FILE: ok") and --print; 64 and a
+ * hint on standard error for an unknown option or a stray argument; 78 (or what sp_code_exit()
+ * says) and the reason for a bad configuration.
  */
 int cli_parse(struct cli *cli, int argc, char **argv);
 

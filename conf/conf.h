@@ -137,7 +137,7 @@ int conf_print(const struct conf *c, struct buf *out);
 /* The base URL of the pod with that ordinal, from pod.peer_url. */
 int conf_peer_url(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err);
 
-/* Where the raft port of the pod with that ordinal is reached, host:port, from raft.peer. */
+/* The address of the raft port of the pod with that ordinal, host:port, from raft.peer. */
 int conf_raft_peer(const struct conf *c, unsigned ordinal, char *out, size_t size, struct sp_error *err);
 
 /* Whether this pod is the leader by configuration (static mode). */
