@@ -200,7 +200,8 @@ may_go_on(int rc)
 	return rc == SP_ETRUNCATED || rc == SP_ESTALLED || rc == SP_EUNAVAIL;
 }
 
-/* The donor has let go of the snapshot: what interrupted the download stays the reason, and there is no going on. */
+/* The donor has released the snapshot: the cause of the interruption stays the reason, and the
+ * download cannot resume. */
 static int
 lost(struct download *d, const struct sp_error *why, struct sp_error *err)
 {
@@ -210,7 +211,7 @@ lost(struct download *d, const struct sp_error *why, struct sp_error *err)
 	    d->reply.status);
 }
 
-/* One more try to go on at d->bytes; `err` holds why the last one ended. */
+/* One more try to resume at d->bytes; `err` holds why the last one ended. */
 static int
 resume(struct download *d, struct sp_error *err)
 {

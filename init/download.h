@@ -21,13 +21,13 @@
 #include "lib/base/backoff.h"
 #include "lib/net/http_client.h"
 
-/* Tries in a row to go on without a new byte; then the download has failed. */
+/* Tries in a row to resume without a new byte; then the download has failed. */
 #define DOWNLOAD_RESUME_TRIES 5
 
 struct download_options {
 	const char *base_url;
 	int64_t stall_timeout_ms;
-	int64_t retry_delay_ms; /* before the first try to go on */
+	int64_t retry_delay_ms; /* before the first try to resume */
 	uint64_t rate_limit;    /* bytes a second, 0: none */
 	bool zstd;
 
@@ -42,7 +42,7 @@ struct download_options {
 	bool (*sibling_url)(void *arg, unsigned ordinal, char *out, size_t size); /* false: there is no such sibling */
 	void *sibling_arg;
 
-	void (*look)(void *arg); /* before each try to go on: take new certificates and tokens; or NULL */
+	void (*look)(void *arg); /* before each try to resume: take new certificates and tokens; or NULL */
 	void *look_arg;
 };
 
@@ -66,8 +66,9 @@ void download_release(struct download *d);
 int download_open(struct download *d, struct sp_error *err);
 
 /*
- * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL if it could not go on
- * after several tries, or because the donor no longer holds the snapshot; SP_ECANCELED.
+ * A tar_source whose arg is the struct download. SP_ETRUNCATED, SP_ESTALLED or SP_EUNAVAIL if it
+ * could not resume after several tries, or because the donor no longer holds the snapshot;
+ * SP_ECANCELED.
  */
 int download_read(void *arg, const void **data, size_t *len, struct sp_error *err);
 

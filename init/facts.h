@@ -36,7 +36,7 @@ struct peer_fact {
 	char url[POSITION_URL_MAX];
 	bool asked; /* `answer` says what came of it */
 	struct peer_answer answer;
-	bool had_data;      /* it told of data in this run: answer.position is its last, also while it is silent */
+	bool had_data;      /* it reported data in this run: answer.position is its last, also while it is silent */
 	bool gave_bad_data; /* a snapshot from there was bad in this run */
 };
 

@@ -76,7 +76,7 @@ plan_wait_for_data(const struct facts *f, struct plan *out, const char *pod, con
 	out->code = peer->answer.err.code == SP_EPERM ? SP_EPERM : SP_EAGAIN;
 }
 
-/* Whether all peers that tell of data are of one cluster. */
+/* Whether all peers that report data are of one cluster. */
 static bool
 is_one_cluster(const struct facts *f)
 {

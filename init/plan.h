@@ -11,7 +11,7 @@
 enum plan_action {
 	PLAN_START,   /* the server may start on what is there */
 	PLAN_CREATE,  /* the server may start, and make an empty store */
-	PLAN_RESTORE, /* seed a leader that lost its volume, from the peer that knows most */
+	PLAN_RESTORE, /* seed a leader that lost its volume, from the peer that is furthest ahead */
 	PLAN_SEED,    /* seed a follower */
 	PLAN_WAIT,    /* nothing can be decided yet: ask again */
 	PLAN_REFUSE,  /* a person has to decide */
@@ -22,8 +22,8 @@ enum plan_action {
 /* A donor may be so many changes behind the leader: the sidecar brings the rest. */
 #define PLAN_DONOR_LAG_MAX 10000
 
-/* In mode raft so many entries behind the member that knows most: raft's log, of which the others keep
- * [raft] trailing entries, brings the rest. */
+/* In mode raft so many entries behind the member that is furthest ahead: raft's log, of which the
+ * others keep [raft] trailing entries, brings the rest. */
 #define PLAN_MEMBER_LAG_MAX 1000
 
 struct plan {
@@ -34,7 +34,7 @@ struct plan {
 	 * none, or it is discarded. Points into the facts. */
 	const struct position *floor;
 	bool follow; /* mode static: another pod leads, so the server begins as a follower, whatever it has */
-	bool warn;   /* `why` is something to look into, although the action goes on */
+	bool warn;   /* `why` is something to look into, although the action continues */
 	bool grace;  /* wait: for peers of an empty leader, which is no failed attempt */
 	int code;    /* refuse and wait: the SP_E… code where it ends with that */
 	char why[PLAN_WHY_MAX]; /* a sentence with the numbers */

@@ -65,7 +65,7 @@ seed(const struct facts *f, const struct peer_fact *leader, const struct positio
 	out->floor = floor;
 }
 
-/* How it is with a leader that told no position. */
+/* The state of a leader that reported no position. */
 static void
 describe_silence(const struct peer_fact *leader, char *out, size_t size)
 {
@@ -135,7 +135,8 @@ follower_behind(const struct facts *f, const struct peer_fact *leader, struct pl
 	seed(f, leader, &f->own, out, reason);
 }
 
-/* A store that cannot go on as it is: only a seed helps, and only if the configuration allows to give it up. */
+/* A store that cannot continue as it is: only a seed helps, and only if the configuration allows to
+ * discard it. */
 static void
 follower_in_the_way(const struct facts *f, const struct peer_fact *leader, struct plan *out, const char *reason)
 {

@@ -61,9 +61,9 @@ same_place(const struct position *a, const struct position *b)
 }
 
 /*
- * The peer that knows most, whatever it was caught at; and the one to restore from, which is another only if the
- * first has given bad data and another stands at exactly the same place: an older one would lose acknowledged writes
- * silently.
+ * The peer that is furthest ahead, even between two cuts; and the one to restore from, which is
+ * another only if the first has given bad data and another stands at exactly the same place: an
+ * older one would lose acknowledged writes silently.
  */
 static const struct peer_fact *
 restore_donor(const struct facts *f, const struct peer_fact *most)

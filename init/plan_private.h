@@ -12,9 +12,9 @@ void plan_decide(struct plan *out, enum plan_action action, const char *fmt, ...
 bool plan_more_advanced(const struct position *a, const struct position *b);
 
 /*
- * A peer that tells no position now and may hold what an empty volume lost, or NULL: it is there
- * and leaves open what it has, or told of its data earlier in this run. One that reported no more
- * than `most` does not count; NULL: no other peer reports data.
+ * A peer that reports no position now and may hold data that an empty volume lost, or NULL: it is
+ * there and does not say what it has, or reported its data earlier in this run. One that reported
+ * no more than `most` does not count; NULL: no other peer reports data.
  */
 const struct peer_fact *plan_silent_peer(const struct facts *f, const struct peer_fact *most);
 

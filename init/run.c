@@ -424,7 +424,7 @@ run_plan(const struct run_options *o, struct facts *facts, struct plan *plan, st
 	if ((rc = volume_init(&volume, o->conf->server_data_dir, err)) < 0 ||
 	    (rc = prepare_facts(o, &volume, facts, err)) < 0)
 		return rc;
-	facts->grace_over = true; /* what would come of it if nobody else turned up */
+	facts->grace_over = true; /* the outcome if no other peer turned up */
 	if ((rc = decide(facts, plan, ASK_LEADER_MS, err)) < 0)
 		facts_release(facts);
 	return rc;

@@ -17,7 +17,7 @@ struct run_options {
 	const struct conf *conf;
 	bool reseed; /* a store that is not equal to the leader's is seeded again, whatever sync.on_divergence says */
 	uint64_t min_applied;  /* mode raft: seed only from a member that has applied this index; 0: from any */
-	struct driver *driver; /* tells the position of the store on the volume */
+	struct driver *driver; /* reports the position of the store on the volume */
 	seed_check check;      /* tells that of a store just downloaded, and of what an earlier run left */
 	void *check_arg;
 	void (*look)(void *arg); /* before each round of questions, and before a broken download is gone on with: take

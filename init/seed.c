@@ -112,7 +112,8 @@ seed_show_position(const struct position *p, char *out, size_t size)
 	    digest);
 }
 
-/* A snapshot may be shared with others who asked before: in mode raft it may be from before what this member needs. */
+/* A snapshot may be shared with others that asked before: in mode raft it may be from before what
+ * this member needs. */
 static int
 check_applied(const struct seed *s, struct sp_error *err)
 {
@@ -192,7 +193,7 @@ step_swap(struct seed *s, struct sp_error *err)
 	return volume_swap(s->o->volume, err);
 }
 
-/* data_dir/seed.json: what the sidecar tells in its metrics. Its loss is no failure of the seed. */
+/* data_dir/seed.json: for the sidecar's metrics. Its loss is no failure of the seed. */
 static void
 write_record(struct seed *s)
 {

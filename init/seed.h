@@ -51,10 +51,10 @@ struct seed_report {
 void seed_show_position(const struct position *p, char *out, size_t size);
 
 /*
- * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster) if the snapshot
- * is not what it must be; SP_EAGAIN if it is older than floor or min_applied; SP_ENOSPACE, told before the first
- * byte is written where the size is known; SP_EIO, SP_EPERM; SP_ECANCELED. The text names the donor and the phase's
- * details; report->phase the phase.
+ * Do it. Errors: those of the download; SP_EBADDATA, SP_ETRUNCATED, SP_EDIVERGED (another cluster)
+ * if the snapshot is not what it must be; SP_EAGAIN if it is older than floor or min_applied;
+ * SP_ENOSPACE, before the first byte is written if the size is known; SP_EIO, SP_EPERM;
+ * SP_ECANCELED. The text names the donor and the phase's details; report->phase the phase.
  */
 int seed_run(const struct seed_options *o, struct seed_report *report, struct sp_error *err);
 
