@@ -108,7 +108,7 @@ event_text(const struct announce *a, const struct pod *pod, const struct announc
 	return text;
 }
 
-/* An event that cannot be written is left out: the log and /status tell the same. */
+/* An event that cannot be written is left out: the log and /status say the same. */
 static void
 write_event(struct announce *a, const struct pod *pod, const struct announce_event *event)
 {

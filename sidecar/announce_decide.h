@@ -14,7 +14,7 @@
 
 /* How the pod is at one moment. Strings are never NULL. */
 struct announce_facts {
-	bool role_known;      /* the server has told its role */
+	bool role_known;      /* the server has reported its role */
 	bool leads;           /* and leads */
 	bool server_ok;       /* it answers */
 	bool raft;            /* mode raft, in which another pod leads when this one does not answer */
@@ -25,7 +25,7 @@ struct announce_facts {
 	const char *rejected; /* why the newest configuration is not in force; "" if it is */
 };
 
-/* What has been told so far; begins as zeros. */
+/* Reported so far; begins as zeros. */
 struct announced {
 	bool role_known;
 	bool leads;

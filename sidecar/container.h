@@ -7,10 +7,11 @@
 #define SIDECAR_CONTAINER_H_
 
 /*
- * For an exec probe: GET `url`, print the first line of the answer, and return 0 if the status is 200, 1 if it is
- * not or none came in time. The kubelet shows what an exec probe printed in the pod's events, and keeps an HTTP probe's
- * answer to itself: this is how `kubectl describe pod` comes to tell why a pod is not ready.
- * An https:// page is asked as the file `config_path` says in [tls]; for others it is not read.
+ * For an exec probe: GET `url`, print the first line of the answer, and return 0 if the status is
+ * 200, 1 if it is not or none came in time. The kubelet shows what an exec probe printed in the
+ * pod's events, and keeps an HTTP probe's answer to itself: this is how `kubectl describe pod`
+ * shows why a pod is not ready. An https:// page is asked as the file `config_path` says in [tls];
+ * for others it is not read.
  */
 int container_probe(const char *url, const char *config_path);
 

@@ -153,7 +153,7 @@ take_conf(struct follower *f)
 	http_client_configure(f->client, f->conf.sync_stall_timeout_ms, 0);
 }
 
-/* The server has let go of its store. If this run did not request that, an earlier life of this
+/* The server has released its store. If this run did not request that, an earlier life of this
  * program did and was not able to finish: finish it. */
 static int64_t
 released(struct follower *f)

@@ -6,7 +6,7 @@
 #include "sidecar/follower_private.h"
 #include "sidecar/readiness.h"
 
-/* The server lets go of its store, and opens one, only after what is under way in it is done. */
+/* The server releases its store, and opens one, only after the work under way in it is done. */
 #define SERVER_CALL_MS 100000
 
 /* While a child works, the loop's deadline moves on with each look at it. */

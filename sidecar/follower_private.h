@@ -14,7 +14,7 @@
 #include "sidecar/follower.h"
 #include "sidecar/trouble.h"
 
-/* A step's answer where the turn goes on; else the milliseconds to wait. */
+/* A step's answer if the turn continues; else the milliseconds to wait. */
 #define STEP_ON (-1)
 
 /* The two that did not fit together when the sync halted: where either is another one now, it is worth a new try. */

@@ -198,7 +198,7 @@ may_leave_it_to_server(const struct follower *f)
 	       wait_for_change_ms(f) > 0;
 }
 
-/* The leader's position, as the last cut that was reached tells it. */
+/* The leader's position, as the last cut that was reached gives it. */
 static struct feed_info
 cut_of(const struct driver_pulled *pulled)
 {

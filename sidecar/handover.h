@@ -54,8 +54,8 @@ struct handover {
 	int64_t pause_ms; /* out: from the leader's hold to the new epoch */
 };
 
-/* All of it. 0: this pod leads. Else the old leader leads on, or, where the outcome of commit is not known
- * (SP_EUNKNOWN), the release is to be looked for. */
+/* All of it. 0: this pod leads. Else the old leader leads on, or, if the outcome of commit is not
+ * known (SP_EUNKNOWN), the release is to be looked for. */
 int handover_run(struct handover *h, struct sp_error *err);
 
 /* The old leader gave the lead to this pod already, and h->own is exactly there. */

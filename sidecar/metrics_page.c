@@ -113,7 +113,7 @@ write_position(struct buf *out, const struct view *v)
 	return rc;
 }
 
-/* Nothing where the mode is not raft, or the server has not told of its member yet. */
+/* Nothing if the mode is not raft, or the server has not reported its member yet. */
 static int
 write_member(struct buf *out, const struct position_raft *m)
 {

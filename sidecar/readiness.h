@@ -2,7 +2,7 @@
  * Whether a pod is ready, and why: facts in, checks out. Pure; the caller brings the facts and the clock.
  *
  *	readiness_check(&facts, &r);		// each check with its verdict and its sentence
- *	readiness_settle(&h, now_ms, &r);	// the hysteresis: r.ready is what is told to the world
+ *	readiness_settle(&h, now_ms, &r);	// the hysteresis: r.ready is the published verdict
  *
  * Ready is proven, not assumed: a follower is ready only after its content was shown to be the
  * leader's.
@@ -76,7 +76,8 @@ struct readiness_hysteresis {
 /* Fills everything but `ready`. */
 void readiness_check(const struct readiness_facts *f, struct readiness *out);
 
-/* One look: sets r->ready, and where that differs from what the checks say for themselves, lets them say so. */
+/* One look: sets r->ready, and if that differs from the checks' own verdicts, has the checks say
+ * so. */
 void readiness_settle(struct readiness_hysteresis *h, int64_t now_ms, struct readiness *r);
 
 /* "10s", "500ms", "12.4s": whole seconds without a fraction, less than a second in milliseconds. */

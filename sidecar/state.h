@@ -71,7 +71,7 @@ void state_set_seed(struct state *s, const char *text, size_t len);
 
 void state_set_leader_url(struct state *s, const char *url);
 
-/* It told its position, or a feed; then it may be silent for planned_silence_ms. */
+/* It reported its position, or a feed; then it may be silent for planned_silence_ms. */
 void state_leader_position(struct state *s, const struct position *p, int64_t now_ms, int64_t planned_silence_ms);
 void state_leader_feed(struct state *s, const struct feed_info *info, int64_t now_ms, int64_t planned_silence_ms);
 

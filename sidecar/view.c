@@ -104,7 +104,7 @@ settle(struct state *s, int64_t now_ms, struct readiness *out)
 	readiness_settle(&s->hysteresis, now_ms, out);
 }
 
-/* Whether readiness changed since the log last told; notes that it now tells. */
+/* Whether readiness changed since it was last logged; notes that it now tells. */
 static bool
 is_news(struct state *s, const struct readiness *r)
 {
