@@ -40,7 +40,7 @@ struct server {
 	struct data_directory data_directory;
 	atomic_bool removed; /* from the cluster: the server is to end */
 
-	int64_t settled_ms; /* when to let go of what the start needed; 0: done. The thread of the ticks. */
+	int64_t settled_ms; /* when to release memory that the start needed; 0: done. The thread of the ticks. */
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */

@@ -34,8 +34,8 @@ struct server_cluster {
 int server_start(const struct conf *conf, const char *config_path, const struct server_cluster *cluster,
     struct server **out, struct sp_error *err);
 
-/* Housekeeping: expired snapshots and tombstones, renewed certificates, memory that only the start needed. False if
- * the server is to stop: it was taken out of its cluster. */
+/* Housekeeping: expired snapshots and tombstones, renewed certificates, memory that only the start
+ * needed. False if the server is to stop: it was removed from its cluster. */
 bool server_tick(struct server *s);
 
 /* Finish what was accepted, within a grace period, close the store and free everything. */

@@ -120,15 +120,15 @@ void api_present_seq(struct call *c);
 void api_submit(struct call *c, const struct repl_op *ops, size_t count);
 
 /*
- * ?consistency=local|linearizable: whether the read may go on. Where not, it waits (the handler is called again with
- * stage CALL_CURRENT), or it was answered: 400, 307 to the leader, 503.
+ * ?consistency=local|linearizable: whether the read may continue. If not, it waits (the handler is
+ * called again with stage CALL_CURRENT), or it was answered: 400, 307 to the leader, 503.
  */
 bool api_is_current(struct call *c);
 
 /*
- * Seedpod-Min-Seq: read your writes. True when the read may go on, with a view that is begun afterwards; else it waits
- * (stage CALL_WAITED), or was answered. A catch-up half applied does not count, since it may hold a later seq and an
- * earlier value.
+ * Seedpod-Min-Seq: read your writes. True if the read may continue, with a view that is begun
+ * afterwards; else it waits (stage CALL_WAITED), or was answered. A catch-up half applied does not
+ * count, since it may hold a later seq and an earlier value.
  */
 bool api_reached_min_seq(struct call *c);
 

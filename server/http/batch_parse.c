@@ -108,7 +108,8 @@ parse_line(struct parser *p, const char *text, size_t len)
 	if (is_blank(text, len))
 		return 0;
 	line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
-	/* Where memory ran out for a moment, the library may call the text wrong; what is right is so next time. */
+	/* If memory ran out for a moment, the library may call the text wrong; what is right is so
+	 * next time. */
 	if (line == NULL)
 		line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
 	if (line == NULL && bad.text[0] == '\0')

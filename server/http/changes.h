@@ -26,7 +26,7 @@ struct changes_cost {
 	uint64_t records; /* read from the store */
 };
 
-/* Whether the asker may go on from `since`: 0, SP_EHORIZON, SP_EDIVERGED with the reason. */
+/* Whether the asker may continue from `since`: 0, SP_EHORIZON, SP_EDIVERGED with the reason. */
 int changes_check(const struct position *here, const struct changes_query *q, struct sp_error *err);
 
 /* Append the feed to `out`: the records after `since` in seq order, then a cut where it reached the present of a

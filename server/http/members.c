@@ -76,7 +76,8 @@ leads_elsewhere(struct call *c)
 static void
 reply_changed(struct call *c)
 {
-	/* The lead went to another meanwhile: the change begins anew there, and goes on from what was done of it. */
+	/* The lead went to another meanwhile: the change begins anew there, and continues from the
+	 * steps that were done. */
 	if (c->change.code == SP_EAGAIN && leads_elsewhere(c) && api_sent_to_leader(c))
 		return;
 	if (c->change.code == SP_EPRECOND)

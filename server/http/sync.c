@@ -136,8 +136,8 @@ api_changes(struct call *c)
 
 	if (!read_changes_query(c, &q, &wait_ms))
 		return;
-	/* A sidecar takes what it is given for the leader's, and says so; a pod that was demoted must not go on as if
-	 * it led. */
+	/* A sidecar takes what it is given for the leader's, and says so; a pod that was demoted
+	 * must not act as if it led. */
 	if (asks_leader(c) && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
 		api_problem(c, 503, "no_leader", "this pod does not lead");
 		return;

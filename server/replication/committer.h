@@ -20,10 +20,10 @@ struct committer;
 /* A change to the store. The submitter owns it until done() is called, and again from then on. */
 struct commit_job {
 	/*
-	 * Change the transaction. A failure that leaves the transaction as it was (a precondition, a bad key) is
-	 * returned, with `err` filled: the other jobs of the group go on. May run again from the start when the group
-	 * is done over (the map grew), so it must not depend on what an earlier run left in the job. On the writer
-	 * thread.
+	 * Change the transaction. A failure that leaves the transaction as it was (a precondition,
+	 * a bad key) is returned, with `err` filled: the other jobs of the group continue. May run
+	 * again from the start when the group is done over (the map grew), so it must not depend on
+	 * what an earlier run left in the job. On the writer thread.
 	 */
 	int (*run)(struct commit_job *job, struct store_txn *txn);
 

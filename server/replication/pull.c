@@ -112,7 +112,7 @@ ask(struct pull *p, const struct pull_call *call, const struct position *here, i
 	return peer_changes_begin(next, p->client, call->url, &o, &p->feeds[1 - p->at], err);
 }
 
-/* The answer, which is at hand then: 0 if it goes on from `here`. */
+/* The answer, which is at hand then: 0 if it continues from `here`. */
 static int
 take(struct pull *p, const struct position *here, struct peer_changes_call *next, struct feed_info *info,
     struct sp_error *err)

@@ -150,7 +150,8 @@ struct repl_ops {
 	/* Whether this pod makes a store if there is none. */
 	bool (*founds)(struct repl *r);
 
-	/* The members as GET /v1/members tells of them, and a change of them. NULL in a mode without members. */
+	/* The members as GET /v1/members lists them, and a change of them. NULL in a mode without
+	 * members. */
 	int (*members)(struct repl *r, struct buf *json, struct sp_error *err);
 	int (*change)(struct repl *r, struct repl_change *c, struct sp_error *err);
 

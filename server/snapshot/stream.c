@@ -105,7 +105,7 @@ snapshot_stream_free(struct snapshot_stream *t)
 	free(t);
 }
 
-/* Let the shared hash go on where these bytes of the image reach beyond it. */
+/* Continue the shared hash if these bytes of the image reach beyond it. */
 static void
 hash_image(struct snapshot *s, uint64_t offset, const char *data, size_t len)
 {

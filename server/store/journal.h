@@ -71,7 +71,8 @@ void journal_close(struct journal *j);
 /* Delete the file of a directory, if there is one, for good. */
 int journal_remove(const char *dir, struct sp_error *err);
 
-/* Append a change to a group's bytes, or read the next one at *at and go on: 1, 0 at the end, SP_EBADDATA. */
+/* Append a change to a group's bytes, or read the next one at *at and advance: 1, 0 at the end,
+ * SP_EBADDATA. */
 int journal_add_op(struct buf *ops, const struct journal_op *op);
 int journal_next_op(const void *ops, size_t len, size_t *at, struct journal_op *out);
 

@@ -129,8 +129,9 @@ int store_position(struct store *s, struct position *out, struct sp_error *err);
  * SP_EBADDATA with the first thing that is wrong; SP_EAGAIN if the store is released meanwhile. *found is the
  * recomputed digest.
  *
- * One version is walked, in short steps: writes go on beside it and the map can grow. As long as it takes, LMDB cannot
- * use the pages again that are freed meanwhile. No view may be open in this thread.
+ * One version is walked, in short steps: writes continue beside it and the map can grow. As long as
+ * it takes, LMDB cannot use the pages again that are freed meanwhile. No view may be open in this
+ * thread.
  */
 int store_verify(struct store *s, struct digest *found, struct sp_error *err);
 
@@ -175,8 +176,9 @@ int store_txn_begin_feed(
  * which takes a flush. */
 bool store_has_role(struct store *s, bool leader);
 
-/* Bring LMDB, and with it all views, up to what is committed now: at once, waiting for it while writes go on; or soon.
- * SP_ENOSPACE, SP_EIO, SP_EAGAIN. Any thread without view or transaction. */
+/* Bring LMDB, and with it all views, up to what is committed now: at once, waiting for it while
+ * writes continue; or soon. SP_ENOSPACE, SP_EIO, SP_EAGAIN. Any thread without view or
+ * transaction. */
 int store_flush(struct store *s, struct sp_error *err);
 void store_flush_soon(struct store *s);
 
@@ -293,8 +295,8 @@ void store_sizes(struct store *s, uint64_t *map_bytes, uint64_t *file_bytes);
 /* --- The image for snapshots (store_pin.c) --- */
 
 /*
- * A pin holds one version of the store and reads the bytes of data.mdb as of then: the same bytes however often, while
- * writing goes on. The version's freed pages are read as zeros.
+ * A pin holds one version of the store and reads the bytes of data.mdb as of then: the same bytes
+ * however often, while writes continue. The version's freed pages are read as zeros.
  */
 struct store_pin;
 int store_pin_new(struct store *s, struct store_pin **out, struct sp_error *err);
@@ -304,8 +306,9 @@ uint64_t store_pin_live(const struct store_pin *p);      /* bytes of the pages i
 unsigned store_pin_page_size(const struct store_pin *p); /* bytes */
 const struct position *store_pin_position(const struct store_pin *p);
 
-/* Bytes of pages that writers have freed since the version was pinned, and cannot use again before it is let go: by so
- * much the file grows where nothing else is free in it. Takes what is new since the last call; one caller at a time. */
+/* Bytes of pages that writers have freed since the version was pinned, and cannot use again before
+ * it is released: the file grows by so much if nothing else is free in it. Takes what is new since
+ * the last call; one caller at a time. */
 uint64_t store_pin_withheld(struct store_pin *p);
 
 /* Read exactly len bytes at offset, within the size. SP_EAGAIN once the store was detached; SP_EIO. Any thread. */

@@ -197,7 +197,7 @@ flush_frozen(struct store *s, struct sp_error *err)
 	if (table == NULL)
 		return 0;
 	FAULT_POINT("flush.frozen");
-	/* One that failed half way goes on where it came to. */
+	/* One that failed half way resumes where it stopped. */
 	for (p.next = memtable_first(table); p.next != NULL && p.next->seq <= s->flushed_seq;)
 		p.next = p.next->next;
 	do {

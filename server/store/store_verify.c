@@ -14,7 +14,7 @@
 
 #define STEP_MS 20
 
-/* What has been found so far, and where to go on. */
+/* The findings so far, and where to continue. */
 struct store_walk {
 	struct store *store;
 	struct store_hold hold;

@@ -130,7 +130,7 @@ check_key(size_t key_len, struct sp_error *err)
  * Make room for a record in kv; `place` says how large it is and is given its address. LMDB halves
  * a page that is full; only a new key that is declared the last of all leaves the full page as it
  * is. So keys that arrive in order fill their pages, which makes the store, its snapshots and each
- * commit smaller. Where a new key is not the last, LMDB finds out before it changes anything.
+ * commit smaller. If a new key is not the last, LMDB finds out before it changes anything.
  */
 static int
 reserve(struct store_txn *t, MDB_val *key, bool is_new, MDB_val *place)

@@ -290,7 +290,7 @@ unbound_log(struct repl_raft *r)
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 }
 
-/* Hand the entry to the committer. Where the writer falls behind, the log waits for it. */
+/* Hand the entry to the committer. If the writer falls behind, the log waits for it. */
 static void
 deliver(struct repl_raft *r, struct repl_raft_job *j, uint64_t index, size_t bytes)
 {
@@ -457,7 +457,8 @@ fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned
 	return 0;
 }
 
-/* The log begins at this pointer: either the store holds what it points to, or this member cannot go on with it. */
+/* The log begins at this pointer: either the store holds what it points to, or this member cannot
+ * continue with it. */
 static int
 fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 {

@@ -17,7 +17,7 @@ directory_release(struct directory *d)
 	*d = (struct directory){ 0 };
 }
 
-/* Where the number stands, or would. */
+/* The place of the number, or where it would be. */
 static size_t
 place_of(const struct directory *d, unsigned number)
 {

@@ -37,7 +37,8 @@ struct repl_raft_job {
 
 #define FLOW_ENTRIES 4096 /* on their way to a member at once, at most; a power of two */
 
-/* Less was sent than libraft thinks: its next index for that member is to be `next`. 0: nothing to put right. */
+/* Less was sent than libraft thinks: its next index for that member is to be `next`. 0: nothing to
+ * correct. */
 struct flow_cut {
 	raft_id id;
 	uint64_t next;

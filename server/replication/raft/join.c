@@ -22,7 +22,7 @@
 #define ASK_TIMEOUT_MS  2000
 #define JOIN_TIMEOUT_MS 15000 /* longer than the leader tries */
 #define EVERY_MS        250
-#define SURE_AFTER      3     /* looks in a row that find this member taken out */
+#define SURE_AFTER      3     /* looks in a row that find this member removed */
 #define SAY_AFTER_MS    5000  /* without a leader, log what this member waits for, */
 #define SAY_EVERY_MS    60000 /* and again */
 #define ANSWER_MAX      (1u << 20)
@@ -40,7 +40,7 @@ struct look {
 
 /* Its memory from one look to the next. */
 struct watchdog {
-	unsigned missed;      /* looks in a row that found this member taken out */
+	unsigned missed;      /* looks in a row that found this member removed */
 	int64_t since_ms;     /* monotonic: without a leader since then; 0: it has one */
 	int64_t say_after_ms; /* and log what this member waits for after this */
 };
@@ -242,8 +242,8 @@ join(struct repl_raft *r, const struct look *l, const char *leader)
 	free(body);
 }
 
-/* This volume's member was taken out while it was away. Its store is as good as any; its vote and log are not: it comes
- * back as another member. */
+/* This volume's member was removed while it was away. Its store is as good as any; its vote and log
+ * are not: it comes back as another member. */
 static void
 begin_anew(struct repl_raft *r)
 {

@@ -76,7 +76,8 @@ repl_raft_read_submit(struct repl_raft *r, struct repl_read *rd, struct sp_error
 
 /* --- On the leader. On the loop's thread. --- */
 
-/* The reads go on when the committer comes to this: then all entries before it are in the store. */
+/* The reads continue when the committer comes to this: then all entries before it are in the
+ * store. */
 struct marker {
 	struct commit_job job; /* first */
 	struct read_list reads;

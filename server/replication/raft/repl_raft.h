@@ -49,7 +49,8 @@ struct repl_raft_options {
 	struct secret *secret; /* what all members know; NULL: none. Outlives the repl */
 	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 
-	/* This member was taken out of the cluster: the server is to end. Once; any thread; must not block. */
+	/* This member was removed from the cluster: the server must end. Once; any thread; must not
+	 * block. */
 	void (*removed)(void *arg);
 	void *arg; /* of both */
 };

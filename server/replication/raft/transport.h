@@ -76,7 +76,7 @@ struct transport {
 	int accept_fd;
 	struct wire *wires;
 	struct tunnel *tunnels;
-	unsigned open;                /* polls and lookups that libuv has not let go of */
+	unsigned open;                /* polls and lookups that libuv has not released */
 	struct transport_peers peers; /* zeros: every peer is accepted */
 	raft_id id;
 	const char *address;     /* this member's */
@@ -96,7 +96,7 @@ struct transport {
 void transport_init(struct transport *t, uv_loop_t *loop, const char *listen);
 void transport_release(struct transport *t);
 
-/* Give up who is silent. */
+/* Drop connections that are silent. */
 void transport_turn(struct transport *t);
 
 /* Whether this is "host:port". Another address can never be connected to, and libraft keeps all
