@@ -11,10 +11,11 @@
  * key: each key stands once, at its newest seq), `tombstones` (seq -> time of deletion and key, so that expiry finds
  * them without a search) and `meta` (the position, written in the same transaction as the data).
  *
- * With `log`, a group of changes is on disk elsewhere first, in the store's journal (journal.h) or in the caller's own
- * log, and in memory (memtable.h); LMDB is brought up to it later, by a thread of the store's: a *flush*. Until then only
- * views of the present (store_view_begin_present()) see those changes; all other views, cursors and pins see the store
- * as it was flushed last, which is a state that it had. store_flush() brings that up to now.
+ * With `log`, a group of changes is on disk elsewhere first, in the store's journal (journal.h) or
+ * in the caller's own log, and in memory (memtable.h); a thread of the store brings LMDB up to it
+ * later: a *flush*. Until then only views of the present (store_view_begin_present()) see those
+ * changes; all other views, cursors and pins see the store as it was flushed last, which is a state
+ * that it had. store_flush() brings that up to now.
  *
  * Views may be had in any thread, as many as there are; a view is used and ended by the thread that
  * began it, and is to be short: an old one keeps LMDB from using freed pages again. One transaction
