@@ -368,8 +368,7 @@ void repl_raft_read_end(struct repl_raft *r);
 int repl_raft_read_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_read_stop(struct repl_raft *r);
 
-/* --- Joining (join.c): a thread that has this member added, and finds out if it was removed.
- * --- */
+/* --- Joining (join.c): a thread that has this member added, or finds that it was removed. --- */
 
 int repl_raft_join_start(struct repl_raft *r, struct sp_error *err);
 void repl_raft_join_stop(struct repl_raft *r);
