@@ -72,7 +72,7 @@ bool position_same_log(const struct position *a, const struct position *b);
 enum relation position_relate(const struct position *leader, const struct position *follower, char *why, size_t size);
 
 /*
- * The invariant: **no pod's position in a history ever goes back**. Code that replaces a pod's
+ * The invariant: **a store is never replaced by an older one of its history**. Code that replaces a pod's
  * store checks this first: when the donor is chosen (init/plan_*.c), again when the new store is
  * there and verified (init/seed.c), and before a swap that an earlier run committed is finished
  * (init/run.c). Only COURSE_ONWARD keeps all that the pod has acknowledged. The other two are for a
