@@ -48,7 +48,7 @@ struct volume {
 	int lock_fd;                  /* -1 while it is not locked */
 };
 
-/* The files that are there. */
+/* The files and directories that are there. */
 struct volume_state {
 	bool store; /* with data in it: an empty directory, or one with an empty data.mdb, does not count */
 	bool incoming;

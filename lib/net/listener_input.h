@@ -8,7 +8,7 @@
  * pass, on any other they do what they always do. Heads pass whole and only if lib/net/framing.h accepts them; chunks
  * pass without their extensions, and trailer fields are dropped. The first fault ends the connection's input: the
  * library then gets a harmless request, or an early end of the body, and input_fault() tells the listener to refuse
- *that request. Nothing behind it is ever parsed.
+ * that request. Nothing behind it is ever parsed.
  *
  * One thread at a time, the one that serves the connection.
  */
