@@ -158,9 +158,10 @@ committed(struct step_job *j)
 		return;
 	FAULT_POINT("handover.released");
 	atomic_store(&r->holds, true);
-	atomic_store(&r->role, ROLE_FOLLOWER);
 	r->gate = GATE_RELEASED;
+	/* The two at once: role.c decides by them. */
 	pthread_mutex_lock(&r->lock);
+	atomic_store(&r->role, ROLE_FOLLOWER);
 	r->lead = j->record;
 	r->leader_url[0] = '\0';
 	pthread_mutex_unlock(&r->lock);

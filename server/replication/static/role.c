@@ -15,6 +15,7 @@ struct role_job {
 	struct repl_static *owner;
 	enum role role;
 	const struct position *from; /* lead: the store must stand exactly there; NULL: wherever it stands */
+	struct lead seen;            /* the record that the caller decided by */
 	struct lead record;          /* what is to be written; of a release without the position */
 	bool write;
 	bool began; /* a new epoch */
@@ -37,12 +38,28 @@ stands_at(const struct position *here, const struct position *from)
 	       digest_equal(here->digest, from->digest);
 }
 
+/* The record as it is now. A caller asks for it before it asks for the role: committed() sets both at once. */
+static struct lead
+record_of(struct repl_static *r)
+{
+	struct lead l;
+
+	pthread_mutex_lock(&r->lock);
+	l = r->lead;
+	pthread_mutex_unlock(&r->lock);
+	return l;
+}
+
 static int
 run_role(struct commit_job *job, struct store_txn *txn)
 {
 	struct role_job *j = (struct role_job *)job;
+	struct lead now = record_of(j->owner);
 	int rc;
 
+	/* A release that was on its way to the disk when this was asked for stands: it may have been answered. */
+	if (memcmp(&now, &j->seen, sizeof(now)) != 0)
+		return sp_error_set(&job->err, SP_EAGAIN, "the lead was handed over in the meantime");
 	j->began = false;
 	store_txn_position(txn, &j->after);
 	if (j->from != NULL && !stands_at(&j->after, j->from))
@@ -84,19 +101,18 @@ role_done(struct commit_job *job)
 }
 
 static int
-bring_into_role(
-    struct repl_static *r, enum role role, const struct lead *record, const struct position *from, struct sp_error *err)
+bring_into_role(struct repl_static *r, enum role role, const struct lead *seen, const struct lead *record,
+    const struct position *from, struct sp_error *err)
 {
 	struct role_job j = { .job = { .run = run_role, .done = role_done, .alone = true },
 		.owner = r,
 		.role = role,
 		.from = from,
-		.record = *record };
+		.seen = *seen,
+		.record = *record,
+		.write = memcmp(record, seen, sizeof(*record)) != 0 };
 	int rc;
 
-	pthread_mutex_lock(&r->lock);
-	j.write = memcmp(record, &r->lead, sizeof(*record)) != 0;
-	pthread_mutex_unlock(&r->lock);
 	pthread_mutex_init(&j.lock, NULL);
 	pthread_cond_init(&j.wake, NULL);
 	rc = committer_submit(r->o.committer, &j.job, err);
@@ -158,13 +174,13 @@ int
 static_set_role(struct repl *repl, enum role role, struct sp_error *err)
 {
 	struct repl_static *r = of(repl);
-	struct lead record;
+	struct lead seen, record;
 	int before, rc;
 
 	pthread_mutex_lock(&r->role_lock);
+	record = seen = record_of(r);
 	before = atomic_load(&r->role);
 	pthread_mutex_lock(&r->lock);
-	record = r->lead;
 	/* Given up by hand: the pod that the configuration names may take it from here. */
 	if (role == ROLE_FOLLOWER && (before == ROLE_LEADER || record.kind == LEAD_HELD)) {
 		record = blank(LEAD_RELEASED, r->o.ordinal);
@@ -177,9 +193,12 @@ static_set_role(struct repl *repl, enum role role, struct sp_error *err)
 	 * first. */
 	if (role == ROLE_FOLLOWER)
 		atomic_store(&r->role, ROLE_FOLLOWER);
-	rc = bring_into_role(r, role, &record, NULL, err);
-	if (rc < 0)
+	rc = bring_into_role(r, role, &seen, &record, NULL, err);
+	/* The role before comes back, unless a hand-over ended it in between. */
+	pthread_mutex_lock(&r->lock);
+	if (rc < 0 && memcmp(&r->lead, &seen, sizeof(seen)) == 0)
 		atomic_store(&r->role, before);
+	pthread_mutex_unlock(&r->lock);
 	pthread_mutex_unlock(&r->role_lock);
 	if (rc < 0)
 		return rc;
@@ -191,12 +210,13 @@ int
 static_lead_from(struct repl *repl, const struct repl_handover *h, int64_t pause_ms, struct sp_error *err)
 {
 	struct repl_static *r = of(repl);
-	struct lead record = held_record(r, h->by_hand);
+	struct lead record = held_record(r, h->by_hand), seen;
 	int rc = 0;
 
 	pthread_mutex_lock(&r->role_lock);
+	seen = record_of(r);
 	if (atomic_load(&r->role) != ROLE_LEADER) {
-		rc = bring_into_role(r, ROLE_LEADER, &record, &h->at, err);
+		rc = bring_into_role(r, ROLE_LEADER, &seen, &record, &h->at, err);
 		if (rc == 0)
 			static_report(r, HANDOVER_DONE, h->to, r->o.ordinal, pause_ms);
 	}
@@ -242,21 +262,17 @@ static_attached(struct repl *repl, struct sp_error *err)
 {
 	struct repl_static *r = of(repl);
 	enum role role;
-	struct lead record;
+	struct lead seen, record;
 	int rc;
 
 	pthread_mutex_lock(&r->role_lock);
+	record = seen = record_of(r);
 	role = (enum role)atomic_load(&r->role);
-	if (role == ROLE_LEADER) {
+	if (role == ROLE_LEADER)
 		record = held_record(r, false);
-	} else {
-		pthread_mutex_lock(&r->lock);
-		record = r->lead;
-		pthread_mutex_unlock(&r->lock);
-		if (record.kind != LEAD_RELEASED || record.pod != r->o.ordinal)
-			record = blank(LEAD_NONE, LEAD_NOBODY);
-	}
-	rc = bring_into_role(r, role, &record, NULL, err);
+	else if (record.kind != LEAD_RELEASED || record.pod != r->o.ordinal)
+		record = blank(LEAD_NONE, LEAD_NOBODY);
+	rc = bring_into_role(r, role, &seen, &record, NULL, err);
 	pthread_mutex_unlock(&r->role_lock);
 	return rc;
 }

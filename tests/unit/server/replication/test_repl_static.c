@@ -1,6 +1,9 @@
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "server/replication/static/repl_static.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/tempdir.h"
@@ -397,6 +400,158 @@ START_TEST(repl_static__after_the_stop_all_is_refused)
 }
 END_TEST
 
+/* --- An order that comes while a release is on disk and not told yet: the release stands --- */
+
+#define SUCCESSOR 2
+
+static void (*order)(void);
+static bool order_begun;
+static pthread_t order_thread;
+static pid_t order_tid;
+
+static void *
+give_order(void *arg)
+{
+	pthread_mutex_lock(&lock);
+	order_tid = gettid();
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	order();
+	return arg;
+}
+
+/* Whether that thread sleeps: its order waits for the writer, which is here. */
+static bool
+sleeps(pid_t tid)
+{
+	char path[64], line[256] = "";
+	const char *state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return true; /* it has ended: the order was refused at once */
+	state = fgets(line, sizeof(line), f) != NULL ? strrchr(line, ')') : NULL;
+	fclose(f);
+	return state != NULL && state[2] == 'S';
+}
+
+static void
+order_during_release(const struct position *now, void *arg)
+{
+	int64_t until_ms = clock_mono_ms() + 10000;
+
+	(void)now;
+	(void)arg;
+	if (order == NULL || order_begun)
+		return;
+	order_begun = true;
+	ck_assert_int_eq(pthread_create(&order_thread, NULL, give_order, NULL), 0);
+	pthread_mutex_lock(&lock);
+	while (order_tid == 0)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+	while (!sleeps(order_tid) && clock_mono_ms() < until_ms)
+		clock_sleep_ms(1);
+}
+
+static void
+step_done(struct repl_handover *h)
+{
+	ck_assert_ptr_eq(h->arg, dir);
+	count_done();
+}
+
+static void
+hand_over(int step)
+{
+	struct repl_handover h = { .step = step, .to = SUCCESSOR, .by_hand = true, .done = step_done, .arg = dir };
+
+	h.at = test_store_position(store);
+	ck_assert_msg(repl->ops->handover(repl, &h, &err) == 0, "%s", err.text);
+	wait_one();
+	ck_assert_msg(h.code == 0, "%s", h.err.text);
+}
+
+/* Pod 1 leads by an operator's order, and releases the lead to pod 2 while `during` is ordered. */
+static void
+release_during(void (*during)(void))
+{
+	struct committer_options o = { .store = store, .committed = order_during_release };
+	struct repl_static_options r = {
+		.store = store, .self_url = SELF, .leader_url = LEADER, .ordinal = 1, .named = 0
+	};
+	struct lead l;
+
+	committer_free(committer);
+	r.committer = committer = committer_new(&o, &err);
+	ck_assert_ptr_nonnull(committer);
+	repl = repl_static_new(&r, &err);
+	ck_assert_ptr_nonnull(repl);
+	ck_assert_int_eq(repl->ops->opened(repl, false, false, &err), 0);
+	ck_assert_int_eq(repl->ops->attached(repl, &err), 0);
+	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_LEADER, &err), 0);
+	ck_assert_int_eq(put("a", "1", REPL_ALWAYS, 0), 0);
+	hand_over(REPL_PREPARE);
+	order = during;
+	hand_over(REPL_COMMIT);
+	ck_assert(order_begun);
+	pthread_join(order_thread, NULL);
+
+	ck_assert_int_eq(repl->ops->role(repl), ROLE_FOLLOWER);
+	ck_assert(!test_store_position(store).writer);
+	ck_assert_uint_eq(test_store_position(store).epoch, 2);
+	ck_assert_int_eq(store_lead(store, &l, &err), 0);
+	ck_assert_int_eq(l.kind, LEAD_RELEASED);
+	ck_assert_uint_eq(l.pod, 1);
+	ck_assert_uint_eq(l.to, SUCCESSOR);
+	hand_over(REPL_LED);
+	ck_assert_int_eq(put("a", "2", REPL_ALWAYS, 0), SP_EAGAIN);
+	test_store_expect(store, "a", "1");
+}
+
+static void
+name_the_successor(void)
+{
+	repl->ops->named(repl, SUCCESSOR);
+}
+
+static void
+order_to_lead(void)
+{
+	struct sp_error why;
+
+	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_LEADER, &why), SP_EAGAIN);
+}
+
+static void
+order_to_follow(void)
+{
+	struct sp_error why;
+
+	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_FOLLOWER, &why), SP_EAGAIN);
+}
+
+START_TEST(repl_static__a_new_leader_ordinal_does_not_undo_a_release)
+{
+	release_during(name_the_successor);
+}
+END_TEST
+
+START_TEST(repl_static__an_order_to_lead_does_not_undo_a_release)
+{
+	release_during(order_to_lead);
+}
+END_TEST
+
+/* It would release the same position a second time, to another pod. */
+START_TEST(repl_static__an_order_to_follow_does_not_change_a_release)
+{
+	release_during(order_to_follow);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -414,6 +569,9 @@ main(void)
 		repl_static__leading_on_from_a_followers_store_begins_an_epoch,
 		repl_static__a_role_that_cannot_be_written_is_not_taken,
 		repl_static__after_the_stop_all_is_refused,
+		repl_static__a_new_leader_ordinal_does_not_undo_a_release,
+		repl_static__an_order_to_lead_does_not_undo_a_release,
+		repl_static__an_order_to_follow_does_not_change_a_release,
 	};
 
 	return suite_run_fixture("repl_static", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
