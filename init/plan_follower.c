@@ -2,6 +2,7 @@
  * left alone. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "init/plan_private.h"
 
@@ -65,11 +66,27 @@ seed(const struct facts *f, const struct peer_fact *leader, const struct positio
 	out->floor = floor;
 }
 
-/* The state of a leader that reported no position. */
+/*
+ * Whether the store that is here must not be judged by `named`: a pod of the same cluster that does
+ * not lead. The store may be ahead of it by acknowledged changes.
+ */
+static bool
+is_no_judge(const struct facts *f, const struct peer_fact *named)
+{
+	const struct position *p = &named->answer.position;
+
+	return f->mode == CONF_MODE_STATIC && named->answer.has_store && p->role != ROLE_LEADER &&
+	       strcmp(p->cluster, f->own.cluster) == 0;
+}
+
+/* The state of a leader that reported no position, or of a named pod that does not lead. */
 static void
 describe_silence(const struct peer_fact *leader, char *out, size_t size)
 {
-	if (leader->answer.err.code == SP_EBADDATA)
+	if (leader->answer.has_store)
+		snprintf(out, size, "%s, which is named as the leader, does not lead, and no other pod that answers does",
+		    leader->name);
+	else if (leader->answer.err.code == SP_EBADDATA)
 		snprintf(out, size, "the leader %s tells no position (%.400s)", leader->name, leader->answer.err.text);
 	else if (leader->answer.reached)
 		snprintf(out, size, "the leader %s answers, but has no store yet (%.400s)", leader->name,
@@ -193,7 +210,10 @@ plan_follower(const struct facts *f, struct plan *out)
 		seed(f, leader, NULL, out, facts_no_store(f));
 		break;
 	case STORE_PRESENT:
-		follower_with_store(f, leader, out);
+		if (is_no_judge(f, leader))
+			follower_alone(f, leader, out);
+		else
+			follower_with_store(f, leader, out);
 		break;
 	case STORE_DAMAGED:
 		snprintf(reason, sizeof(reason), "this store cannot be read (%.600s)", f->damage);

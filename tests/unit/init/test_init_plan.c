@@ -29,6 +29,14 @@ has(struct position p)
 	facts.own.writer = facts.leader; /* it led here before, by an older version's store */
 }
 
+/* It answers, and leads from `p`. */
+static void
+leads(unsigned ordinal, struct position p)
+{
+	p.role = ROLE_LEADER;
+	answers(ordinal, p);
+}
+
 static void
 damaged(void)
 {
@@ -456,12 +464,12 @@ END_TEST
 START_TEST(plan_follower__in_the_leaders_history_starts)
 {
 	pods(1);
-	answers(0, at(CLUSTER, 1, 300));
+	leads(0, at(CLUSTER, 1, 300));
 	has(at(CLUSTER, 1, 300));
 	expect(PLAN_START);
 	has(at(CLUSTER, 1, 299));
 	expect(PLAN_START);
-	answers(0, at(CLUSTER, 2, 300)); /* epoch 2 began at 100: epoch 1 up to there is its history */
+	leads(0, at(CLUSTER, 2, 300)); /* epoch 2 began at 100: epoch 1 up to there is its history */
 	has(at(CLUSTER, 1, 100));
 	expect(PLAN_START);
 }
@@ -473,7 +481,7 @@ START_TEST(plan_follower__at_the_horizon_starts_below_it_is_seeded)
 
 	pods(1);
 	leader.horizon = 100;
-	answers(0, leader);
+	leads(0, leader);
 	has(at(CLUSTER, 1, 100));
 	expect(PLAN_START);
 	has(at(CLUSTER, 1, 99));
@@ -485,7 +493,7 @@ END_TEST
 START_TEST(plan_follower__far_behind_is_seeded_by_the_ratio)
 {
 	pods(1);
-	answers(0, at(CLUSTER, 1, 1000)); /* 1000 keys: half of them is 500 changes */
+	leads(0, at(CLUSTER, 1, 1000)); /* 1000 keys: half of them is 500 changes */
 	has(at(CLUSTER, 1, 500));
 	expect(PLAN_START);
 	has(at(CLUSTER, 1, 499));
@@ -508,7 +516,7 @@ START_TEST(plan_follower__diverged_refuses_unless_told_to_reseed)
 	ours[3].digest.low++;
 	for (size_t i = 0; i < 4; i++) {
 		pods(1);
-		answers(0, at(CLUSTER, 1, 300));
+		leads(0, at(CLUSTER, 1, 300));
 		has(ours[i]);
 		expect_end(PLAN_REFUSE, 65);
 		ck_assert_ptr_nonnull(strstr(plan.why, "on_divergence"));
@@ -522,7 +530,7 @@ START_TEST(plan_follower__replaces_what_is_not_equal_where_asked_to)
 {
 	pods(1);
 	facts.reseed_diverged = facts.replace = true;
-	answers(0, at(CLUSTER, 1, 300));
+	leads(0, at(CLUSTER, 1, 300));
 	has(at(CLUSTER, 1, 299));
 	expect_donor(PLAN_SEED, 0);
 	has(at(CLUSTER, 1, 300));
@@ -540,7 +548,7 @@ START_TEST(plan_follower__in_the_leaders_history_is_not_seeded_from_one_that_has
 
 	leader.keys = 100;
 	pods(1);
-	answers(0, leader);
+	leads(0, leader);
 	answers(2, at(CLUSTER, 1, 100));
 	has(at(CLUSTER, 1, 150));
 	expect_donor(PLAN_SEED, 0);
@@ -558,7 +566,7 @@ START_TEST(plan_follower__in_the_leaders_history_is_not_seeded_from_one_that_has
 	expect_donor(PLAN_SEED, 2);
 	/* Nor below the horizon, nor where the store is to be replaced. */
 	leader.horizon = 120;
-	answers(0, leader);
+	leads(0, leader);
 	has(at(CLUSTER, 1, 110));
 	answers(2, at(CLUSTER, 1, 109));
 	expect_donor(PLAN_SEED, 0);
@@ -579,7 +587,7 @@ START_TEST(plan_follower__a_store_that_is_given_up_does_not_bound_the_donor)
 {
 	pods(1);
 	facts.reseed_diverged = true;
-	answers(0, at(CLUSTER, 1, 300));
+	leads(0, at(CLUSTER, 1, 300));
 	answers(2, at(CLUSTER, 1, 290));
 	has(at(CLUSTER, 1, 301));
 	expect_donor(PLAN_SEED, 2);
@@ -617,6 +625,41 @@ START_TEST(plan_follower__without_a_leader_starts_on_its_store)
 	ck_assert_ptr_nonnull(strstr(plan.why, "stale"));
 	peer(0)->answer.reached = true; /* and has no store */
 	expect(PLAN_START);
+}
+END_TEST
+
+/* The key moved to pod 0, which follows, or was handed over and came back; the pod that leads does not answer yet. */
+START_TEST(plan_follower__ahead_of_a_named_pod_that_follows_starts_and_keeps_its_store)
+{
+	struct position own[] = { at(CLUSTER, 1, 100), at(CLUSTER, 2, 160), at(CLUSTER, 1, 100) };
+	struct position named[] = { at(CLUSTER, 1, 90), at(CLUSTER, 1, 120), at(CLUSTER, 1, 5000) };
+
+	named[2].horizon = 4000;
+	for (size_t i = 0; i < 3; i++)
+		for (int reseed = 0; reseed <= 1; reseed++) {
+			pods(2);
+			facts.reseed_diverged = facts.replace = reseed != 0;
+			answers(0, named[i]);
+			answers(1, at(CLUSTER, 1, 80));
+			has(own[i]);
+			expect(PLAN_START);
+			ck_assert(!plan.follow);
+			ck_assert_ptr_nonnull(strstr(plan.why, "store-0, which is named as the leader, does not lead"));
+			ck_assert_ptr_nonnull(strstr(plan.why, "stale"));
+		}
+	/* One that leads decides: the named pod, or another. */
+	facts.donor_auto = false;
+	leads(0, named[0]);
+	expect_donor(PLAN_SEED, 0);
+	answers(0, named[0]);
+	leads(1, at(CLUSTER, 1, 80));
+	expect_donor(PLAN_SEED, 1);
+	facts.reseed_diverged = facts.replace = false;
+	expect_end(PLAN_REFUSE, 65);
+	/* A store of another cluster is not ahead of anything. */
+	answers(1, at(CLUSTER, 1, 80));
+	has(at(OTHER, 1, 100));
+	expect_end(PLAN_REFUSE, 65);
 }
 END_TEST
 
@@ -687,6 +730,7 @@ main(void)
 		plan_follower__a_store_that_is_given_up_does_not_bound_the_donor,
 		plan_follower__damaged_refuses_unless_told_to_reseed,
 		plan_follower__without_a_leader_starts_on_its_store,
+		plan_follower__ahead_of_a_named_pod_that_follows_starts_and_keeps_its_store,
 		plan_follower__tells_a_long_silence_in_utf8,
 		plan_follower__without_a_leader_and_empty_waits,
 	};

@@ -92,6 +92,7 @@ set_up(void)
 	new_code = 0;
 	donor.pods[0].absent = false;
 	donor.pods[0].position = new_position;
+	donor.pods[0].position.role = ROLE_LEADER;
 }
 
 static void
@@ -188,6 +189,14 @@ expect_seeded(void)
 }
 
 /* --- Good ends --- */
+
+/* That pod stands where pod 0 does, and follows it. */
+static void
+follows(size_t pod)
+{
+	donor.pods[pod].position = donor.pods[0].position;
+	donor.pods[pod].position.role = ROLE_FOLLOWER;
+}
 
 START_TEST(init_seed__empty_volume_gets_the_snapshot_and_a_record)
 {
@@ -287,7 +296,7 @@ START_TEST(init_seed__bad_data_from_a_follower_leads_to_the_leader)
 {
 	conf.bootstrap_max_peers = 3;
 	donor.pods[2].absent = false;
-	donor.pods[2].position = donor.pods[0].position;
+	follows(2);
 	snapshot_pack(&snapshot, tar());
 	snapshot_pack(&snapshot, &donor.pods[2].tar);
 	donor.pods[2].tar.data[5000] ^= 1;
@@ -305,7 +314,7 @@ START_TEST(init_seed__a_leader_restores_from_the_most_advanced_peer)
 	donor.pods[0].absent = true;
 	for (size_t i = 2; i < 4; i++) {
 		donor.pods[i].absent = false;
-		donor.pods[i].position = donor.pods[0].position;
+		follows(i);
 		donor.pods[i].position.seq -= i - 2;
 	}
 	snapshot_pack(&snapshot, &donor.pods[2].tar);
@@ -325,7 +334,7 @@ START_TEST(init_seed__a_leader_whose_donor_vanishes_does_not_start_empty)
 		conf.bootstrap_attempts = 3;
 		pthread_mutex_lock(&donor.lock);
 		donor.pods[0].absent = true;
-		donor.pods[2].position = donor.pods[0].position;
+		follows(2);
 		donor.pods[2].position.raft =
 		    (struct position_raft){ .role = mode == CONF_MODE_RAFT ? MEMBER_ROLE_LEADER : MEMBER_ROLE_NONE };
 		donor.pods[2].absent = false;
@@ -449,7 +458,7 @@ START_TEST(init_seed__a_leader_restores_no_snapshot_older_than_what_was_told)
 	conf.bootstrap_max_peers = 2;
 	donor.pods[0].absent = true;
 	donor.pods[1].absent = false;
-	donor.pods[1].position = donor.pods[0].position;
+	follows(1);
 	old_snapshot(199);
 	snapshot_pack(&snapshot, &donor.pods[1].tar);
 	ck_assert_int_eq(run(), SP_EAGAIN);
