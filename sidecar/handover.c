@@ -1,5 +1,6 @@
 #include "sidecar/handover.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +212,41 @@ weigh(const struct position *p, unsigned ordinal, unsigned own, struct handover_
 	}
 }
 
+/* A pod in a later epoch than a release shows that the release was used: a pod led from there. */
+static void
+drop_used_release(const struct position *latest, unsigned ordinal, struct handover_search *out)
+{
+	if (!out->awaited || latest == NULL || latest->epoch <= out->released.epoch)
+		return;
+	out->awaited = false;
+	snprintf(out->why, sizeof(out->why),
+	    "the lead that pod %u released to this pod after epoch %" PRIu64 " was taken already: pod %u is in epoch "
+	    "%" PRIu64 "; seedpod-sidecar --role leader --force in pod %u has it lead",
+	    out->from, out->released.epoch, ordinal, latest->epoch, ordinal);
+}
+
+void
+handover_weigh(const struct peer_answer *answers, const unsigned *ordinals, size_t n, const char *cluster, unsigned own,
+    struct handover_search *out)
+{
+	const struct position *p, *latest = NULL;
+	unsigned latest_ordinal = 0;
+
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < n; i++) {
+		p = &answers[i].position;
+		if (!answers[i].has_store || strcmp(p->cluster, cluster) != 0)
+			continue;
+		weigh(p, ordinals[i], own, out);
+		if (latest == NULL || p->epoch > latest->epoch || (p->epoch == latest->epoch && p->seq > latest->seq)) {
+			latest = p;
+			latest_ordinal = ordinals[i];
+		}
+	}
+	out->awaited &= !out->found;
+	drop_used_release(latest, latest_ordinal, out);
+}
+
 int
 handover_find(struct http_client *c, const struct conf *conf, const char *cluster, struct handover_search *out,
     struct sp_error *err)
@@ -229,10 +265,8 @@ handover_find(struct http_client *c, const struct conf *conf, const char *cluste
 	}
 	n = list_peers(conf, urls, list, ordinals);
 	rc = peer_positions(c, list, answers, n, HANDOVER_CALL_MS / 3, err);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		if (answers[i].has_store && strcmp(answers[i].position.cluster, cluster) == 0)
-			weigh(&answers[i].position, ordinals[i], conf->pod.ordinal, out);
-	out->awaited &= !out->found;
+	if (rc == 0)
+		handover_weigh(answers, ordinals, n, cluster, conf->pod.ordinal, out);
 out:
 	free(urls);
 	free(list);

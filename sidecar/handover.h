@@ -19,6 +19,7 @@
 #include "conf/conf.h"
 #include "lib/base/error.h"
 #include "lib/net/http_client.h"
+#include "lib/protocol/peer.h"
 #include "lib/protocol/position.h"
 
 #define HANDOVER_CALL_MS     3000 /* one step's answer */
@@ -74,7 +75,14 @@ struct handover_search {
 	char why[256]; /* neither: what is known of it */
 };
 
-/* Ask all pods that there may be. Fails only when out of memory or cancelled. */
+/*
+ * Decide from the n pods' answers; answers[i] is of the pod ordinals[i], `own` is the ordinal of this pod. A release to
+ * this pod is not awaited any more where a pod of `cluster` is in a later epoch. Pure, any thread.
+ */
+void handover_weigh(const struct peer_answer *answers, const unsigned *ordinals, size_t n, const char *cluster,
+    unsigned own, struct handover_search *out);
+
+/* Ask all pods that there may be, then as handover_weigh(). Fails only when out of memory or cancelled. */
 int handover_find(struct http_client *c, const struct conf *conf, const char *cluster, struct handover_search *out,
     struct sp_error *err);
 
