@@ -101,6 +101,20 @@ leader_restores(const struct facts *f, const struct peer_fact *most, const char 
 	out->warn = !p->consistent;
 }
 
+/* A store that is restored is led from by the pod that the configuration names, which is not this one. */
+static void
+refuse_to_drop_tail(const struct facts *f, const struct peer_fact *most, struct plan *out)
+{
+	const struct position *p = &most->answer.position;
+
+	plan_decide(out, PLAN_REFUSE,
+	    "this pod leads, its machine went down before its last changes were on disk, and %s has them: epoch %" PRIu64
+	    " seq %" PRIu64 " there, epoch %" PRIu64 " seq %" PRIu64
+	    " here; set replication.leader_ordinal to %u, this pod, which then restores them",
+	    most->name, p->epoch, p->seq, f->own.epoch, f->own.seq, f->ordinal);
+	out->code = SP_EDIVERGED;
+}
+
 /*
  * Its machine went down before the last changes were on disk (durability = async). A follower that
  * had pulled them by then has all that this pod acknowledged, and more: this pod continues with
@@ -113,8 +127,7 @@ leader_lost_its_tail(const struct facts *f, struct plan *out)
 	const struct peer_fact *most = NULL;
 	size_t with_store = 0;
 
-	/* A store that is restored is led on by the pod that the configuration names. */
-	if (!f->own.tail_lost || !f->leader)
+	if (!f->own.tail_lost)
 		return false;
 	for (size_t i = 0; i < f->peer_count; i++) {
 		const struct position *p = &f->peers[i].answer.position;
@@ -136,7 +149,10 @@ leader_lost_its_tail(const struct facts *f, struct plan *out)
 	}
 	if (most == NULL)
 		return false;
-	leader_restores(f, most, "its machine went down before its last changes were on disk", out);
+	if (!f->leader)
+		refuse_to_drop_tail(f, most, out);
+	else
+		leader_restores(f, most, "its machine went down before its last changes were on disk", out);
 	return true;
 }
 

@@ -100,6 +100,39 @@ START_TEST(plan_leader__that_lost_its_last_changes_takes_them_from_a_follower)
 }
 END_TEST
 
+/* It holds the lead, and pod 0 is named: a store that it restored would be pod 0's to lead from. */
+START_TEST(plan_leader__that_lost_its_last_changes_and_is_not_named_does_not_lead_on_without_them)
+{
+	struct position own = at(CLUSTER, 2, 150);
+
+	own.tail_lost = own.writer = true;
+	own.lead = (struct lead){ .kind = LEAD_HELD, .pod = 1, .to = LEAD_NOBODY, .despite = LEAD_NOBODY };
+	pods(1);
+	facts.store = STORE_PRESENT;
+	facts.own = own;
+	answers(0, at(CLUSTER, 2, 160));
+	answers(2, at(CLUSTER, 2, 149));
+	facts.grace_over = false;
+	expect_end(PLAN_WAIT, 75);
+	ck_assert(plan.grace);
+	facts.grace_over = true;
+	expect_end(PLAN_REFUSE, 65);
+	ck_assert_ptr_nonnull(strstr(plan.why, "store-0 has them: epoch 2 seq 160 there, epoch 2 seq 150 here"));
+	ck_assert_ptr_nonnull(strstr(plan.why, "set replication.leader_ordinal to 1"));
+	/* As it says. */
+	facts.leader = true;
+	facts.leader_ordinal = 1;
+	expect_donor(PLAN_RESTORE, 0);
+	facts.leader = false;
+	facts.leader_ordinal = 0;
+	/* Nobody has more, or has it in a history of its own: there is nothing to wait for. */
+	answers(0, at(CLUSTER, 2, 150));
+	expect(PLAN_START);
+	answers(0, at(OTHER, 2, 160));
+	expect(PLAN_START);
+}
+END_TEST
+
 START_TEST(plan_leader__that_lost_its_last_changes_goes_on_where_nobody_has_them)
 {
 	struct position own = at(CLUSTER, 2, 150);
@@ -700,6 +733,7 @@ main(void)
 		plan_leader__with_store_starts,
 		plan_leader__with_store_behind_a_peer_starts_and_warns,
 		plan_leader__that_lost_its_last_changes_takes_them_from_a_follower,
+		plan_leader__that_lost_its_last_changes_and_is_not_named_does_not_lead_on_without_them,
 		plan_leader__that_lost_its_last_changes_goes_on_where_nobody_has_them,
 		plan_leader__with_damaged_store_refuses_whatever_is_configured,
 		plan_leader__empty_waits_out_the_grace_then_creates,
