@@ -84,7 +84,8 @@ static void
 describe_silence(const struct peer_fact *leader, char *out, size_t size)
 {
 	if (leader->answer.has_store)
-		snprintf(out, size, "%s, which is named as the leader, does not lead, and no other pod that answers does",
+		snprintf(out, size,
+		    "%s, which is named as the leader, does not lead, and no other pod that answers does",
 		    leader->name);
 	else if (leader->answer.err.code == SP_EBADDATA)
 		snprintf(out, size, "the leader %s tells no position (%.400s)", leader->name, leader->answer.err.text);

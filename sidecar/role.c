@@ -183,7 +183,7 @@ try_to_follow(struct role_run *r, const struct position *own, char *told, size_t
 		ask_own(r, "cancel", to, NULL, NULL, &ignored);
 		return rc;
 	}
-	if ((rc = wait_for_peer(r, url, NULL, r->until_ms, err)) < 0)
+	if (wait_for_peer(r, url, NULL, r->until_ms, err) < 0)
 		return sp_error_wrap(err, "the lead was released to pod %u", to);
 	snprintf(told, size, "follows; pod %u leads, from epoch %llu seq %llu", to, (unsigned long long) final.epoch,
 	    (unsigned long long) final.seq);

@@ -182,9 +182,11 @@ check_encoding(struct head *h, const char *value, size_t len)
 static bool
 check_host(struct head *h, const char *value, size_t len)
 {
+	static const char never[] = { ',', '/', '\\', '@', '?', '#' };
+
 	h->hosts++;
 	for (size_t i = 0; i < len; i++)
-		if (is_blank(value[i]) || memchr(",/\\@?#", value[i], 6) != NULL)
+		if (is_blank(value[i]) || memchr(never, value[i], sizeof(never)) != NULL)
 			return refuse(h->fault, 400, "Host is not a host");
 	return true;
 }

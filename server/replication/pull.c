@@ -149,7 +149,7 @@ pull_feeds(
 {
 	int64_t end_ms = clock_mono_ms() + call->for_ms;
 	struct sp_error ask_err = { 0 };
-	struct feed_info info;
+	struct feed_info info = { 0 };
 	bool last = false;
 	int rc, asked;
 

@@ -213,7 +213,9 @@ open_journal(const char *dir, char path[PATH_BYTES], struct sp_error *err)
 	if (rc < 0)
 		return rc;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 ? fd : sp_error_errno(err, errno, "%s", path);
+	if (fd < 0)
+		return sp_error_errno(err, errno, "%s", path);
+	return fd;
 }
 
 int

@@ -149,7 +149,7 @@ store_view_begin_present(struct store *s, struct store_view **out, struct sp_err
 int
 store_view_begin_feed(struct store *s, struct store_view **out, struct sp_error *err)
 {
-	struct meta now, flushed;
+	struct meta now, flushed = { 0 };
 	struct store_view *v;
 	struct present p;
 	int rc;
