@@ -281,11 +281,13 @@ int
 data_directory_release(void *arg, struct sp_error *err)
 {
 	struct data_directory *c = arg;
+	int rc = 0;
 
-	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER)
-		return sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
 	pthread_mutex_lock(&c->lock);
-	if (c->data_lock >= 0) {
+	/* Under the lock: the role may have changed while this waited for it. */
+	if (c->api->repl->ops->role(c->api->repl) == ROLE_LEADER) {
+		rc = sp_error_set(err, SP_EDIVERGED, "this pod leads: its store is not given away");
+	} else if (c->data_lock >= 0) {
 		snapshots_drop(c->api->snapshots);
 		close_store(c);
 		/* One that was begun in between is of the closed store too. */
@@ -293,7 +295,7 @@ data_directory_release(void *arg, struct sp_error *err)
 		log_info("store released");
 	}
 	pthread_mutex_unlock(&c->lock);
-	return 0;
+	return rc;
 }
 
 int

@@ -159,7 +159,7 @@ role_changed(void *arg)
 {
 	struct server *s = arg;
 
-	waiters_wake(s->api.flush_waiters);
+	waiters_wake(s->api.waiters);
 }
 
 static int

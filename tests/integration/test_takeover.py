@@ -3,6 +3,7 @@
 that takes a pod for its leader which leads no more."""
 
 import subprocess
+import threading
 
 import support
 from support import wait_until
@@ -23,6 +24,25 @@ class DemotedLeader(support.PodTest):
         wait_until(lambda: not pods[1].status()["stale"], 20, "the follower hears its leader", pods)
         wait_until(lambda: pods[1].position()["epoch"] == 2, 20, "the follower is in the new epoch", pods)
         pods.wait_ready()
+
+
+    def test_a_poll_for_its_next_change_is_answered_at_once(self):
+        pods = self.pod_set(1)
+        pods.leader.put("key", b"value")
+        seq, answers = pods.leader.position()["seq"], []
+
+        def wait_for_change():
+            with pods.leader.client(timeout=90) as client:
+                answers.append(client.ask("GET", f"/v1/changes?since={seq}&wait=60s&from=leader"))
+
+        waiting = threading.Thread(target=wait_for_change)
+        waiting.start()
+        wait_until(lambda: b"seedpod_server_waiting_requests 1" in pods[0].ask_control("GET", "/metrics").body, 20,
+                   "the long poll waits", pods)
+        self.assertEqual(pods[0].ask_control("POST", "/role", b'{"role":"follower"}').status, 200)
+        wait_until(lambda: answers, 20, "the long poll is answered", pods)
+        waiting.join()
+        self.assertEqual(answers[0].status, 503)
 
 
 class Restore(support.PodTest):

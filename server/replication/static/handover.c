@@ -63,10 +63,17 @@ run_prepare(struct step_job *j, const struct position *here, struct sp_error *er
 {
 	const struct position *theirs = &j->h->at;
 	struct repl_static *r = j->owner;
+	bool stopping;
 
 	j->already = is_released_to(r, j->to, here);
 	if (j->already)
 		return 0;
+	/* Behind the stop's own step nothing opens the gate again. */
+	pthread_mutex_lock(&r->lock);
+	stopping = r->stopping;
+	pthread_mutex_unlock(&r->lock);
+	if (stopping)
+		return sp_error_set(err, SP_EAGAIN, "the server is stopping");
 	if (atomic_load(&r->role) != ROLE_LEADER)
 		return sp_error_set(err, SP_EAGAIN, "this pod does not lead");
 	if (r->gate != GATE_OPEN && r->gate_to != j->to)
@@ -141,11 +148,12 @@ prepared(struct step_job *j)
 		pthread_mutex_lock(&r->lock);
 		r->hold_began_ms = clock_mono_ms();
 		pthread_mutex_unlock(&r->lock);
+		/* Once: a successor that asks again and again does not keep the writes waiting. */
+		static_gate_until(r, HOLD_MS);
 		log_info("hand-over begins: writes wait", LOG_U64("to", j->to), LOG_U64("epoch", j->h->at.epoch),
 		    LOG_U64("seq", j->h->at.seq));
 	}
 	static_report(r, HANDOVER_HOLDING, r->o.ordinal, r->gate_to, 0);
-	static_gate_until(r, HOLD_MS);
 	FAULT_POINT("handover.holding");
 }
 

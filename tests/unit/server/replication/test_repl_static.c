@@ -474,15 +474,14 @@ hand_over(int step)
 	ck_assert_msg(h.code == 0, "%s", h.err.text);
 }
 
-/* Pod 1 leads by an operator's order, and releases the lead to pod 2 while `during` is ordered. */
+/* Pod 1 leads by an operator's order, and pod 0 is named. */
 static void
-release_during(void (*during)(void))
+lead_by_order(void (*committed)(const struct position *now, void *arg))
 {
-	struct committer_options o = { .store = store, .committed = order_during_release };
+	struct committer_options o = { .store = store, .committed = committed };
 	struct repl_static_options r = {
 		.store = store, .self_url = SELF, .leader_url = LEADER, .ordinal = 1, .named = 0
 	};
-	struct lead l;
 
 	committer_free(committer);
 	r.committer = committer = committer_new(&o, &err);
@@ -493,6 +492,15 @@ release_during(void (*during)(void))
 	ck_assert_int_eq(repl->ops->attached(repl, &err), 0);
 	ck_assert_int_eq(repl->ops->set_role(repl, ROLE_LEADER, &err), 0);
 	ck_assert_int_eq(put("a", "1", REPL_ALWAYS, 0), 0);
+}
+
+/* It releases the lead to pod 2 while `during` is ordered. */
+static void
+release_during(void (*during)(void))
+{
+	struct lead l;
+
+	lead_by_order(order_during_release);
 	hand_over(REPL_PREPARE);
 	order = during;
 	hand_over(REPL_COMMIT);
@@ -552,6 +560,55 @@ START_TEST(repl_static__an_order_to_follow_does_not_change_a_release)
 }
 END_TEST
 
+START_TEST(repl_static__asking_again_does_not_prolong_the_hold)
+{
+	struct repl_handover_stats stats = { 0 };
+	int64_t until_ms = clock_mono_ms() + 10000;
+
+	lead_by_order(NULL);
+	while (stats.failed == 0 && clock_mono_ms() < until_ms) {
+		hand_over(REPL_PREPARE);
+		clock_sleep_ms(20);
+		repl->ops->handover_stats(repl, &stats);
+	}
+	ck_assert_uint_ge(stats.failed, 1);
+}
+END_TEST
+
+/* Both sent from within a commit: the writer runs the step when the server stops already. */
+static struct repl_handover late_prepare;
+
+static void
+prepare_and_stop(const struct position *now, void *arg)
+{
+	struct sp_error why;
+
+	(void)arg;
+	if (now->seq != 2 || late_prepare.done != NULL)
+		return;
+	late_prepare = (struct repl_handover){ .step = REPL_PREPARE, .to = SUCCESSOR, .by_hand = true, .arg = dir };
+	late_prepare.done = step_done;
+	late_prepare.at = *now;
+	ck_assert_int_eq(repl->ops->handover(repl, &late_prepare, &why), 0);
+	repl->ops->stop(repl);
+}
+
+START_TEST(repl_static__no_hold_begins_while_the_server_stops)
+{
+	struct repl_op one = op(REPL_PUT, "a", "2");
+	struct repl_batch b = { .ops = &one, .count = 1, .condition = REPL_ALWAYS, .done = batch_done, .arg = dir };
+
+	lead_by_order(prepare_and_stop);
+	ck_assert_int_eq(repl->ops->submit(repl, &b, &err), 0);
+	pthread_mutex_lock(&lock);
+	while (done_count < 2)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+	ck_assert_int_eq(b.code, 0);
+	ck_assert_int_eq(late_prepare.code, SP_EAGAIN);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -572,6 +629,8 @@ main(void)
 		repl_static__a_new_leader_ordinal_does_not_undo_a_release,
 		repl_static__an_order_to_lead_does_not_undo_a_release,
 		repl_static__an_order_to_follow_does_not_change_a_release,
+		repl_static__asking_again_does_not_prolong_the_hold,
+		repl_static__no_hold_begins_while_the_server_stops,
 	};
 
 	return suite_run_fixture("repl_static", tests, sizeof(tests) / sizeof(tests[0]), 30, setup, teardown);
