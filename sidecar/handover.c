@@ -99,6 +99,15 @@ is_refusal(int rc)
 	return rc == SP_EPRECOND || rc == SP_EDIVERGED || rc == SP_ENOTFOUND || rc == SP_EUSAGE || rc == SP_EPERM;
 }
 
+/* Nothing but a release of the very position where this pod stands lets it lead. */
+static int
+check_release(const struct handover *h, const struct position *at, struct sp_error *err)
+{
+	if (!lead_awaits(at, h->to) || !lead_same_place(&at->lead, &h->own))
+		return sp_error_set(err, SP_EBADDATA, "the leader's answer is no release to this pod");
+	return 0;
+}
+
 static int
 commit(struct handover *h, struct sp_error *err)
 {
@@ -115,8 +124,8 @@ commit(struct handover *h, struct sp_error *err)
 		}
 		clock_sleep_ms(COMMIT_PAUSE_MS);
 	}
-	if (!lead_awaits(&at, h->to) || !lead_same_place(&at.lead, &h->own))
-		return sp_error_set(err, SP_EBADDATA, "the leader's answer to commit is no release to this pod");
+	if ((rc = check_release(h, &at, err)) < 0)
+		return rc;
 	FAULT_POINT("handover.committed");
 	return 0;
 }
@@ -156,7 +165,7 @@ handover_run(struct handover *h, struct sp_error *err)
 	since_ms = clock_mono_ms();
 	rc = h->catch_up(h, &final, since_ms + HANDOVER_CATCH_UP_MS, err);
 	if (rc == 0 && final.role != ROLE_LEADER)
-		return take(h, since_ms, err);
+		return (rc = check_release(h, &final, err)) < 0 ? rc : take(h, since_ms, err);
 	FAULT_POINT("handover.caught_up");
 	if (rc == 0)
 		rc = commit(h, err);
