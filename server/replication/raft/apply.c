@@ -15,8 +15,6 @@
 #include "server/replication/batch.h"
 #include "server/replication/raft/internal.h"
 
-#define NEVER (1u << 31) /* entries: the log is not cut */
-
 void
 repl_raft_fail_stop(const struct sp_error *err)
 {
@@ -266,10 +264,7 @@ bound_log(struct repl_raft *r, uint64_t index, size_t bytes)
 {
 	r->cut_bytes += bytes;
 	r->cut_entries++;
-	if (repl_raft_hold_is_on(r, index, bytes)) {
-		raft_set_snapshot_threshold(&r->raft, NEVER);
-		return;
-	}
+	(void)repl_raft_hold_is_on(r, index, bytes);
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 	if (r->cut_bytes >= r->log_bytes_max / 2) {
 		/* At the mean size of these entries, so many fit. */
@@ -347,10 +342,6 @@ fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 	} else if (j != NULL) {
 		repl_raft_job_fail(j, SP_EUNKNOWN, "the log lacks a part of the write");
 	}
-	/* A pointer between two parts would leave the later ones without the earlier; one with members that are taken
-	 * back would name them for good. */
-	if (r->parts.whole != NULL || repl_raft_rollback_is_open(r))
-		raft_set_snapshot_threshold(&r->raft, NEVER);
 	return 0;
 }
 
@@ -360,13 +351,33 @@ struct pointer {
 	uint64_t applied; /* the last entry below the snapshot that changed the store */
 };
 
-/* On the loop's thread, with libraft between two entries. */
+/*
+ * Whether the log may be cut after the last entry that was applied. A pointer between two parts would leave the later
+ * ones without the earlier; one with members that are rolled back would name them for good; and one before what the
+ * store holds already would point to an entry beyond itself.
+ */
+static bool
+may_cut(struct repl_raft *r)
+{
+	raft_index last = raft_last_applied(&r->raft);
+
+	/* Terms do not fall along the log: parts of an earlier term have no next one. */
+	if (r->parts.whole != NULL && r->parts.term < repl_raft_term_at(r, last))
+		parts_drop(&r->parts);
+	return r->parts.whole == NULL && !repl_raft_rollback_is_open(r) && last >= r->delivered &&
+	       !repl_raft_hold_is_on(r, last, 0);
+}
+
+/* On the loop's thread, with libraft between two entries. libraft takes RAFT_BUSY for no error, and asks again when it
+ * has applied more. */
 static int
 fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
 	struct repl_raft *r = fsm->data;
 	struct pointer *p;
 
+	if (!may_cut(r))
+		return RAFT_BUSY;
 	*bufs = raft_calloc(1, sizeof(**bufs));
 	p = raft_malloc(sizeof(*p));
 	if (*bufs == NULL || p == NULL) {
