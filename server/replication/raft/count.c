@@ -61,8 +61,9 @@ send_message(struct raft_io *io, struct raft_io_send *request, const struct raft
 	struct raft_message bounded = *m;
 	struct raft_append_entries_result *result = &bounded.append_entries_result;
 
-	if (m->type == RAFT_IO_APPEND_ENTRIES)
-		repl_raft_flow_bound(r, &bounded);
+	/* libraft then releases the entries, and takes nothing for sent. */
+	if (m->type == RAFT_IO_APPEND_ENTRIES && !repl_raft_flow_bound(r, &bounded))
+		return RAFT_NOCONNECTION;
 	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
 		return r->send(io, request, &bounded, cb);
 	if (is_late(r, m))

@@ -9,6 +9,9 @@
  * answer. libraft assumes that all that it handed over was sent, so its next index is corrected
  * afterwards; if it sends again before that, the member rejects entries that do not follow and
  * libraft probes, which costs time and nothing else. On the loop's thread.
+ *
+ * With each proposal libraft also sends to a member whose window is full, and keeps a reference to all that the member
+ * lacks until the message is written. Such a member is sent no more than the heartbeats.
  */
 #include "server/replication/raft/internal.h"
 
@@ -60,7 +63,7 @@ room_for(struct repl_raft *r, const struct raft_progress *p, uint64_t sent)
 	return window - (bytes < window ? bytes : window);
 }
 
-void
+bool
 repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 {
 	struct raft_append_entries *a = &m->append_entries;
@@ -70,7 +73,7 @@ repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 	size_t room;
 
 	if (a->n_entries == 0 || raft_state(&r->raft) != RAFT_LEADER || (p = progress_of(r, m->server_id, &at)) == NULL)
-		return;
+		return true;
 	room = room_for(r, p, sent);
 	/* One that does not fit alone still has to get there. */
 	while (n < a->n_entries && room > 0 && (p->state == PROBE || sent + n < p->match_index + FLOW_ENTRIES)) {
@@ -81,7 +84,9 @@ repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 		n++;
 	}
 	if (n == a->n_entries)
-		return;
+		return true;
+	if (n == 0 && r->io.time(&r->io) - p->last_send < r->raft.heartbeat_timeout)
+		return false;
 	if (p->state == PIPELINE)
 		r->cuts_short[at] = (struct flow_cut){ .id = m->server_id, .next = sent + n + 1 };
 	a->n_entries = n;
@@ -89,6 +94,7 @@ repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 	 * be a former leader's. */
 	if (a->leader_commit > sent + n)
 		a->leader_commit = sent + n;
+	return true;
 }
 
 void

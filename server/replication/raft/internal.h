@@ -335,8 +335,9 @@ uint64_t repl_raft_term_at(const struct repl_raft *r, uint64_t index);
  * that carries WINDOW_RATE bytes in a millisecond passes them on in half of the election timeout. */
 size_t repl_raft_window_bytes(const struct repl_raft *r);
 
-/* Shorten *m, entries of the log for a member, to what may be on its way to it at once; it may become a heartbeat. */
-void repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m);
+/* Shorten *m, entries of the log for a member, to what may be on its way to it at once; it may become a heartbeat.
+ * False: no heartbeat is due, so nothing is to be sent. */
+bool repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m);
 
 /* Have libraft know what was sent: after each of its calls that may send. */
 void repl_raft_flow_settle(struct repl_raft *r);

@@ -13,11 +13,36 @@ static struct repl_raft r;
 static struct raft_server servers[2];
 static struct raft_progress progress[2];
 static struct raft_entry entries[ENTRIES];
+static raft_time now;
+static unsigned went; /* messages that went to the network */
+
+static raft_time
+fake_time(struct raft_io *io)
+{
+	(void)io;
+	return now;
+}
+
+static int
+fake_send(struct raft_io *io, struct raft_io_send *request, const struct raft_message *m, raft_io_send_cb cb)
+{
+	(void)io;
+	(void)request;
+	(void)m;
+	(void)cb;
+	went++;
+	return 0;
+}
 
 static void
 set_up(void)
 {
 	r = (struct repl_raft){ .election_timeout_ms = 500 };
+	r.io.send = fake_send;
+	r.io.time = fake_time;
+	repl_raft_count_watch(&r);
+	now = 1000;
+	went = 0;
 	servers[0] = (struct raft_server){ .id = 1, .role = RAFT_VOTER };
 	servers[1] = (struct raft_server){ .id = 2, .role = RAFT_VOTER };
 	r.raft.state = RAFT_LEADER;
@@ -111,6 +136,30 @@ START_TEST(repl_raft_flow__what_has_changed_meanwhile_is_left_alone)
 }
 END_TEST
 
+START_TEST(repl_raft_flow__full_window_takes_a_heartbeat_now_and_then)
+{
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
+		.server_id = 2,
+		.append_entries = { .entries = entries, .n_entries = ENTRIES } };
+
+	m.append_entries.prev_log_index = 100 + send_after(100);
+	r.raft.heartbeat_timeout = 50;
+	progress[1].last_send = now;
+	ck_assert_int_eq(r.io.send(&r.io, NULL, &m, NULL), RAFT_NOCONNECTION);
+	now += 49;
+	ck_assert_int_eq(r.io.send(&r.io, NULL, &m, NULL), RAFT_NOCONNECTION);
+	ck_assert_uint_eq(went, 0);
+	now++;
+	ck_assert_int_eq(r.io.send(&r.io, NULL, &m, NULL), 0);
+	ck_assert_uint_eq(went, 1);
+	/* What is acknowledged makes room, and waits for nothing. */
+	progress[1].last_send = now;
+	progress[1].match_index = 103;
+	ck_assert_int_eq(r.io.send(&r.io, NULL, &m, NULL), 0);
+	ck_assert_uint_eq(went, 2);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -120,6 +169,7 @@ main(void)
 		repl_raft_flow__who_is_probed_is_sent_a_part,
 		repl_raft_flow__small_entries_go_as_they_are,
 		repl_raft_flow__what_has_changed_meanwhile_is_left_alone,
+		repl_raft_flow__full_window_takes_a_heartbeat_now_and_then,
 	};
 
 	return suite_run_fixture("raft flow", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
