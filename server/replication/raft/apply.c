@@ -12,6 +12,7 @@
 #include "lib/base/json_text.h"
 #include "lib/base/log.h"
 #include "lib/base/number.h"
+#include "lib/protocol/feed.h"
 #include "server/replication/batch.h"
 #include "server/replication/raft/internal.h"
 
@@ -199,6 +200,21 @@ take_proposal(struct repl_raft *r, uint64_t index, uint64_t term)
 	return NULL;
 }
 
+/* What the port checks of other entries (stream_payload.c), of one that came in parts. */
+static int
+check_whole(const struct entry *e, struct sp_error *err)
+{
+	if (e->kind != ENTRY_BATCH)
+		return 0;
+	if (e->batch.count == 0)
+		return sp_error_set(err, SP_EBADDATA, "a batch without an op");
+	for (size_t i = 0; i < e->batch.count; i++)
+		if (e->batch.ops[i].value_len > FEED_VALUE_MAX)
+			return sp_error_set(
+			    err, SP_EBADDATA, "a batch with a value of %zu bytes", e->batch.ops[i].value_len);
+	return 0;
+}
+
 /* An entry that came by the log as a job; takes the bytes. NULL: it is a whole of parts that no member can read, so
  * that all of them pass it over: no leader of ours has written it. */
 static struct repl_raft_job *
@@ -206,13 +222,17 @@ job_of(struct repl_raft *r, void *bytes, size_t len, bool in_parts)
 {
 	struct repl_raft_job *j = repl_raft_job_new(r);
 	struct sp_error err;
+	int rc;
 
 	if (j == NULL) {
 		sp_error_set(&err, SP_ENOMEM, "apply a log entry of %zu bytes", len);
 		repl_raft_fail_stop(&err);
 	}
 	j->bytes = bytes;
-	if (entry_decode(bytes, len, &j->entry, &err) == 0)
+	rc = entry_decode(bytes, len, &j->entry, &err);
+	if (rc == 0 && in_parts)
+		rc = check_whole(&j->entry, &err);
+	if (rc == 0)
 		return j;
 	if (!in_parts || err.code != SP_EBADDATA)
 		repl_raft_fail_stop(&err);

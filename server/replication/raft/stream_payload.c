@@ -137,6 +137,8 @@ whole(struct member_stream *s, struct sp_error *err)
 		rc = check_term(h.term, &s->entries[s->entry], err);
 	if (rc == 0 && h.kind != ENTRY_BATCH)
 		rc = stream_refuse(err, "parts of an entry of kind %u", h.kind);
+	if (rc == 0 && h.count == 0)
+		rc = stream_refuse(err, "parts of a batch without an op");
 	if (rc != 0)
 		return rc;
 	s->entry_left -= ENTRY_HEAD_BYTES;
@@ -160,6 +162,8 @@ command(struct member_stream *s, struct sp_error *err)
 		return rc;
 	s->entry_left = is->size - ENTRY_HEAD_BYTES;
 	if (h.kind == ENTRY_BATCH) {
+		if (h.count == 0)
+			return stream_refuse(err, "a batch without an op");
 		s->ops_left = h.count;
 		s->want = s->have = 0;
 		s->after = NEXT_OP;

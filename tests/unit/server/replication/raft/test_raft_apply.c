@@ -1,8 +1,9 @@
-/* When the log may be cut: what the state machine answers libraft, which is played here. */
+/* When the log may be cut, and which entries are passed over: the state machine with libraft, which is played here. */
 #include <check.h>
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
+#include "lib/protocol/feed.h"
 #include "server/replication/raft/internal.h"
 #include "tests/lib/suite.h"
 
@@ -114,6 +115,50 @@ START_TEST(repl_raft_apply__hold_ends_by_its_time_without_a_write)
 }
 END_TEST
 
+/* A committed entry in one part, which no member can have written. */
+static void
+apply_whole(const void *whole, size_t len)
+{
+	const struct part part = { .term = TERM, .total = (uint32_t)len, .len = (uint32_t)len, .data = whole };
+	struct raft_buffer buf = { .base = malloc(part_size(len)), .len = part_size(len) };
+	void *result;
+
+	ck_assert_ptr_nonnull(buf.base);
+	part_encode(&part, buf.base);
+	ck_assert_int_eq(r.fsm.apply(&r.fsm, &buf, &result), 0);
+	free(buf.base);
+}
+
+START_TEST(repl_raft_apply__whole_without_an_op_is_passed_over)
+{
+	const struct entry e = { .kind = ENTRY_BATCH, .term = TERM, .batch = { .condition = REPL_IF_ABSENT } };
+	unsigned char whole[ENTRY_HEAD_BYTES];
+
+	entry_encode(&e, whole);
+	apply_whole(whole, sizeof(whole));
+	ck_assert_uint_eq(r.delivered, LAST);
+	ck_assert_uint_eq(r.outstanding, 0);
+}
+END_TEST
+
+START_TEST(repl_raft_apply__whole_with_a_value_beyond_the_limit_is_passed_over)
+{
+	char *value = calloc(1, FEED_VALUE_MAX + 1);
+	const struct repl_op op = { REPL_PUT, "key", 3, value, FEED_VALUE_MAX + 1 };
+	const struct entry e = { .kind = ENTRY_BATCH, .term = TERM, .batch = { .ops = &op, .count = 1 } };
+	unsigned char *whole = malloc(entry_size(&e));
+
+	ck_assert_ptr_nonnull(value);
+	ck_assert_ptr_nonnull(whole);
+	entry_encode(&e, whole);
+	apply_whole(whole, entry_size(&e));
+	ck_assert_uint_eq(r.delivered, LAST);
+	ck_assert_uint_eq(r.outstanding, 0);
+	free(whole);
+	free(value);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -124,6 +169,8 @@ main(void)
 		repl_raft_apply__log_is_not_cut_between_two_parts,
 		repl_raft_apply__parts_of_a_former_term_keep_nothing,
 		repl_raft_apply__hold_ends_by_its_time_without_a_write,
+		repl_raft_apply__whole_without_an_op_is_passed_over,
+		repl_raft_apply__whole_with_a_value_beyond_the_limit_is_passed_over,
 	};
 
 	return suite_run_fixture("raft apply", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
