@@ -63,6 +63,14 @@ room_for(struct repl_raft *r, const struct raft_progress *p, uint64_t sent)
 	return window - (bytes < window ? bytes : window);
 }
 
+/* Where libraft sends twice before its next index is put right, the member lacks what the first message left out. */
+static void
+note_cut(struct flow_cut *cut, raft_id id, uint64_t next)
+{
+	if (cut->next == 0 || cut->id != id || next < cut->next)
+		*cut = (struct flow_cut){ .id = id, .next = next };
+}
+
 bool
 repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 {
@@ -88,7 +96,7 @@ repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m)
 	if (n == 0 && r->io.time(&r->io) - p->last_send < r->raft.heartbeat_timeout)
 		return false;
 	if (p->state == PIPELINE)
-		r->cuts_short[at] = (struct flow_cut){ .id = m->server_id, .next = sent + n + 1 };
+		note_cut(&r->cuts_short[at], m->server_id, sent + n + 1);
 	a->n_entries = n;
 	/* A member commits what is committed here as far as its log goes, and what comes after these entries there may
 	 * be a former leader's. */

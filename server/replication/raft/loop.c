@@ -262,6 +262,7 @@ turned(uv_check_t *check)
 		repl_raft_members_publish(r);
 		transport_turn(&r->transport);
 		repl_raft_departed_turn(r);
+		repl_raft_flow_settle(r);
 		if (r->needs > 0) {
 			FAULT_POINT("raft.needs");
 			say_needs(r);

@@ -160,6 +160,40 @@ START_TEST(repl_raft_flow__full_window_takes_a_heartbeat_now_and_then)
 }
 END_TEST
 
+START_TEST(repl_raft_flow__of_two_that_were_shortened_the_first_counts)
+{
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
+		.server_id = 2,
+		.append_entries = { .prev_log_index = 100, .entries = entries, .n_entries = ENTRIES } };
+	unsigned sent;
+
+	ck_assert(repl_raft_flow_bound(&r, &m));
+	sent = m.append_entries.n_entries;
+	ck_assert_uint_lt(sent, ENTRIES);
+	/* libraft goes on behind all that it handed over. */
+	m.append_entries =
+	    (struct raft_append_entries){ .prev_log_index = 100 + ENTRIES, .entries = entries, .n_entries = ENTRIES };
+	ck_assert(repl_raft_flow_bound(&r, &m));
+	progress[1].next_index = 101 + 2 * ENTRIES;
+	repl_raft_flow_settle(&r);
+	ck_assert_uint_eq(progress[1].next_index, 101 + sent);
+}
+END_TEST
+
+START_TEST(repl_raft_flow__what_was_shortened_for_another_does_not_count)
+{
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES,
+		.server_id = 2,
+		.append_entries = { .prev_log_index = 100, .entries = entries, .n_entries = ENTRIES } };
+
+	r.cuts_short[1] = (struct flow_cut){ .id = 3, .next = 101 };
+	ck_assert(repl_raft_flow_bound(&r, &m));
+	progress[1].next_index = 101 + ENTRIES;
+	repl_raft_flow_settle(&r);
+	ck_assert_uint_eq(progress[1].next_index, 101 + m.append_entries.n_entries);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -170,6 +204,8 @@ main(void)
 		repl_raft_flow__small_entries_go_as_they_are,
 		repl_raft_flow__what_has_changed_meanwhile_is_left_alone,
 		repl_raft_flow__full_window_takes_a_heartbeat_now_and_then,
+		repl_raft_flow__of_two_that_were_shortened_the_first_counts,
+		repl_raft_flow__what_was_shortened_for_another_does_not_count,
 	};
 
 	return suite_run_fixture("raft flow", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
