@@ -303,9 +303,12 @@ class Smuggling(Attacked):
                     if b" 400 " in got:
                         break  # what is sent now may reset the connection
                 s.sendall(data[i:i + 1])
+        except (ConnectionResetError, BrokenPipeError):
+            pass  # the answer came after the look; it stands in the socket still
+        try:
             while piece := s.recv(65536):
                 got += piece
-        except (ConnectionResetError, BrokenPipeError):
+        except ConnectionResetError:
             pass
         return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", got)]
 
