@@ -7,13 +7,12 @@
 #include "lib/base/clock.h"
 #include "lib/base/cond.h"
 #include "lib/base/log.h"
+#include "server/replication/commit_group.h"
 
-#define QUEUE_MAX     65536      /* jobs that may wait */
-#define GROUP_MAX     4096       /* jobs in one transaction, so that none waits long for the others */
-#define ROOM_EVERY_MS 200        /* between looks for room */
-#define GROUP_BYTES   (1u << 20) /* and what they put into the store */
-#define FULL_QUIET_MS 1000       /* without a refusal for lack of room: it is over */
-#define SYNC_EVERY_MS 1000       /* durability = async: how long a commit may be on its way to the disk */
+#define QUEUE_MAX     65536 /* jobs that may wait */
+#define ROOM_EVERY_MS 200   /* between looks for room */
+#define FULL_QUIET_MS 1000  /* without a refusal for lack of room: it is over */
+#define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
 
 struct committer {
 	struct committer_options o;
@@ -25,9 +24,10 @@ struct committer {
 	unsigned long refused;
 	int64_t refused_ms;
 
-	/* Under lock. */
+	/* Under lock. Its holder who set `busy` is the writer until it clears that: its thread, or one that submits. */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
+	bool busy;
 	struct commit_job *first, *last;
 	unsigned queued;
 	bool stopping;
@@ -101,29 +101,20 @@ finish_all(struct committer *c, struct commit_job *jobs, int code, const struct 
 	}
 }
 
-/* Up to GROUP_MAX jobs that may share a transaction. */
+/* The next group of those that wait, or NULL. With the lock held. */
 static struct commit_job *
 take_group(struct committer *c)
 {
-	struct commit_job *first = c->first, *last = first;
-	size_t bytes;
-	unsigned n = 1;
+	struct commit_job *group;
+	unsigned n;
 
-	if (first == NULL)
+	if (c->first == NULL)
 		return NULL;
-	bytes = first->bytes;
-	while (!first->alone && last->next != NULL && !last->next->alone && n < GROUP_MAX &&
-	       bytes + last->next->bytes <= GROUP_BYTES) {
-		last = last->next;
-		bytes += last->bytes;
-		n++;
-	}
-	c->first = last->next;
+	group = commit_group_cut(&c->first, &n);
 	if (c->first == NULL)
 		c->last = NULL;
 	c->queued -= n;
-	last->next = NULL;
-	return first;
+	return group;
 }
 
 /* Run each job in the transaction; the code that spoilt it for all, or 0. */
@@ -172,12 +163,12 @@ begin(struct committer *c, const struct commit_job *jobs, struct store_txn **txn
 
 	if ((rc = refuse_lost_store(c, jobs, err)) < 0)
 		return rc;
-	if (jobs->feed != NULL)
-		return store_txn_begin_feed(c->o.store, jobs->feed, jobs->bytes, txn, err);
-	if (jobs->alone)
+	if (jobs->alone && jobs->feed == NULL)
 		return store_txn_begin(c->o.store, txn, err);
 	for (const struct commit_job *job = jobs; job != NULL; job = job->next)
 		bytes += job->bytes;
+	if (jobs->feed != NULL)
+		return store_txn_begin_feed(c->o.store, jobs->feed, bytes, txn, err);
 	return store_txn_begin_group(c->o.store, bytes, txn, err);
 }
 
@@ -310,11 +301,21 @@ handle_group(struct committer *c, struct commit_job *jobs)
 	}
 }
 
+/* With the lock held. */
+static bool
+has_work(const struct committer *c)
+{
+	/* What follows is the writer's own. */
+	if (c->busy)
+		return false;
+	return c->first != NULL || c->stopping || (c->sync_at_ms != 0 && clock_mono_ms() >= c->sync_at_ms);
+}
+
 /* Wait for jobs, and for the time to sync. With the lock held. */
 static void
 wait_for_work(struct committer *c)
 {
-	if (c->sync_at_ms == 0)
+	if (c->busy || c->sync_at_ms == 0)
 		pthread_cond_wait(&c->wake, &c->lock);
 	else
 		cond_wait_until(&c->wake, &c->lock, c->sync_at_ms);
@@ -326,19 +327,23 @@ writer(void *arg)
 	struct committer *c = arg;
 	struct commit_job *jobs;
 
+	pthread_mutex_lock(&c->lock);
 	for (;;) {
-		pthread_mutex_lock(&c->lock);
-		while (c->first == NULL && !c->stopping && (c->sync_at_ms == 0 || clock_mono_ms() < c->sync_at_ms))
+		while (!has_work(c))
 			wait_for_work(c);
 		jobs = take_group(c);
-		pthread_mutex_unlock(&c->lock);
 		if (jobs == NULL && c->stopping)
 			break;
+		c->busy = true;
+		pthread_mutex_unlock(&c->lock);
 		if (jobs != NULL)
 			handle_group(c, jobs);
 		if (c->sync_at_ms != 0 && clock_mono_ms() >= c->sync_at_ms)
 			sync_now(c);
+		pthread_mutex_lock(&c->lock);
+		c->busy = false;
 	}
+	pthread_mutex_unlock(&c->lock);
 	if (c->sync_at_ms != 0)
 		sync_now(c);
 	return NULL;
@@ -393,27 +398,66 @@ committer_free(struct committer *c)
 	free(c);
 }
 
+/* Put a list of jobs behind those that wait. With the lock held. */
+static int
+queue_jobs(struct committer *c, struct commit_job *jobs)
+{
+	struct commit_job *last = jobs;
+	unsigned n = 1;
+
+	for (; last->next != NULL; last = last->next)
+		n++;
+	if (c->queued + n > QUEUE_MAX || c->stopping)
+		return SP_EAGAIN;
+	if (c->last != NULL)
+		c->last->next = jobs;
+	else
+		c->first = jobs;
+	c->last = last;
+	c->queued += n;
+	pthread_cond_signal(&c->wake);
+	return 0;
+}
+
+/* Be the writer for these jobs. `busy` was set by this thread. */
+static void
+write_here(struct committer *c, struct commit_job *jobs)
+{
+	unsigned n;
+
+	while (jobs != NULL)
+		handle_group(c, commit_group_cut(&jobs, &n));
+	pthread_mutex_lock(&c->lock);
+	c->busy = false;
+	if (c->first != NULL || c->stopping || c->sync_at_ms != 0)
+		pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
 int
-committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err)
+committer_submit_list(struct committer *c, struct commit_job *jobs, bool here, struct sp_error *err)
 {
 	int rc = 0;
 
-	job->next = NULL;
-	job->code = 0;
+	for (struct commit_job *job = jobs; job != NULL; job = job->next)
+		job->code = 0;
 	pthread_mutex_lock(&c->lock);
-	if (c->queued >= QUEUE_MAX || c->stopping) {
-		rc = SP_EAGAIN;
-	} else {
-		if (c->last != NULL)
-			c->last->next = job;
-		else
-			c->first = job;
-		c->last = job;
-		c->queued++;
-		pthread_cond_signal(&c->wake);
-	}
+	here = here && !c->busy && c->first == NULL && !c->stopping;
+	if (here)
+		c->busy = true;
+	else
+		rc = queue_jobs(c, jobs);
 	pthread_mutex_unlock(&c->lock);
+	if (here)
+		write_here(c, jobs);
 	return rc == 0 ? 0 : sp_error_set(err, rc, "too many writes are waiting");
+}
+
+int
+committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err)
+{
+	job->next = NULL;
+	return committer_submit_list(c, job, false, err);
 }
 
 void

@@ -23,12 +23,12 @@ struct commit_job {
 	 * Change the transaction. A failure that leaves the transaction as it was (a precondition,
 	 * a bad key) is returned, with `err` filled: the other jobs of the group continue. May run
 	 * again from the start when the group is done over (the map grew), so it must not depend on
-	 * what an earlier run left in the job. On the writer thread.
+	 * what an earlier run left in the job. On the writer thread, or the submitter's.
 	 */
 	int (*run)(struct commit_job *job, struct store_txn *txn);
 
-	/* The job is committed, and on disk unless async (code 0), or failed (code, err). On the writer thread: must be
-	 * quick, and may free the job.
+	/* The job is committed, and on disk unless async (code 0), or failed (code, err). On the writer thread, or the
+	 * submitter's: must be quick, and may free the job.
 	 */
 	void (*done)(struct commit_job *job);
 
@@ -36,17 +36,19 @@ struct commit_job {
 	size_t bytes; /* about what it puts into the store */
 	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, and so on disk when done() is
 		       * called also if the committer is async, unless it is a feed's */
-	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only */
+	const struct feed_info *feed; /* what the job applies, with `bytes`; or NULL. Alone only, but that feeds which
+				       * continue one another within an epoch share a transaction: if one fails, each
+				       * is done over by itself */
 	int code;                     /* out */
 	struct sp_error err;
-	struct commit_job *next;
+	struct commit_job *next; /* in a list that is submitted; then the committer's */
 };
 
 struct committer_options {
 	struct store *store;
 	bool async; /* durability = async: the store syncs later (store_options), here at least every second */
 
-	/* After each commit, with the position that is now readable. On the writer thread. May be NULL. */
+	/* After each commit, with the position that is now readable. On the thread that made it. May be NULL. */
 	void (*committed)(const struct position *now, void *arg);
 	void *arg;
 };
@@ -59,6 +61,13 @@ void committer_free(struct committer *c);
 
 /* 0, or SP_EAGAIN if too many jobs wait already (done() is then not called). Any thread. */
 int committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err);
+
+/*
+ * The same for a list of jobs (`next`), all or none of which are taken. With `here`, and if the writer has nothing to
+ * do, this thread does its work, without a hand-over to another: done() was called for each when this returns. That may
+ * block as long as the disk does.
+ */
+int committer_submit_list(struct committer *c, struct commit_job *jobs, bool here, struct sp_error *err);
 
 struct committer_stats {
 	uint64_t commits;  /* transactions */

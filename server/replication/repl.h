@@ -67,6 +67,8 @@ struct repl_feed {
 	struct feed_info info;
 	void (*done)(struct repl_feed *f);
 	void *arg;
+	struct repl_feed *next; /* continues from this one, and is applied after it; or NULL */
+	bool here;              /* on the caller's thread, which may block, if no other write is under way */
 
 	int code;
 	struct sp_error err;
@@ -131,7 +133,8 @@ struct repl_handover_stats {
 struct repl_ops {
 	const char *mode;
 
-	/* These three, and change(): 0 when done() will be called, else it will not. Any thread. */
+	/* These three, and change(): 0 when done() will be called, or was, else it will not be. apply() takes a list,
+	 * and calls done() for each. Any thread. */
 	int (*submit)(struct repl *r, struct repl_batch *b, struct sp_error *err);
 	int (*apply)(struct repl *r, struct repl_feed *f, struct sp_error *err);
 	int (*read)(struct repl *r, struct repl_read *rd, struct sp_error *err);

@@ -107,23 +107,42 @@ feed_done(struct commit_job *job)
 	FAULT_POINT("apply.told");
 }
 
+static void
+free_jobs(struct commit_job *jobs)
+{
+	struct commit_job *next;
+
+	for (; jobs != NULL; jobs = next) {
+		next = jobs->next;
+		free(jobs);
+	}
+}
+
 static int
 static_apply(struct repl *r, struct repl_feed *f, struct sp_error *err)
 {
-	struct feed_job *j = calloc(1, sizeof(*j));
+	struct commit_job *jobs = NULL, **end = &jobs;
+	bool here = f->here;
 	int rc;
 
-	if (j == NULL)
-		return sp_error_set(err, SP_ENOMEM, "apply");
-	/* Alone, because a digest that does not match at the end must undo it. */
-	*j = (struct feed_job){
-		.job = { .run = run_feed, .done = feed_done, .alone = true, .feed = &f->info, .bytes = f->len },
-		.owner = of(r),
-		.feed = f
-	};
-	rc = committer_submit(of(r)->o.committer, &j->job, err);
+	for (; f != NULL; f = f->next, end = &(*end)->next) {
+		struct feed_job *j = calloc(1, sizeof(*j));
+
+		if (j == NULL) {
+			free_jobs(jobs);
+			return sp_error_set(err, SP_ENOMEM, "apply");
+		}
+		/* Alone, because a digest that does not match at the end must undo it. */
+		*j = (struct feed_job){
+			.job = { .run = run_feed, .done = feed_done, .alone = true, .feed = &f->info, .bytes = f->len },
+			.owner = of(r),
+			.feed = f
+		};
+		*end = &j->job;
+	}
+	rc = committer_submit_list(of(r)->o.committer, jobs, here, err);
 	if (rc < 0)
-		free(j);
+		free_jobs(jobs);
 	return rc;
 }
 

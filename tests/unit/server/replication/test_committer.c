@@ -212,6 +212,84 @@ START_TEST(committer__those_who_wait_share_one_commit)
 }
 END_TEST
 
+START_TEST(committer_submit_list__here_is_on_this_thread_and_else_waits_for_the_writer)
+{
+	struct test_job gate = make_job("gate", 0), here = make_job("here", 0), first = make_job("first", 0),
+			second = make_job("second", 0);
+
+	start(test_store_new(dir), false);
+	ck_assert_int_eq(committer_submit_list(committer, &here.job, true, &err), 0);
+	ck_assert_uint_eq(here.dones, 1);
+	ck_assert_int_eq(here.job.code, 0);
+	submit_gate(&gate);
+	first.job.next = &second.job;
+	ck_assert_int_eq(committer_submit_list(committer, &first.job, true, &err), 0);
+	pthread_mutex_lock(&lock);
+	ck_assert_uint_eq(done_count, 1);
+	pthread_mutex_unlock(&lock);
+	open_gate();
+	wait_done(4);
+	ck_assert_int_eq(first.job.code, 0);
+	ck_assert_int_eq(second.job.code, 0);
+	ck_assert_uint_eq(stats().commits, 3);
+	ck_assert_uint_eq(test_store_position(store).seq, 4);
+	test_store_verify(store);
+}
+END_TEST
+
+static void *
+submit_here(void *arg)
+{
+	struct test_job *j = arg;
+
+	ck_assert_int_eq(committer_submit_list(committer, &j->job, true, NULL), 0);
+	return NULL;
+}
+
+static void
+write_here_while_others_wait(bool async)
+{
+	struct test_job gate = make_job("gate", 0), jobs[8];
+	pthread_t thread;
+
+	start(test_store_new(dir), async);
+	gate.waits = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, submit_here, &gate), 0);
+	pthread_mutex_lock(&lock);
+	while (!at_gate)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+	for (unsigned i = 0; i < 8; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "key-%u", i);
+		jobs[i] = make_job(key, 0);
+		submit(&jobs[i]);
+	}
+	pthread_mutex_lock(&lock);
+	ck_assert_uint_eq(done_count, 0);
+	pthread_mutex_unlock(&lock);
+	open_gate();
+	pthread_join(thread, NULL);
+	wait_done(9);
+	ck_assert_uint_eq(stats().commits, 2);
+	ck_assert_uint_eq(test_store_position(store).seq, 9);
+	committer_stop(committer);
+	test_store_verify(store);
+}
+
+START_TEST(committer_submit_list__while_it_writes_here_others_wait)
+{
+	write_here_while_others_wait(false);
+}
+END_TEST
+
+START_TEST(committer_submit_list__while_it_writes_here_others_wait_async)
+{
+	write_here_while_others_wait(true);
+}
+END_TEST
+
 START_TEST(committer__a_job_that_fails_leaves_the_others)
 {
 	struct test_job gate = make_job("gate", 0), a = make_job("a", 0), b = make_job("b", SP_EPRECOND),
@@ -531,6 +609,9 @@ main(void)
 		committer_submit__a_job_is_committed_and_said_so,
 		committer__those_who_wait_share_one_commit,
 		committer__a_job_that_fails_leaves_the_others,
+		committer_submit_list__here_is_on_this_thread_and_else_waits_for_the_writer,
+		committer_submit_list__while_it_writes_here_others_wait,
+		committer_submit_list__while_it_writes_here_others_wait_async,
 		committer__a_job_alone_is_undone_when_it_fails,
 		committer_submit__too_many_are_refused,
 		committer__grows_the_map_and_tries_again,

@@ -36,6 +36,8 @@ setup(void)
 static void
 teardown(void)
 {
+	/* The writer calls back into it. */
+	committer_stop(committer);
 	if (repl != NULL)
 		repl->ops->free(repl);
 	committer_free(committer);
@@ -151,6 +153,79 @@ make_feed(struct buf *out, bool right)
 	feed_write_cut(out, &after);
 	feed_write_end(out, 1);
 }
+
+/* Feeds with one put each, the first from where the store stands; the one numbered `wrong` has another content. */
+static void
+make_list(struct buf *bytes, struct repl_feed *feeds, unsigned count, unsigned wrong)
+{
+	struct position p = test_store_position(store);
+	char key[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t since = p.seq++;
+
+		snprintf(key, sizeof(key), "fed-%u", i);
+		p.keys++;
+		p.digest = digest_add(p.digest, digest_of_record(key, strlen(key), p.seq, i == wrong ? "w" : "v", 1));
+		buf_init(&bytes[i], 1 << 20);
+		feed_write_header(&bytes[i], &p, since);
+		feed_write_put(&bytes[i], p.seq, key, strlen(key), "v", 1);
+		feed_write_cut(&bytes[i], &p);
+		feed_write_end(&bytes[i], 1);
+		feeds[i] = (struct repl_feed){ .data = bytes[i].data,
+			.len = bytes[i].len,
+			.done = feed_done,
+			.arg = dir,
+			.here = true,
+			.next = i + 1 < count ? &feeds[i + 1] : NULL };
+		ck_assert_int_eq(feed_check(feeds[i].data, feeds[i].len, &feeds[i].info, &err), 0);
+	}
+}
+
+START_TEST(repl_static__feeds_in_a_list_are_one_commit_on_the_callers_thread)
+{
+	struct committer_stats before, after;
+	struct repl_feed feeds[3];
+	struct buf bytes[3];
+
+	start(false);
+	make_list(bytes, feeds, 3, UINT32_MAX);
+	committer_stats(committer, &before);
+	ck_assert_msg(repl->ops->apply(repl, feeds, &err) == 0, "%s", err.text);
+	/* No wait: nothing else was to be written. */
+	ck_assert_uint_eq(done_count, 3);
+	committer_stats(committer, &after);
+	ck_assert_uint_eq(after.commits - before.commits, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(feeds[i].code, 0);
+		buf_release(&bytes[i]);
+	}
+	ck_assert_uint_eq(test_store_position(store).seq, 3);
+	test_store_expect(store, "fed-2", "v");
+	test_store_verify(store);
+}
+END_TEST
+
+START_TEST(repl_static__a_wrong_feed_in_a_list_leaves_those_before_it)
+{
+	struct repl_feed feeds[3];
+	struct buf bytes[3];
+
+	start(false);
+	make_list(bytes, feeds, 3, 1);
+	ck_assert_int_eq(repl->ops->apply(repl, feeds, &err), 0);
+	ck_assert_uint_eq(done_count, 3);
+	ck_assert_int_eq(feeds[0].code, 0);
+	ck_assert_int_eq(feeds[1].code, SP_EDIGEST);
+	ck_assert_int_eq(feeds[2].code, SP_EGAP);
+	for (unsigned i = 0; i < 3; i++)
+		buf_release(&bytes[i]);
+	ck_assert_uint_eq(test_store_position(store).seq, 1);
+	test_store_expect(store, "fed-0", "v");
+	test_store_expect(store, "fed-1", NULL);
+	test_store_verify(store);
+}
+END_TEST
 
 START_TEST(repl_static__a_leader_writes)
 {
@@ -614,6 +689,8 @@ main(void)
 {
 	const TTest *tests[] = {
 		repl_static__a_leader_writes,
+		repl_static__feeds_in_a_list_are_one_commit_on_the_callers_thread,
+		repl_static__a_wrong_feed_in_a_list_leaves_those_before_it,
 		repl_static__conditions,
 		repl_static__a_single_delete_of_nothing_is_not_found,
 		repl_static__a_batch_with_a_bad_key_leaves_no_trace,

@@ -419,6 +419,45 @@ apply_feeds(struct past *pasts, int feeds, unsigned *number)
 	return store_flushed_seq(follower) == flushed;
 }
 
+/* Three feeds, of which the last two change the same key, in one transaction: one group, in the log or not at all. */
+START_TEST(store_apply_journal__feeds_that_share_a_group_are_there_after_a_crash)
+{
+	static struct past past;
+	uint64_t since = test_store_position(follower).seq;
+	struct feed_info info;
+	struct store_txn *t;
+	struct store *after;
+	struct buf feeds[3];
+
+	for (int i = 0; i < 3; i++) {
+		test_store_put(leader, i == 0 ? "a" : "b", i == 2 ? "last" : "first");
+		test_store_feed(leader, since, UINT64_MAX, &feeds[i]);
+		since++;
+	}
+	ck_assert_int_eq(feed_check(feeds[0].data, feeds[0].len, &info, &err), 0);
+	ck_assert_int_eq(store_txn_begin_feed(follower, &info, 3 * feeds[0].len, &t, &err), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(feed_check(feeds[i].data, feeds[i].len, &info, &err), 0);
+		ck_assert_msg(store_txn_apply(t, feeds[i].data, feeds[i].len, &info, &err) == 0, "%s", err.text);
+		buf_release(&feeds[i]);
+	}
+	ck_assert_int_eq(store_txn_commit(t, &err), 0);
+	expect_equal();
+	ck_assert_str_eq(look(follower, "b"), "last");
+	note_past(&past);
+	keep_files();
+	after = crash(SIZE_MAX);
+	expect_past(after, &past);
+	store_free(after);
+	/* Without its end it was never there. */
+	after = crash(JOURNAL_PAGE + 100);
+	ck_assert_uint_eq(test_store_position(after).seq, since - 3);
+	store_free(after);
+	ck_assert_int_eq(store_flush(follower, &err), 0);
+	test_store_verify(follower);
+}
+END_TEST
+
 /* The journal cut within each of its groups: the state after each feed in turn, and with all of it the last one. */
 START_TEST(store_apply_journal__a_power_cut_leaves_the_state_after_a_feed)
 {
@@ -487,6 +526,7 @@ cases(void)
 	tcase_add_test(all, store_apply_journal__a_new_epoch_goes_to_lmdb);
 	tcase_add_test(all, store_apply_journal__a_cut_beyond_its_last_change_goes_to_lmdb);
 	tcase_add_test(all, store_apply_journal__a_promotion_holds_all_that_was_applied);
+	tcase_add_test(all, store_apply_journal__feeds_that_share_a_group_are_there_after_a_crash);
 	tcase_add_loop_test(all, store_apply_journal__a_power_cut_leaves_the_state_after_a_feed, 0, 3);
 	tcase_add_loop_test(all, store_apply_journal__after_a_crash_all_that_was_applied_is_there, 0, 3);
 	return all;
