@@ -275,6 +275,62 @@ feed_check(const void *data, size_t len, struct feed_info *out, struct sp_error 
 	return rc;
 }
 
+/* The length of the entry that begins at p, of which `left` bytes have come: 0 if that cannot be told yet. */
+static int
+entry_length(const unsigned char *p, size_t left, size_t *length, struct sp_error *err)
+{
+	*length = 0;
+	switch (p[0]) {
+	case 'P':
+		if (left >= PUT_FIXED)
+			*length = PUT_FIXED + le_get(p + 1, 2) + le_get(p + 3, 4);
+		return 0;
+	case 'D':
+		if (left >= DELETE_FIXED)
+			*length = DELETE_FIXED + le_get(p + 1, 2);
+		return 0;
+	case 'C':
+		*length = CUT_BYTES;
+		return 0;
+	case 'M':
+		*length = MORE_BYTES;
+		return 0;
+	case 'E':
+		*length = END_BYTES;
+		return 0;
+	default:
+		return sp_error_set(err, SP_EBADDATA, "feed: unknown entry 0x%02x", p[0]);
+	}
+}
+
+int
+feed_measure(const void *data, size_t len, size_t *cursor, size_t *length, struct sp_error *err)
+{
+	const unsigned char *p = data;
+	size_t entry, count;
+
+	if (*cursor == 0) {
+		if (len < HEADER_FIXED)
+			return 0;
+		count = le_get(p + 48, 2);
+		if (memcmp(p, magic, sizeof(magic)) != 0 || count > POSITION_HISTORY_MAX)
+			return sp_error_set(err, SP_EBADDATA, "feed: does not begin as one");
+		*cursor = HEADER_FIXED + count * 16;
+	}
+	while (*cursor < len) {
+		if (entry_length(p + *cursor, len - *cursor, &entry, err) < 0)
+			return SP_EBADDATA;
+		if (entry == 0 || entry > len - *cursor)
+			return 0;
+		if (p[*cursor] == 'E') {
+			*length = *cursor + entry;
+			return 1;
+		}
+		*cursor += entry;
+	}
+	return 0;
+}
+
 int
 feed_next(const void *data, size_t len, size_t *cursor, struct feed_record *out)
 {

@@ -68,6 +68,13 @@ struct feed_record {
  */
 int feed_check(const void *data, size_t len, struct feed_info *out, struct sp_error *err);
 
+/*
+ * Find the end of the feed that begins at data[0], of which more may be on its way: 1 with its length in *length, 0 if
+ * its end is not there yet, SP_EBADDATA if these bytes do not begin a feed. *cursor is 0 at first, and kept by the
+ * caller while bytes are added. Looks at lengths alone: feed_check() follows.
+ */
+int feed_measure(const void *data, size_t len, size_t *cursor, size_t *length, struct sp_error *err);
+
 /* Walk the records of a feed that passed feed_check(): start with *cursor = 0; 1 with a record, 0 after the last. */
 int feed_next(const void *data, size_t len, size_t *cursor, struct feed_record *out);
 

@@ -9,6 +9,8 @@
 #include "lib/protocol/problem.h"
 
 #define POSITION_BYTES_MAX (64u << 10)
+#define PROBLEM_BYTES_MAX  (64u << 10)
+#define PIECE_BYTES_MAX    (2u << 20) /* that http_stream_read() hands out at once; amply */
 
 static int
 make_url(char out[PEER_URL_MAX], const char *base_url, const char *path, struct sp_error *err)
@@ -184,10 +186,11 @@ out_urls:
 }
 
 static int
-changes_url(char out[PEER_URL_MAX], const char *base_url, const struct peer_changes_options *o, struct sp_error *err)
+changes_url(char out[PEER_URL_MAX], const char *base_url, const struct peer_changes_options *o, bool stream,
+    struct sp_error *err)
 {
-	int n = snprintf(out, PEER_URL_MAX, "%s/v1/changes?%ssince=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms", base_url,
-	    o->anyone ? "" : "from=leader&", o->since, o->batch_bytes, o->wait_ms);
+	int n = snprintf(out, PEER_URL_MAX, "%s/v1/changes?%ssince=%" PRIu64 "&bytes=%zu&wait=%" PRId64 "ms%s",
+	    base_url, o->anyone ? "" : "from=leader&", o->since, o->batch_bytes, o->wait_ms, stream ? "&stream=1" : "");
 
 	if (n < PEER_URL_MAX && o->cluster != NULL)
 		n += snprintf(out + n, PEER_URL_MAX - (size_t)n, "&cluster=%s&epoch=%" PRIu64, o->cluster, o->epoch);
@@ -218,66 +221,119 @@ changes_status(const char *url, const struct http_reply *reply, struct sp_error 
 	return sp_error_set(err, code, "GET %s: status %ld: %s", url, reply->status, text);
 }
 
-int
-peer_changes_begin(struct peer_changes_call *x, struct http_client *c, const char *base_url,
-    const struct peer_changes_options *o, struct buf *feed, struct sp_error *err)
-{
-	static const char *const headers[] = { "Accept: " FEED_CONTENT_TYPE, NULL };
-	int rc;
-
-	x->client = NULL;
-	if ((rc = changes_url(x->url, base_url, o, err)) < 0)
-		return rc;
-	http_reply_init(&x->reply, 0);
-	x->reply.body = *feed; /* the caller's memory serves as the reply's body */
-	x->feed = feed;
-	x->client = c;
-	rc = http_call_begin(c,
-	    &(struct http_request_out){ .url = x->url, .headers = headers, .patience_ms = o->wait_ms }, &x->reply, err);
-	if (rc < 0)
-		peer_changes_drop(x);
-	return rc;
-}
-
-/* Give the caller its memory back, with what came. */
-static void
-give_back(struct peer_changes_call *x)
-{
-	*x->feed = x->reply.body;
-	buf_init(&x->reply.body, 0);
-	http_reply_release(&x->reply);
-	x->client = NULL;
-}
-
-void
-peer_changes_drop(struct peer_changes_call *x)
-{
-	if (x->client == NULL)
-		return;
-	http_call_drop(x->client);
-	give_back(x);
-	buf_reset(x->feed);
-}
-
-int
-peer_changes_end(struct peer_changes_call *x, struct sp_error *err)
-{
-	int rc = http_call_end(x->client, err);
-
-	if (rc == 0)
-		rc = changes_status(x->url, &x->reply, err);
-	give_back(x);
-	if (rc < 0)
-		buf_reset(x->feed);
-	return rc;
-}
+static const char *const changes_headers[] = { "Accept: " FEED_CONTENT_TYPE, NULL };
 
 int
 peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
     struct sp_error *err)
 {
-	struct peer_changes_call x;
-	int rc = peer_changes_begin(&x, c, base_url, o, feed, err);
+	struct http_request_out rq = { .headers = changes_headers, .patience_ms = o->wait_ms };
+	struct http_reply reply;
+	char url[PEER_URL_MAX];
+	int rc;
 
-	return rc == 0 ? peer_changes_end(&x, err) : rc;
+	if ((rc = changes_url(url, base_url, o, false, err)) < 0)
+		return rc;
+	http_reply_init(&reply, 0);
+	reply.body = *feed; /* the caller's memory serves as the reply's body */
+	rq.url = url;
+	rc = http_call(c, &rq, &reply, err);
+	if (rc == 0)
+		rc = changes_status(url, &reply, err);
+	*feed = reply.body;
+	buf_init(&reply.body, 0);
+	http_reply_release(&reply);
+	if (rc < 0)
+		buf_reset(feed);
+	return rc;
+}
+
+int
+peer_changes_open(struct peer_changes_stream *x, struct http_client *c, const char *base_url,
+    const struct peer_changes_options *o, struct sp_error *err)
+{
+	struct http_request_out rq = {
+		.headers = changes_headers, .patience_ms = o->wait_ms, .timeout_ms = o->timeout_ms
+	};
+	struct http_reply reply;
+	int rc;
+
+	x->client = NULL;
+	if ((rc = changes_url(x->url, base_url, o, true, err)) < 0)
+		return rc;
+	http_reply_init(&reply, PROBLEM_BYTES_MAX);
+	rq.url = x->url;
+	rc = http_stream_open(c, &rq, &reply, err);
+	if (rc == 0) {
+		rc = changes_status(x->url, &reply, err);
+		if (rc < 0)
+			http_stream_close(c);
+	}
+	http_reply_release(&reply);
+	if (rc < 0)
+		return rc;
+	x->client = c;
+	x->limit_bytes = o->limit_bytes;
+	x->at = x->cursor = 0;
+	buf_init(&x->bytes, o->limit_bytes + PIECE_BYTES_MAX);
+	return 0;
+}
+
+/* Another piece of the answer, behind what is there of a feed: 1, 0 at the end, or an error. */
+static int
+read_piece(struct peer_changes_stream *x, struct sp_error *err)
+{
+	const void *piece;
+	size_t len;
+	int rc;
+
+	x->bytes.len -= x->at;
+	memmove(x->bytes.data, x->bytes.data + x->at, x->bytes.len);
+	x->at = 0;
+	if (x->bytes.len > x->limit_bytes)
+		return sp_error_set(err, SP_ETOOBIG, "GET %s: a feed is larger than %zu bytes", x->url, x->limit_bytes);
+	rc = http_stream_read(x->client, &piece, &len, err);
+	if (rc == 0 && x->bytes.len > 0)
+		return sp_error_set(err, SP_ETRUNCATED, "GET %s: the answer ends within a feed, after %zu bytes of it",
+		    x->url, x->bytes.len);
+	if (rc != 1)
+		return rc;
+	rc = buf_add(&x->bytes, piece, len);
+	return rc == 0 ? 1 : sp_error_set(err, rc, "GET %s: keep a piece of the answer", x->url);
+}
+
+int
+peer_changes_next(struct peer_changes_stream *x, const void **data, size_t *len, struct sp_error *err)
+{
+	int rc;
+
+	while ((rc = feed_measure(x->bytes.data + x->at, x->bytes.len - x->at, &x->cursor, len, err)) == 0)
+		if ((rc = read_piece(x, err)) <= 0)
+			return rc;
+	if (rc == 1 && *len > x->limit_bytes)
+		rc = sp_error_set(err, SP_ETOOBIG, "a feed of %zu bytes; at most %zu are taken", *len, x->limit_bytes);
+	if (rc < 0)
+		return sp_error_wrap(err, "GET %s", x->url);
+	*data = x->bytes.data + x->at;
+	x->at += *len;
+	x->cursor = 0;
+	return 1;
+}
+
+bool
+peer_changes_at_hand(struct peer_changes_stream *x)
+{
+	size_t len;
+
+	return feed_measure(x->bytes.data + x->at, x->bytes.len - x->at, &x->cursor, &len, NULL) != 0;
+}
+
+void
+peer_changes_close(struct peer_changes_stream *x)
+{
+	if (x->client == NULL)
+		return;
+	http_stream_close(x->client);
+	buf_release(&x->bytes);
+	x->client = NULL;
 }

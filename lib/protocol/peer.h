@@ -44,6 +44,10 @@ struct peer_changes_options {
 	bool anyone;         /* also from a pod that does not lead (any more) */
 	int64_t wait_ms;     /* how long the leader may hold its answer when there is nothing new */
 	size_t batch_bytes;  /* about how much to send at once (one value may be larger) */
+
+	/* Of peer_changes_open(). */
+	size_t limit_bytes; /* of a feed */
+	int64_t timeout_ms; /* the whole answer, from the request to its last byte */
 };
 
 /*
@@ -54,17 +58,35 @@ struct peer_changes_options {
 int peer_changes(struct http_client *c, const char *base_url, const struct peer_changes_options *o, struct buf *feed,
     struct sp_error *err);
 
-/* The same in two steps, as http_call_begin() and http_call_end(); `x` and `feed` must last until the second, or
- * peer_changes_drop(). Without a call under way, to drop it does nothing. */
-struct peer_changes_call {
-	struct http_client *client; /* NULL: none is under way */
-	struct buf *feed;
-	struct http_reply reply;
+/*
+ * The same with an answer that the leader keeps open (`stream=1` of GET /v1/changes): one feed after another, as
+ *changes are made, until wait_ms are over. A leader that does not know this, or has much to send at first, answers with
+ *one feed; then the caller asks again.
+ *
+ *	peer_changes_open(&x, client, url, &options, &err);	// the answer has begun
+ *	while ((rc = peer_changes_next(&x, &data, &len, &err)) == 1) …	// a feed that is yet to be checked
+ *	peer_changes_close(&x);
+ *
+ * SP_ETOOBIG for a feed of more than limit_bytes, SP_ETRUNCATED for an answer that ends within one, else as
+ * peer_changes(). Before the answer's end peer_changes_close() closes the connection; without an answer under way it
+ * does nothing. One thread.
+ */
+struct peer_changes_stream {
+	struct http_client *client; /* NULL: no answer is under way */
+	struct buf bytes;           /* that have come */
+	size_t at;                  /* of them, where the next feed begins */
+	size_t cursor;              /* in that feed: feed_measure()'s */
+	size_t limit_bytes;         /* of a feed */
 	char url[PEER_URL_MAX];
 };
-int peer_changes_begin(struct peer_changes_call *x, struct http_client *c, const char *base_url,
-    const struct peer_changes_options *o, struct buf *feed, struct sp_error *err);
-int peer_changes_end(struct peer_changes_call *x, struct sp_error *err);
-void peer_changes_drop(struct peer_changes_call *x);
+int peer_changes_open(struct peer_changes_stream *x, struct http_client *c, const char *base_url,
+    const struct peer_changes_options *o, struct sp_error *err);
+
+/* 1 with a feed, 0 at the answer's end. A feed is valid until a call for which none was at hand. */
+int peer_changes_next(struct peer_changes_stream *x, const void **data, size_t *len, struct sp_error *err);
+
+/* Whether the next feed has come already, or bytes that do not begin one. */
+bool peer_changes_at_hand(struct peer_changes_stream *x);
+void peer_changes_close(struct peer_changes_stream *x);
 
 #endif

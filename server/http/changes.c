@@ -121,8 +121,11 @@ changes_write(struct store_view *view, const struct changes_query *q, struct buf
 		rc = rc < 0 ? rc : 0;
 	}
 	store_cursor_free(cursor);
+	cost->cut = all && here.consistent;
+	cost->seq = here.seq;
+	cost->epoch = here.epoch;
 	if (rc == 0)
-		rc = write_close(out, &here, all && here.consistent, q->ndjson);
+		rc = write_close(out, &here, cost->cut, q->ndjson);
 	if (rc == 0 && !q->ndjson)
 		rc = feed_write_end(out, records);
 	if (rc == SP_ETOOBIG || rc == SP_ENOMEM)

@@ -21,9 +21,12 @@ struct changes_query {
 	uint64_t epoch;                      /* of the asker's last change; 0 if it does not say */
 };
 
-/* The cost of making one. */
+/* The cost of making one, and where it ended. */
 struct changes_cost {
 	uint64_t records; /* read from the store */
+	bool cut;         /* it ends on one */
+	uint64_t seq;     /* of the store when it was made, */
+	uint64_t epoch;   /* and epoch */
 };
 
 /* Whether the asker may continue from `since`: 0, SP_EHORIZON, SP_EDIVERGED with the reason. */

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "server/http/api.h"
 #include "server/http/changes.h"
+#include "server/http/changes_stream.h"
 
 #define WAIT_MAX_MS          60000
 #define LIMIT_MAX            1000000000ull
@@ -52,10 +53,28 @@ api_control_position(struct call *c)
 
 /* --- The change feed --- */
 
+/* A request for the feed. */
+struct changes_request {
+	struct changes_query q;
+	int64_t wait_ms;
+	bool stream;      /* the answer is to stay open for so long */
+	bool from_leader; /* it is of use only if this pod leads */
+};
+
+/* Whether the query has this word under this name. */
 static bool
-read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
+query_is(const struct call *c, const char *name, const char *word)
+{
+	char text[16];
+
+	return request_query(c->rq, name, text, sizeof(text)) > 0 && strcmp(text, word) == 0;
+}
+
+static bool
+read_changes_query(struct call *c, struct changes_request *out)
 {
 	const char *accept = request_header(c->rq, "Accept");
+	struct changes_query *q = &out->q;
 	int len = request_query(c->rq, "cluster", q->cluster, sizeof(q->cluster));
 	uint64_t most = CHANGES_BYTES_MAX;
 
@@ -72,73 +91,74 @@ read_changes_query(struct call *c, struct changes_query *q, int64_t *wait_ms)
 	if (!api_query_number(c, "bytes", CHANGES_BYTES_DEFAULT, CHANGES_BYTES_MAX, &q->bytes))
 		return false;
 	q->bytes = q->bytes < most ? q->bytes : most;
+	out->stream = !q->ndjson && query_is(c, "stream", "1");
+	out->from_leader = query_is(c, "from", "leader");
 	return api_query_number(c, "since", 0, INT64_MAX, &q->since) &&
 	       api_query_number(c, "epoch", 0, INT64_MAX, &q->epoch) &&
 	       api_query_number(c, "limit", q->ndjson ? NDJSON_LIMIT_DEFAULT : LIMIT_MAX, LIMIT_MAX, &q->limit) &&
-	       api_query_duration(c, "wait", WAIT_MAX_MS, wait_ms);
+	       api_query_duration(c, "wait", out->stream ? CHANGES_STREAM_MS_MAX : WAIT_MAX_MS, &out->wait_ms);
 }
 
-/* ?from=leader: the answer is of use only if this pod leads. */
-static bool
-asks_leader(const struct call *c)
-{
-	char from[16];
-
-	return request_query(c->rq, "from", from, sizeof(from)) > 0 && strcmp(from, "leader") == 0;
-}
-
-/* With nothing to report, wait for the next change once. True if the request was suspended: not if
+/* With nothing to report, wait for the next change once: keep the answer open, or suspend the request. False: not if
  * connections run short, since a waiting request keeps one. */
 static bool
-wait_for_change(struct call *c, const struct position *here, uint64_t since, int64_t wait_ms)
+wait_for_change(struct call *c, const struct changes_request *r)
 {
-	if (wait_ms == 0 || c->stage != CALL_NEW || here->seq != since || !here->consistent ||
-	    atomic_load(&c->api->stopping) || request_pressed(c->rq))
+	int64_t until_ms = clock_mono_ms() + r->wait_ms;
+
+	if (c->stage != CALL_NEW || !changes_may_wait(c->api, c->rq))
 		return false;
 	c->stage = CALL_WAITED;
-	waiters_add(c->api->waiters, c->rq, since + 1, clock_mono_ms() + wait_ms);
+	if (r->stream)
+		changes_stream_begin(c, &r->q, r->from_leader, until_ms, NULL, NULL);
+	else
+		waiters_add(c->api->waiters, c->rq, r->q.since + 1, until_ms);
 	return true;
 }
 
 static void
-reply_changes(struct call *c, struct store_view *view, const struct changes_query *q)
+reply_changes(struct call *c, struct store_view *view, const struct changes_request *r)
 {
 	struct counters *n = &c->api->counters;
-	struct changes_cost cost = { 0 };
+	struct changes_cost made = { 0 };
 	struct sp_error err = { 0 };
 	struct buf body;
 	int rc;
 
 	/* Escapes make JSON up to six times as long; what it holds is bounded all the same. */
-	buf_init(&body, q->ndjson ? 2 * (size_t)FEED_BYTES_MAX : FEED_BYTES_MAX);
-	rc = changes_write(view, q, &body, &cost, &err);
+	buf_init(&body, r->q.ndjson ? 2 * (size_t)FEED_BYTES_MAX : FEED_BYTES_MAX);
+	rc = changes_write(view, &r->q, &body, &made, &err);
 	atomic_fetch_add(&n->changes_requests, 1);
-	atomic_fetch_add(&n->changes_records_read, cost.records);
+	atomic_fetch_add(&n->changes_records_read, made.records);
 	if (rc < 0) {
 		log_error("the change feed broke off", LOG_STR("error", err.text));
 		api_error(c, &err);
-	} else {
-		atomic_fetch_add(&n->changes_bytes_sent, body.len);
-		request_reply_buf(c->rq, 200, q->ndjson ? API_NDJSON : FEED_CONTENT_TYPE, &body);
+		buf_release(&body);
+		return;
 	}
+	atomic_fetch_add(&n->changes_bytes_sent, body.len);
+	if (r->stream && r->wait_ms > 0 && made.cut && body.len <= CHANGES_STREAM_BYTES_MAX &&
+	    changes_may_wait(c->api, c->rq))
+		changes_stream_begin(c, &r->q, r->from_leader, clock_mono_ms() + r->wait_ms, &body, &made);
+	else
+		request_reply_buf(c->rq, 200, r->q.ndjson ? API_NDJSON : FEED_CONTENT_TYPE, &body);
 	buf_release(&body);
 }
 
 void
 api_changes(struct call *c)
 {
-	struct changes_query q;
+	struct changes_request r;
 	struct store_view *view;
 	struct position here;
 	struct sp_error err = { 0 };
-	int64_t wait_ms;
 	int rc;
 
-	if (!read_changes_query(c, &q, &wait_ms))
+	if (!read_changes_query(c, &r))
 		return;
 	/* A sidecar takes what it is given for the leader's, and says so; a pod that was demoted
 	 * must not act as if it led. */
-	if (asks_leader(c) && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
+	if (r.from_leader && c->api->repl->ops->role(c->api->repl) != ROLE_LEADER) {
 		api_problem(c, 503, "no_leader", "this pod does not lead");
 		return;
 	}
@@ -149,16 +169,16 @@ api_changes(struct call *c)
 	}
 	rc = store_view_position(view, &here, &err);
 	if (rc == 0)
-		rc = changes_check(&here, &q, &err);
+		rc = changes_check(&here, &r.q, &err);
 	if (rc < 0) {
 		store_view_end(view);
 		api_error(c, &err);
 		return;
 	}
 	/* The view must not be kept while the request waits, nor the request be touched once it was handed over. */
-	if (wait_ms > 0 && here.seq == q.since) {
+	if (r.wait_ms > 0 && here.seq == r.q.since && here.consistent) {
 		store_view_end(view);
-		if (wait_for_change(c, &here, q.since, wait_ms))
+		if (wait_for_change(c, &r))
 			return;
 		rc = store_view_begin_feed(c->api->store, &view, &err);
 		if (rc < 0) {
@@ -166,7 +186,7 @@ api_changes(struct call *c)
 			return;
 		}
 	}
-	reply_changes(c, view, &q);
+	reply_changes(c, view, &r);
 	store_view_end(view);
 }
 

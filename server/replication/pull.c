@@ -10,17 +10,17 @@
 
 #define FEED_BYTES      (256u << 10) /* asked for at once: followers that are further behind are the sidecar's */
 #define FEED_BYTES_MOST (1u << 20)   /* taken */
+#define FEEDS_MOST      32           /* applied together */
 
 struct pull {
 	struct repl *repl;
 	struct store *store;
 
-	struct http_client *client; /* made with the thread, which it belongs to; any may cancel */
-
 	/* The puller's own. */
-	struct buf feeds[2];   /* the one that is applied, and the one that is on its way */
-	unsigned at;           /* which is the former */
-	struct repl_feed feed; /* that one, while it is applied */
+	struct http_client *client; /* made with the thread; any may cancel */
+	struct peer_changes_stream stream;
+	struct repl_feed feeds[FEEDS_MOST]; /* that were received and not applied yet, in the stream's memory */
+	unsigned count;
 
 	/* Under lock. */
 	pthread_mutex_t lock;
@@ -28,7 +28,7 @@ struct pull {
 	pthread_t thread;
 	bool runs, stopping;
 	struct pull_call *call; /* under way, or about to be */
-	bool applied;           /* the feed that was submitted is done with */
+	unsigned under_way;     /* feeds that are being applied */
 };
 
 struct pull *
@@ -42,8 +42,6 @@ pull_new(struct repl *repl, struct store *store, struct sp_error *err)
 	}
 	p->repl = repl;
 	p->store = store;
-	for (int i = 0; i < 2; i++)
-		buf_init(&p->feeds[i], FEED_BYTES_MOST);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
 	return p;
@@ -52,38 +50,54 @@ pull_new(struct repl *repl, struct store *store, struct sp_error *err)
 /* --- One pull, on the puller's thread --- */
 
 static void
+count_feed(struct pull_call *call, const struct feed_info *info, size_t bytes)
+{
+	call->feeds++;
+	call->records += info->records;
+	call->bytes += bytes;
+	call->horizon = info->horizon;
+}
+
+/* On the thread that applied it. */
+static void
 feed_done(struct repl_feed *f)
 {
 	struct pull *p = f->arg;
 
 	pthread_mutex_lock(&p->lock);
-	p->applied = true;
-	pthread_cond_broadcast(&p->changed);
+	if (--p->under_way == 0)
+		pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Have the feed at hand applied. */
+/* Apply the feeds that were received, and count them. 0, or why the first of those that were not was not. */
 static int
-begin_apply(struct pull *p, const struct feed_info *info, struct sp_error *err)
+apply(struct pull *p, struct pull_call *call, struct sp_error *err)
 {
-	p->feed = (struct repl_feed){
-		.data = p->feeds[p->at].data, .len = p->feeds[p->at].len, .info = *info, .done = feed_done, .arg = p
-	};
-	p->applied = false;
-	return p->repl->ops->apply(p->repl, &p->feed, err);
-}
+	unsigned count = p->count;
+	int rc;
 
-/* Wait until that is done. */
-static int
-end_apply(struct pull *p, struct sp_error *err)
-{
+	if (count == 0)
+		return 0;
+	for (unsigned i = 0; i + 1 < count; i++)
+		p->feeds[i].next = &p->feeds[i + 1];
+	p->count = 0;
+	p->under_way = count;
+	rc = p->repl->ops->apply(p->repl, p->feeds, err);
+	if (rc < 0)
+		return rc;
 	pthread_mutex_lock(&p->lock);
-	while (!p->applied)
+	while (p->under_way > 0)
 		pthread_cond_wait(&p->changed, &p->lock);
 	pthread_mutex_unlock(&p->lock);
-	if (p->feed.code < 0)
-		*err = p->feed.err;
-	return p->feed.code;
+	for (unsigned i = 0; i < count; i++) {
+		if (p->feeds[i].code < 0) {
+			*err = p->feeds[i].err;
+			return p->feeds[i].code;
+		}
+		count_feed(call, &p->feeds[i].info, p->feeds[i].len);
+	}
+	return 0;
 }
 
 static bool
@@ -97,91 +111,111 @@ is_stopping(struct pull *p)
 	return stopping;
 }
 
-/* Ask for what follows `here`, into the buffer that is not at hand. The leader may wait until the pull's end. */
+/* Ask for what follows `here`. The leader may answer until the pull's end. */
 static int
-ask(struct pull *p, const struct pull_call *call, const struct position *here, int64_t end_ms,
-    struct peer_changes_call *next, struct sp_error *err)
+ask(struct pull *p, const struct pull_call *call, const struct position *here, int64_t left_ms, struct sp_error *err)
 {
-	int64_t left_ms = end_ms - clock_mono_ms();
 	struct peer_changes_options o = { .since = here->seq,
 		.cluster = here->cluster,
 		.epoch = here->epoch,
-		.wait_ms = left_ms > 0 ? left_ms : 0,
-		.batch_bytes = FEED_BYTES };
+		.wait_ms = left_ms,
+		.batch_bytes = FEED_BYTES,
+		.limit_bytes = FEED_BYTES_MOST,
+		.timeout_ms = left_ms + PULL_MS_MAX };
 
-	return peer_changes_begin(next, p->client, call->url, &o, &p->feeds[1 - p->at], err);
+	return peer_changes_open(&p->stream, p->client, call->url, &o, err);
 }
 
-/* The answer, which is at hand then: 0 if it continues from `here`. */
+/* Whether a feed continues from `here`, where the store will be once all that was received is applied. */
 static int
-take(struct pull *p, const struct position *here, struct peer_changes_call *next, struct feed_info *info,
-    struct sp_error *err)
+check(const void *data, size_t len, const struct position *here, struct feed_info *info, struct sp_error *err)
 {
-	int rc = peer_changes_end(next, err);
+	int rc = feed_check(data, len, info, err);
 
-	if (rc == 0) {
-		p->at = 1 - p->at;
-		rc = feed_check(p->feeds[p->at].data, p->feeds[p->at].len, info, err);
-	}
-	if (rc == 0 && (!info->cut || info->since != here->seq || strcmp(info->cluster, here->cluster) != 0))
-		rc = sp_error_set(err, SP_EGAP, "the feed does not lead to a cut from here");
+	if (rc < 0)
+		return rc;
+	if (!info->cut || info->since != here->seq || strcmp(info->cluster, here->cluster) != 0)
+		return sp_error_set(err, SP_EGAP, "the feed does not lead to a cut from here");
 	/* Nothing new: then the contents must be equal. */
-	if (rc == 0 && info->records == 0 &&
+	if (info->records == 0 &&
 	    (info->seq != here->seq || info->epoch != here->epoch || info->history_count != here->history_count ||
 		!digest_equal(info->digest, here->digest)))
-		rc = sp_error_set(err, SP_EGAP, "the leader stands elsewhere without a change");
+		return sp_error_set(err, SP_EGAP, "the leader stands elsewhere without a change");
+	return 0;
+}
+
+/* Receive one feed. */
+static int
+receive(struct pull *p, const void *data, size_t len, struct position *here, struct sp_error *err)
+{
+	struct repl_feed *f = &p->feeds[p->count];
+	int rc;
+
+	*f = (struct repl_feed){ .data = data, .len = len, .done = feed_done, .arg = p, .here = true };
+	rc = check(data, len, here, &f->info, err);
+	if (rc < 0)
+		return rc;
+	p->count++;
+	here->seq = f->info.seq;
+	here->epoch = f->info.epoch;
+	here->digest = f->info.digest;
+	here->history_count = f->info.history_count;
+	return 0;
+}
+
+/* One answer, feed after feed. Those that are at hand are applied together. *over: an empty one ended it. */
+static int
+take_answer(struct pull *p, struct pull_call *call, struct position *here, bool *over, struct sp_error *err)
+{
+	const struct repl_feed *last;
+	const void *data;
+	bool any = false;
+	size_t len;
+	int rc;
+
+	p->count = 0;
+	while ((rc = peer_changes_next(&p->stream, &data, &len, err)) == 1) {
+		rc = receive(p, data, len, here, err);
+		if (rc < 0)
+			break;
+		any = true;
+		last = &p->feeds[p->count - 1];
+		*over = last->info.records == 0;
+		if (!*over && p->count < FEEDS_MOST && peer_changes_at_hand(&p->stream))
+			continue;
+		/* An empty one has nothing to be applied. */
+		p->count -= *over ? 1 : 0;
+		if ((rc = apply(p, call, err)) < 0)
+			break;
+		if (*over)
+			count_feed(call, &last->info, len);
+	}
+	if (rc == 0 && !any)
+		rc = sp_error_set(err, SP_EGAP, "the leader's answer has no feed");
 	return rc;
 }
 
-static void
-count_feed(struct pull_call *call, const struct feed_info *info, size_t bytes)
-{
-	call->feeds++;
-	call->records += info->records;
-	call->bytes += bytes;
-	call->horizon = info->horizon;
-}
-
-/* Feed after feed, until the time is over or something else than a plain feed comes. */
+/* Answer after answer, until the time is over or something else than plain feeds comes. */
 static int
-pull_feeds(
-    struct pull *p, struct pull_call *call, struct position *here, struct peer_changes_call *next, struct sp_error *err)
+pull_feeds(struct pull *p, struct pull_call *call, struct position *here, struct sp_error *err)
 {
-	int64_t end_ms = clock_mono_ms() + call->for_ms;
-	struct sp_error ask_err = { 0 };
-	struct feed_info info = { 0 };
-	bool last = false;
-	int rc, asked;
+	int64_t end_ms = clock_mono_ms() + call->for_ms, left_ms = call->for_ms;
+	bool over = false;
+	int rc;
 
-	rc = ask(p, call, here, end_ms, next, err);
-	while (rc == 0 && !last) {
-		rc = take(p, here, next, &info, err);
-		if (rc < 0)
-			break;
-		here->seq = info.seq;
-		here->epoch = info.epoch;
-		here->digest = info.digest;
-		here->history_count = info.history_count;
-		last = clock_mono_ms() >= end_ms || info.records == 0 || is_stopping(p);
-		if (info.records > 0 && (rc = begin_apply(p, &info, err)) < 0)
-			break;
-		/* On its way while the disk is at work. */
-		asked = last ? 0 : ask(p, call, here, end_ms, next, &ask_err);
-		if (info.records > 0 && (rc = end_apply(p, err)) < 0)
-			break;
-		count_feed(call, &info, p->feeds[p->at].len);
-		if (asked < 0) {
-			*err = ask_err;
-			rc = asked;
-		}
-	}
+	do {
+		rc = ask(p, call, here, left_ms, err);
+		if (rc == 0)
+			rc = take_answer(p, call, here, &over, err);
+		peer_changes_close(&p->stream);
+		left_ms = end_ms - clock_mono_ms();
+	} while (rc == 0 && !over && left_ms > 0 && !is_stopping(p));
 	return rc;
 }
 
 static void
 run_call(struct pull *p, struct pull_call *call)
 {
-	struct peer_changes_call next = { .client = NULL };
 	struct sp_error err = { 0 };
 	struct position here;
 	int rc;
@@ -190,8 +224,7 @@ run_call(struct pull *p, struct pull_call *call)
 	if (rc == 0 && !here.consistent)
 		rc = sp_error_set(&err, SP_EGAP, "the store is not on a cut");
 	if (rc == 0)
-		rc = pull_feeds(p, call, &here, &next, &err);
-	peer_changes_drop(&next);
+		rc = pull_feeds(p, call, &here, &err);
 	call->clean = rc == 0;
 	call->err = err;
 }
@@ -231,7 +264,7 @@ start_thread(struct pull *p, struct sp_error *err)
 	int rc;
 
 	if (p->client == NULL)
-		p->client = http_client_new(&(struct http_client_options){ .stall_timeout_ms = PULL_MS_MAX }, err);
+		p->client = http_client_new(&(struct http_client_options){ .stall_timeout_ms = 2 * PULL_MS_MAX }, err);
 	if (p->client == NULL)
 		return err->code;
 	rc = pthread_create(&p->thread, NULL, puller, p);
@@ -283,8 +316,6 @@ pull_free(struct pull *p)
 		return;
 	pull_stop(p);
 	http_client_free(p->client);
-	for (int i = 0; i < 2; i++)
-		buf_release(&p->feeds[i]);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->changed);
 	free(p);

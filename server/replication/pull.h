@@ -10,7 +10,9 @@
  *	pull_stop(p);			// ends the one under way
  *	pull_free(p);
  *
- * The next feed is asked for before the present one is applied: it is on its way while the disk is at work.
+ * The leader keeps its answer open and sends a feed with each of its commits (lib/protocol/peer.h), so that no request
+ * is between two changes. The puller applies them on its own thread if no other write is under way; those that came
+ * while the disk was at work are applied together.
  */
 #ifndef SERVER_REPLICATION_PULL_H_
 #define SERVER_REPLICATION_PULL_H_
@@ -35,7 +37,7 @@ struct pull_call {
 
 	/* The result. */
 	bool clean; /* it ended for the time alone, and the store stands where the last feed said that the leader did */
-	uint64_t feeds;      /* taken, the empty one that may have ended it among them */
+	uint64_t feeds;      /* applied, and the empty one that may have ended it */
 	uint64_t records;    /* applied */
 	uint64_t bytes;      /* of the feeds */
 	uint64_t horizon;    /* the leader's, with feeds > 0 */

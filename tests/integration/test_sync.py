@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Followers come to hold exactly what the leader holds, whatever happened in between, and at the cost of what changed."""
 
+import http.client
 import random
 import signal
+import threading
+import time
 
 import support
 from support import quote_key
@@ -73,6 +76,53 @@ class Sync(support.PodTest):
         pods.wait_ready()
         support.wait_until(lambda: pods.leader.put("after", b"x").status == 204, 20, "the leader takes writes", pods)
         pods.wait_equal()
+
+    def load_until(self, leader, ended, written):
+        """Writes growing numbers, as long as the leader takes them, until `ended` is set."""
+        while not ended.is_set():
+            try:
+                with leader.client() as client:
+                    while not ended.is_set():
+                        if client.ask("PUT", "/v1/kv/number", b"%d" % (written[0] + 1)).status == 204:
+                            written[0] += 1
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+
+    def test_a_leader_killed_or_stopped_amid_a_stream_is_followed_again_and_no_position_goes_back(self):
+        pods = self.pod_set(2)
+        pods.wait_ready()
+        pods.supervise()
+        leader, follower = pods
+        ended, written, seqs = threading.Event(), [0], [0]
+        load = threading.Thread(target=self.load_until, args=(leader, ended, written))
+        load.start()
+        self.addCleanup(load.join, 60)
+        self.addCleanup(ended.set)
+
+        def follows():
+            """The server itself pulls, and has something new."""
+            pulled = follower.server_metrics().get("seedpod_server_pulled_feeds_total", 0)
+            seq = follower.position()["seq"]
+            self.assertGreaterEqual(seq, seqs[-1])
+            seqs.append(seq)
+            return pulled > before[0] and seq > before[1]
+        for fault in ("kill", "stop", "kill", "stop"):
+            before = (follower.server_metrics()["seedpod_server_pulled_feeds_total"], follower.position()["seq"])
+            support.wait_until(follows, 30, f"the follower follows before the {fault}", pods)
+            if fault == "kill":
+                leader.kill("server")
+            else:
+                leader.server.process.send_signal(signal.SIGSTOP)
+                # Longer than the puller waits for a silent leader: it has given the stream up then.
+                time.sleep(2.5)
+                self.assertEqual(follower.get("/v1/kv/number").status, 200)
+                leader.server.process.send_signal(signal.SIGCONT)
+            support.wait_until(follows, 60, f"the follower follows after the {fault}", pods)
+        ended.set()
+        load.join(60)
+        position = pods.wait_equal(timeout=60)
+        self.assertGreaterEqual(int(leader.get("/v1/kv/number").body), written[0])
+        self.assertEqual(follower.ask_control("GET", "/digest").json()["digest"], position["digest"])
 
     def test_poll_mode_syncs_every_interval(self):
         pods = self.pod_set(2, {"sync.mode": "poll", "sync.interval": "300ms"})

@@ -25,18 +25,30 @@ reply_position(struct toy_leader *l, struct request *rq)
 	free(text);
 }
 
+/* Returns the seq that it leads to. */
+static uint64_t
+make_feed(struct toy_leader *l, uint64_t since, struct buf *feed)
+{
+	int mood = atomic_load(&l->mood);
+	struct feed_info info;
+
+	toy_feed(&l->store, since, atomic_load(&l->batch), feed);
+	if (feed_check(feed->data, feed->len, &info, NULL) < 0)
+		abort();
+	if (mood == TOY_GARBAGE)
+		feed->data[feed->len / 2] ^= 1;
+	if (mood == TOY_CUT_SHORT)
+		feed->len -= 10;
+	return info.seq;
+}
+
 static void
 reply_feed(struct toy_leader *l, struct request *rq, uint64_t since)
 {
-	int mood = atomic_load(&l->mood);
 	struct buf feed;
 
 	buf_init(&feed, FEED_BYTES_MAX);
-	toy_feed(&l->store, since, atomic_load(&l->batch), &feed);
-	if (mood == TOY_GARBAGE)
-		feed.data[feed.len / 2] ^= 1;
-	if (mood == TOY_CUT_SHORT)
-		feed.len -= 10;
+	make_feed(l, since, &feed);
 	request_reply_buf(rq, 200, FEED_CONTENT_TYPE, &feed);
 	buf_release(&feed);
 }
@@ -79,6 +91,71 @@ number(const struct request *rq, const char *name)
 	return strcmp(end, "s") == 0 ? n * 1000 : n;
 }
 
+/* --- A feed that stays open --- */
+
+struct toy_stream {
+	struct toy_leader *leader;
+	struct request *rq;
+	uint64_t since;
+	int64_t until_ms;
+	struct buf feed;
+	size_t sent;
+	bool last;
+};
+
+static int64_t
+read_stream(void *arg, uint64_t offset, char *out, size_t max)
+{
+	struct toy_stream *s = arg;
+	struct toy_leader *l = s->leader;
+	bool silent = atomic_load(&l->mood) == TOY_SILENT;
+	bool news = toy_position(&l->store).seq > s->since;
+	size_t n;
+
+	(void)offset;
+	if (s->sent == s->feed.len && !s->last) {
+		s->last = clock_mono_ms() >= s->until_ms;
+		if ((silent || (!news && !s->last)) &&
+		    lay_aside(l, s->rq, silent ? UINT64_MAX : s->since, silent ? INT64_MAX : s->until_ms))
+			return REQUEST_SOURCE_LATER;
+		if (silent)
+			return -1;
+		buf_reset(&s->feed);
+		s->sent = 0;
+		s->since = make_feed(l, s->since, &s->feed);
+		s->last = s->last || !news || atomic_load(&l->mood) == TOY_CUT_SHORT;
+		atomic_fetch_add(&l->feeds, 1);
+	}
+	n = s->feed.len - s->sent < max ? s->feed.len - s->sent : max;
+	/* In pieces, whose borders are nowhere in particular. */
+	if (n > 50)
+		n = 50;
+	memcpy(out, s->feed.data + s->sent, n);
+	s->sent += n;
+	return (int64_t)n;
+}
+
+static void
+free_stream(void *arg)
+{
+	struct toy_stream *s = arg;
+
+	buf_release(&s->feed);
+	free(s);
+}
+
+static void
+reply_stream(struct toy_leader *l, struct request *rq, uint64_t since, long long wait_ms)
+{
+	struct toy_stream *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		abort();
+	*s = (struct toy_stream){ .leader = l, .rq = rq, .since = since, .until_ms = clock_mono_ms() + wait_ms };
+	buf_init(&s->feed, FEED_BYTES_MAX);
+	request_reply_stream(rq, 200, FEED_CONTENT_TYPE, REQUEST_LENGTH_UNKNOWN, read_stream, free_stream, s);
+}
+
 static void
 changes(struct toy_leader *l, struct request *rq)
 {
@@ -92,6 +169,8 @@ changes(struct toy_leader *l, struct request *rq)
 	}
 	if (mood == TOY_HORIZON || mood == TOY_STRANGE)
 		request_reply(rq, mood == TOY_HORIZON ? 410 : 409, "text/plain", "no\n", 3);
+	else if (atomic_load(&l->streams) && number(rq, "stream") == 1)
+		reply_stream(l, rq, since, wait_ms);
 	else if (wait_ms <= 0 || request_state(rq) != NULL || toy_position(&l->store).seq > since ||
 		 !lay_aside(l, rq, since, clock_mono_ms() + wait_ms))
 		reply_feed(l, rq, since);

@@ -30,6 +30,8 @@ struct toy_leader {
 	char url[64];
 	pthread_t ticker;
 	atomic_int mood;
+	atomic_bool streams;   /* knows stream=1 of /v1/changes; else it answers with one feed, as older servers do */
+	atomic_uint feeds;     /* sent in streams */
 	atomic_uint batch;     /* the most records of a feed */
 	atomic_uint positions; /* requests */
 	atomic_uint changes;

@@ -410,6 +410,64 @@ START_TEST(feed_check__another_number_of_records_is_refused)
 }
 END_TEST
 
+/* Two feeds, one behind the other, of which more and more bytes have come. */
+START_TEST(feed_measure__finds_the_end_as_bytes_come)
+{
+	size_t first, cursor = 0, length;
+	struct buf two;
+
+	whole_feed();
+	buf_init(&two, 1 << 20);
+	buf_add(&two, feed.data, feed.len);
+	buf_add(&two, feed.data, feed.len);
+	first = feed.len;
+	for (size_t len = 0; len < first; len++)
+		ck_assert_int_eq(feed_measure(two.data, len, &cursor, &length, NULL), 0);
+	for (size_t len = first; len <= two.len; len++) {
+		ck_assert_int_eq(feed_measure(two.data, len, &cursor, &length, NULL), 1);
+		ck_assert_uint_eq(length, first);
+	}
+	cursor = 0;
+	ck_assert_int_eq(feed_measure(two.data, two.len, &cursor, &length, NULL), 1);
+	ck_assert_uint_eq(length, first);
+	buf_release(&two);
+	buf_release(&feed);
+}
+END_TEST
+
+START_TEST(feed_measure__bytes_that_begin_no_feed_are_refused)
+{
+	static const struct {
+		size_t at;
+		char byte;
+	} wrong[] = { { 0, 'X' }, { AT_HISTORY_COUNT, 65 }, { HEADER_BYTES(2), 'X' } };
+	struct sp_error err = { 0 };
+	size_t cursor, length;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		whole_feed();
+		feed.data[wrong[i].at] = wrong[i].byte;
+		cursor = 0;
+		ck_assert_int_eq(feed_measure(feed.data, feed.len, &cursor, &length, &err), SP_EBADDATA);
+		ck_assert_int_eq(err.code, SP_EBADDATA);
+		buf_release(&feed);
+	}
+}
+END_TEST
+
+/* An entry of four gigabytes is waited for; the caller has a limit. */
+START_TEST(feed_measure__a_length_that_cannot_be_is_not_passed)
+{
+	size_t cursor = 0, length;
+
+	whole_feed();
+	memset(feed.data + HEADER_BYTES(2) + 3, 0xff, 4);
+	ck_assert_int_eq(feed_measure(feed.data, feed.len, &cursor, &length, NULL), 0);
+	ck_assert_uint_eq(cursor, HEADER_BYTES(2));
+	buf_release(&feed);
+}
+END_TEST
+
 START_TEST(feed_write__past_the_limit_is_toobig_and_adds_nothing)
 {
 	struct buf small;
@@ -449,6 +507,9 @@ main(void)
 		feed_check__numbers_that_no_position_can_have_are_refused,
 		feed_check__wrong_entries_are_refused,
 		feed_check__another_number_of_records_is_refused,
+		feed_measure__finds_the_end_as_bytes_come,
+		feed_measure__bytes_that_begin_no_feed_are_refused,
+		feed_measure__a_length_that_cannot_be_is_not_passed,
 		feed_write__past_the_limit_is_toobig_and_adds_nothing,
 	};
 

@@ -313,6 +313,162 @@ START_TEST(peer_changes__asks_and_maps_refusals)
 }
 END_TEST
 
+/* --- A feed that stays open --- */
+
+static struct {
+	struct buf bytes;
+	size_t piece; /* sent at once, each as a chunk */
+	bool ends;    /* with the last chunk; else the connection is closed */
+} flow;
+
+static bool
+play_stream(int fd, const char *request, void *arg)
+{
+	struct script *s = arg;
+	char head[32];
+
+	pthread_mutex_lock(&script_lock);
+	snprintf(s->request, sizeof(s->request), "%s", request);
+	pthread_mutex_unlock(&script_lock);
+	if (!peer_send_text(
+		fd, "HTTP/1.1 200 OK\r\nContent-Type: " FEED_CONTENT_TYPE "\r\nTransfer-Encoding: chunked\r\n\r\n"))
+		return false;
+	for (size_t at = 0, n; at < flow.bytes.len; at += n) {
+		n = flow.bytes.len - at < flow.piece ? flow.bytes.len - at : flow.piece;
+		snprintf(head, sizeof(head), "%zx\r\n", n);
+		if (!peer_send_text(fd, head) || !peer_send(fd, flow.bytes.data + at, n) || !peer_send_text(fd, "\r\n"))
+			return false;
+	}
+	return flow.ends && peer_send_text(fd, "0\r\n\r\n");
+}
+
+/* A feed of `records` records after `since`. */
+static void
+add_feed(uint64_t since, unsigned records)
+{
+	struct position p = { .cluster = CLUSTER,
+		.epoch = 3,
+		.seq = since + records,
+		.history_count = 1,
+		.history = { { .epoch = 3 } } };
+	struct buf one;
+
+	buf_init(&one, 1 << 20);
+	feed_write_header(&one, &p, since);
+	for (unsigned i = 1; i <= records; i++)
+		feed_write_put(&one, since + i, "key", 3, "value", 5);
+	feed_write_cut(&one, &p);
+	feed_write_end(&one, records);
+	buf_add(&flow.bytes, one.data, one.len);
+	buf_release(&one);
+}
+
+static int
+open_stream(struct peer_changes_stream *x, size_t limit)
+{
+	return peer_changes_open(x, http, base,
+	    &(struct peer_changes_options){ .since = 9,
+		.cluster = CLUSTER,
+		.epoch = 3,
+		.wait_ms = 1500,
+		.batch_bytes = 4096,
+		.limit_bytes = limit,
+		.timeout_ms = 5000 },
+	    &err);
+}
+
+static void
+begin_flow(size_t piece, bool ends)
+{
+	peer_server_free(server);
+	server = peer_server_new(play_stream, &script);
+	peer_server_url(server, "", base, sizeof(base));
+	buf_init(&flow.bytes, 1 << 20);
+	flow.piece = piece;
+	flow.ends = ends;
+}
+
+START_TEST(peer_changes_next__finds_each_feed_however_they_are_cut_up)
+{
+	static const size_t pieces[] = { 1, 7, 100, 1 << 20 };
+	struct peer_changes_stream x;
+	struct feed_info info;
+	const void *data;
+	size_t len;
+	uint64_t since = 9;
+
+	begin_flow(pieces[_i], true);
+	for (unsigned i = 0; i < 20; i++)
+		add_feed(9 + (i > 0 ? i * (i - 1) / 2 : 0), i);
+	ck_assert_msg(open_stream(&x, 10000) == 0, "%s", err.text);
+	ck_assert_ptr_nonnull(strstr(asked(&script),
+	    "GET /v1/changes?from=leader&since=9&bytes=4096&wait=1500ms&stream=1&cluster=" CLUSTER "&epoch=3 "));
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_msg(peer_changes_next(&x, &data, &len, &err) == 1, "%s", err.text);
+		ck_assert_msg(feed_check(data, len, &info, &err) == 0, "%s", err.text);
+		ck_assert_uint_eq(info.since, since);
+		ck_assert_uint_eq(info.records, i);
+		since = info.seq;
+	}
+	ck_assert_int_eq(peer_changes_next(&x, &data, &len, &err), 0);
+	peer_changes_close(&x);
+	peer_changes_close(&x);
+	buf_release(&flow.bytes);
+}
+END_TEST
+
+START_TEST(peer_changes_next__an_answer_that_ends_within_a_feed_is_truncated)
+{
+	struct peer_changes_stream x;
+	const void *data;
+	size_t len;
+
+	begin_flow(1 << 20, _i == 0);
+	add_feed(9, 1);
+	add_feed(10, 1);
+	flow.bytes.len -= 3;
+	ck_assert_int_eq(open_stream(&x, 10000), 0);
+	ck_assert_int_eq(peer_changes_next(&x, &data, &len, &err), 1);
+	ck_assert_int_eq(peer_changes_next(&x, &data, &len, &err), SP_ETRUNCATED);
+	peer_changes_close(&x);
+	buf_release(&flow.bytes);
+}
+END_TEST
+
+START_TEST(peer_changes_next__a_large_feed_and_bytes_that_are_none_are_refused)
+{
+	struct peer_changes_stream x;
+	const void *data;
+	size_t len;
+
+	begin_flow(_i == 0 ? 100 : 1 << 20, true);
+	add_feed(9, 10);
+	ck_assert_int_eq(open_stream(&x, 150), 0);
+	ck_assert_int_eq(peer_changes_next(&x, &data, &len, &err), SP_ETOOBIG);
+	peer_changes_close(&x);
+	flow.bytes.data[3] = 'x';
+	ck_assert_int_eq(open_stream(&x, 10000), 0);
+	ck_assert_int_eq(peer_changes_next(&x, &data, &len, &err), SP_EBADDATA);
+	peer_changes_close(&x);
+	buf_release(&flow.bytes);
+}
+END_TEST
+
+START_TEST(peer_changes_open__maps_refusals)
+{
+	struct peer_changes_stream x;
+
+	say(&script, 409, "text/plain", "not yours");
+	ck_assert_int_eq(open_stream(&x, 10000), SP_EDIVERGED);
+	ck_assert_ptr_nonnull(strstr(err.text, "not yours"));
+	peer_changes_close(&x);
+	say(&script, 503, "text/plain", "");
+	ck_assert_int_eq(open_stream(&x, 10000), SP_EUNAVAIL);
+	say(&script, 200, "application/x-ndjson", "{}");
+	ck_assert_int_eq(open_stream(&x, 10000), SP_EBADDATA);
+}
+END_TEST
+
 /* --- The driver --- */
 
 static struct peer_server *control;
@@ -568,6 +724,10 @@ main(void)
 	tcase_add_test(tc, peer_positions__tells_reached_from_absent);
 	tcase_add_test(tc, peer_positions__tells_who_leaves_open_what_it_has);
 	tcase_add_test(tc, peer_changes__asks_and_maps_refusals);
+	tcase_add_loop_test(tc, peer_changes_next__finds_each_feed_however_they_are_cut_up, 0, 4);
+	tcase_add_loop_test(tc, peer_changes_next__an_answer_that_ends_within_a_feed_is_truncated, 0, 2);
+	tcase_add_loop_test(tc, peer_changes_next__a_large_feed_and_bytes_that_are_none_are_refused, 0, 2);
+	tcase_add_test(tc, peer_changes_open__maps_refusals);
 	tcase_add_test(tc, driver_seedpod__verbs_through_the_control_socket);
 	tcase_add_test(tc, driver_seedpod__snapshot_goes_into_the_sink);
 	tcase_add_test(tc, driver_seedpod__refusals_keep_their_code);

@@ -124,6 +124,7 @@ START_TEST(pull__takes_feed_after_feed_until_its_time_is_over)
 	int64_t began;
 
 	begin(false);
+	atomic_store(&leader.streams, _i == 1);
 	toy_put(&leader.store, "a", "1");
 	toy_put(&leader.store, "b", "2");
 	call = start(600);
@@ -141,6 +142,11 @@ START_TEST(pull__takes_feed_after_feed_until_its_time_is_over)
 	ck_assert_uint_ge(call.feeds, 3);
 	ck_assert_uint_eq(call.records, 4);
 	ck_assert_uint_gt(call.bytes, 0);
+	/* One request, where the leader keeps its answer open. */
+	if (_i == 1)
+		ck_assert_uint_eq(atomic_load(&leader.changes), 1);
+	else
+		ck_assert_uint_ge(atomic_load(&leader.changes), 3);
 	expect_equal();
 	test_store_expect(store, "a", "3");
 	test_store_expect(store, "b", NULL);
@@ -212,18 +218,105 @@ START_TEST(pull__answers_that_are_no_feeds_end_it)
 	struct pull_call call;
 
 	begin(false);
+	atomic_store(&leader.streams, _i >= 6);
+
 	toy_put(&leader.store, "a", "1");
-	atomic_store(&leader.mood, moods[_i]);
+	atomic_store(&leader.mood, moods[_i % 6]);
 	call = run(100);
 	ck_assert(!call.clean);
 	ck_assert_int_lt(call.err.code, 0);
 	ck_assert_uint_eq(call.feeds, 0);
 	ck_assert_uint_eq(test_store_position(store).seq, 0);
-	if (moods[_i] == TOY_SILENT)
+	if (moods[_i % 6] == TOY_SILENT)
 		return; /* it answers nothing any more */
 	atomic_store(&leader.mood, TOY_WELL);
 	ck_assert(run(50).clean);
 	expect_equal();
+}
+END_TEST
+
+/* The leader's answer is open, and a change of it was applied. */
+static void
+open_stream(struct pull_call *call, int64_t for_ms)
+{
+	begin(false);
+	atomic_store(&leader.streams, true);
+	*call = start(for_ms);
+	ck_assert_int_eq(pull_start(pull, call, &err), 0);
+	while (atomic_load(&leader.changes) == 0)
+		clock_sleep_ms(1);
+	toy_put(&leader.store, "a", "1");
+	while (test_store_position(store).seq < 1)
+		clock_sleep_ms(1);
+}
+
+START_TEST(pull__a_stream_that_stalls_ends_the_pull_in_time)
+{
+	struct pull_call call;
+	int64_t began = clock_mono_ms();
+
+	open_stream(&call, 300);
+	atomic_store(&leader.mood, TOY_SILENT);
+	toy_put(&leader.store, "a", "2");
+	wait_done();
+	ck_assert(!call.clean);
+	ck_assert_int_lt(clock_mono_ms() - began, 3 * PULL_MS_MAX);
+	ck_assert_uint_eq(call.feeds, 1);
+	ck_assert_uint_eq(test_store_position(store).seq, 1);
+	test_store_verify(store);
+}
+END_TEST
+
+START_TEST(pull__a_stream_that_goes_wrong_leaves_what_came_before)
+{
+	static const int moods[] = { TOY_GARBAGE, TOY_CUT_SHORT };
+	struct pull_call call;
+
+	open_stream(&call, PULL_MS_MAX);
+	atomic_store(&leader.mood, moods[_i]);
+	toy_put(&leader.store, "a", "2");
+	wait_done();
+	ck_assert(!call.clean);
+	ck_assert_int_lt(call.err.code, 0);
+	ck_assert_uint_eq(call.feeds, 1);
+	ck_assert_uint_eq(test_store_position(store).seq, 1);
+	test_store_expect(store, "a", "1");
+	atomic_store(&leader.mood, TOY_WELL);
+	ck_assert(run(50).clean);
+	expect_equal();
+}
+END_TEST
+
+START_TEST(pull__a_leader_that_goes_away_amid_a_stream_ends_the_pull)
+{
+	struct pull_call call;
+
+	open_stream(&call, PULL_MS_MAX);
+	toy_leader_stop(&leader);
+	wait_done();
+	ck_assert_uint_ge(call.feeds, 1);
+	ck_assert_uint_eq(test_store_position(store).seq, 1);
+}
+END_TEST
+
+/* More changes than are taken at once, while the writer is busy and while it is not. */
+START_TEST(pull__many_feeds_at_once_are_applied_in_order)
+{
+	struct pull_call call;
+	char value[16];
+
+	open_stream(&call, PULL_MS_MAX);
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(value, sizeof(value), "%u", i);
+		toy_put(&leader.store, i % 2 == 0 ? "a" : "b", value);
+		if (i % 10 == 0)
+			clock_sleep_ms(1);
+	}
+	wait_done();
+	ck_assert_msg(call.clean, "%s", call.err.text);
+	expect_equal();
+	test_store_expect(store, "a", "198");
+	test_store_expect(store, "b", "199");
 }
 END_TEST
 
@@ -268,11 +361,15 @@ cases(void)
 
 	tcase_add_checked_fixture(all, setup, teardown);
 	tcase_set_timeout(all, 60);
-	tcase_add_test(all, pull__takes_feed_after_feed_until_its_time_is_over);
+	tcase_add_loop_test(all, pull__takes_feed_after_feed_until_its_time_is_over, 0, 2);
 	tcase_add_test(all, pull__what_does_not_end_on_a_cut_is_left_alone);
 	tcase_add_test(all, pull__content_that_is_not_the_leaders_ends_it_and_leaves_no_trace);
 	tcase_add_test(all, pull__an_equal_seq_with_another_digest_is_not_clean);
-	tcase_add_loop_test(all, pull__answers_that_are_no_feeds_end_it, 0, 6);
+	tcase_add_loop_test(all, pull__answers_that_are_no_feeds_end_it, 0, 12);
+	tcase_add_test(all, pull__a_stream_that_stalls_ends_the_pull_in_time);
+	tcase_add_loop_test(all, pull__a_stream_that_goes_wrong_leaves_what_came_before, 0, 2);
+	tcase_add_test(all, pull__a_leader_that_goes_away_amid_a_stream_ends_the_pull);
+	tcase_add_test(all, pull__many_feeds_at_once_are_applied_in_order);
 	tcase_add_test(all, pull__a_pod_that_leads_takes_nothing);
 	tcase_add_test(all, pull__one_at_a_time_and_none_after_the_stop);
 	return all;
