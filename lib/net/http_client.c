@@ -169,29 +169,14 @@ http_client_round(struct http_client *c)
 }
 
 int
-http_call_begin(
-    struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
-{
-	int rc;
-
-	if ((rc = http_client_begin(c, rq, reply, NULL, err)) == 0)
-		http_turn(c->multi);
-	return rc;
-}
-
-void
-http_call_drop(struct http_client *c)
-{
-	http_client_end(c);
-}
-
-int
-http_call_end(struct http_client *c, struct sp_error *err)
+http_call(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
 {
 	struct http_exchange *x = &c->exchange;
 	int64_t wait_ms;
-	int rc;
+	int rc = http_client_begin(c, rq, reply, NULL, err);
 
+	if (rc < 0)
+		return rc;
 	while (!x->finished) {
 		wait_ms = http_client_round(c);
 		if (!x->finished)
@@ -202,14 +187,6 @@ http_call_end(struct http_client *c, struct sp_error *err)
 		*err = x->err;
 	http_client_end(c);
 	return rc;
-}
-
-int
-http_call(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
-{
-	int rc = http_client_begin(c, rq, reply, NULL, err);
-
-	return rc == 0 ? http_call_end(c, err) : rc;
 }
 
 bool

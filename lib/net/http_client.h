@@ -110,16 +110,6 @@ bool http_reply_header(const struct http_reply *r, const char *name, char *out, 
 /* Ask and wait for the whole answer. On failure the reply holds what came, for messages. */
 int http_call(struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err);
 
-/*
- * The same in two steps, so that the caller can do something else while the peer is at it: the request is on its way
- * when http_call_begin() returns 0, and `reply`, but not `rq`, must last until http_call_end(), which waits for the
- * answer, or http_call_drop(), which gives the call up, and the connection with it. One call of a client at a time.
- */
-int http_call_begin(
-    struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err);
-int http_call_end(struct http_client *c, struct sp_error *err);
-void http_call_drop(struct http_client *c);
-
 /* Whether the last call of http_call() got as far as an answer's first byte, from the right party:
  * over TLS, from the peer that was asked. */
 bool http_client_heard(const struct http_client *c);
