@@ -40,6 +40,21 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* What a stream of feeds begins with: found whole or not at all, wherever the bytes that have come end. */
+static void
+measure(const uint8_t *data, size_t size, bool is_feed)
+{
+	size_t cursor = 0, length = 0, step = size / 7 + 1;
+	int rc = 0;
+
+	for (size_t len = 0; rc == 0 && len <= size; len += len < size && len + step > size ? size - len : step) {
+		rc = feed_measure(data, len, &cursor, &length, NULL);
+		FUZZ_REQUIRE(rc == 1 || cursor <= len || cursor <= 50 + 16 * POSITION_HISTORY_MAX);
+		FUZZ_REQUIRE(rc != 1 || length <= len);
+	}
+	FUZZ_REQUIRE(!is_feed || (rc == 1 && length == size));
+}
+
 /* The walk finds as many records as the check, in order. */
 static void
 walk(const struct buf *feed, const struct feed_info *info)
@@ -96,7 +111,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	buf_init(&feed, size);
 	FUZZ_REQUIRE(buf_add(&feed, data, size) == 0);
-	if ((rc = feed_check(feed.data, feed.len, &info, &err)) < 0) {
+	rc = feed_check(feed.data, feed.len, &info, &err);
+	measure(data, size, rc == 0);
+	if (rc < 0) {
 		fuzz_require_error(rc, &err);
 		FUZZ_REQUIRE(rc == SP_EBADDATA || rc == SP_ETRUNCATED);
 	} else {

@@ -40,6 +40,38 @@ http_call_all(struct http_client *c, const struct http_request_out *rqs, struct 
 	return 0;
 }
 
+/* A stream hands the answer out in pieces. */
+static size_t streamed;
+
+int
+http_stream_open(
+    struct http_client *c, const struct http_request_out *rq, struct http_reply *reply, struct sp_error *err)
+{
+	streamed = 0;
+	return http_call(c, rq, reply, err);
+}
+
+int
+http_stream_read(struct http_client *c, const void **data, size_t *len, struct sp_error *err)
+{
+	(void)c;
+	(void)err;
+	if (streamed == body_len)
+		return 0;
+	*len = 1 + (streamed * 7 + body_len) % 97;
+	if (*len > body_len - streamed)
+		*len = body_len - streamed;
+	*data = body + streamed;
+	streamed += *len;
+	return 1;
+}
+
+void
+http_stream_close(struct http_client *c)
+{
+	(void)c;
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -63,6 +95,29 @@ check(int rc, const struct sp_error *err, const struct position *p)
 		FUZZ_REQUIRE(p->history_count >= 1 && p->history_count <= POSITION_HISTORY_MAX);
 }
 
+/* One feed behind the other, without a gap, until there is none or the answer ends. */
+static void
+read_stream(const struct peer_changes_options *o)
+{
+	static char client; /* never looked at */
+	struct peer_changes_stream x;
+	struct sp_error err = { 0 };
+	const void *data;
+	size_t len, at = 0;
+	int rc = peer_changes_open(&x, (struct http_client *)&client, "http://store-0:9876", o, &err);
+
+	if (rc == 0) {
+		while ((rc = peer_changes_next(&x, &data, &len, &err)) == 1) {
+			FUZZ_REQUIRE(len > 0 && len <= o->limit_bytes && at + len <= body_len);
+			FUZZ_REQUIRE(memcmp(data, body + at, len) == 0);
+			at += len;
+		}
+		FUZZ_REQUIRE(rc < 0 || at == body_len);
+		peer_changes_close(&x);
+	}
+	check(rc, &err, NULL);
+}
+
 static void
 ask(void)
 {
@@ -84,6 +139,8 @@ ask(void)
 	check(rc, &err, NULL);
 	FUZZ_REQUIRE(rc == 0 ? status == 200 && feed.len == body_len : feed.len == 0);
 	buf_release(&feed);
+	o.limit_bytes = 1u << 16;
+	read_stream(&o);
 	check(driver->ops->position(driver, &p, &err), &err, &p);
 	check(driver->ops->apply(driver, "", 0, &p, &err), &err, &p);
 	check(driver->ops->digest(driver, &d, &err), &err, NULL);
