@@ -99,6 +99,9 @@ class Sync(support.PodTest):
         self.addCleanup(load.join, 60)
         self.addCleanup(ended.set)
 
+        def now():
+            return follower.server_metrics()["seedpod_server_pulled_feeds_total"], follower.position()["seq"]
+
         def follows():
             """The server itself pulls, and has something new."""
             pulled = follower.server_metrics().get("seedpod_server_pulled_feeds_total", 0)
@@ -107,7 +110,7 @@ class Sync(support.PodTest):
             seqs.append(seq)
             return pulled > before[0] and seq > before[1]
         for fault in ("kill", "stop", "kill", "stop"):
-            before = (follower.server_metrics()["seedpod_server_pulled_feeds_total"], follower.position()["seq"])
+            before = now()
             support.wait_until(follows, 30, f"the follower follows before the {fault}", pods)
             if fault == "kill":
                 leader.kill("server")
@@ -117,6 +120,7 @@ class Sync(support.PodTest):
                 time.sleep(2.5)
                 self.assertEqual(follower.get("/v1/kv/number").status, 200)
                 leader.server.process.send_signal(signal.SIGCONT)
+            before = now()
             support.wait_until(follows, 60, f"the follower follows after the {fault}", pods)
         ended.set()
         load.join(60)
