@@ -146,6 +146,10 @@ typedef int64_t (*request_source)(void *arg, uint64_t offset, char *out, size_t 
 
 #define REQUEST_LENGTH_UNKNOWN UINT64_MAX /* chunked */
 
+/* Before request_reply_stream(): its source holds at most so many bytes. Else it is counted as a snapshot's, for 512
+ * KiB; a connection that is given small pieces for a while need not take as much from the others. */
+void request_set_source_bytes(struct request *rq, size_t bytes);
+
 /* `free_arg` is called once, whatever happens. */
 void request_reply_stream(struct request *rq, unsigned status, const char *type, uint64_t len, request_source source,
     void (*free_arg)(void *arg), void *arg);

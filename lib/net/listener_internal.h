@@ -41,6 +41,7 @@ struct request {
 	struct buf body;
 	size_t budgeted;       /* this request's share of the listener's budget, bytes */
 	size_t reply_budgeted; /* likewise, of the budget for answers */
+	size_t source_bytes;   /* of a streamed answer, if that was said */
 	enum { REQUEST_NEW, REQUEST_BODY, REQUEST_HANDLED } phase;
 	unsigned refusal; /* the status to refuse with once the body is drained, or 0 */
 	const char *refusal_detail;

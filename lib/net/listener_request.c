@@ -8,6 +8,7 @@
 
 #define STREAM_BLOCK_BYTES (256u << 10)
 #define STREAM_BYTES       (512u << 10) /* what a streamed answer is counted as: the block, and what feeds it */
+#define SMALL_BLOCK_BYTES  (32u << 10)  /* the block, if what feeds it was said */
 
 /* --- Replies --- */
 
@@ -155,13 +156,21 @@ stream_free(void *arg)
 }
 
 void
+request_set_source_bytes(struct request *rq, size_t bytes)
+{
+	rq->source_bytes = bytes;
+}
+
+void
 request_reply_stream(struct request *rq, unsigned status, const char *type, uint64_t len, request_source source,
     void (*free_arg)(void *arg), void *arg)
 {
+	bool small = rq->source_bytes > 0;
+	size_t block = small ? SMALL_BLOCK_BYTES : STREAM_BLOCK_BYTES;
 	struct stream *s = NULL;
 	struct MHD_Response *response;
 
-	if (!take_room(rq, STREAM_BYTES, GUARD_REPLY)) {
+	if (!take_room(rq, small ? block + rq->source_bytes : STREAM_BYTES, GUARD_REPLY)) {
 		if (free_arg != NULL)
 			free_arg(arg);
 		return;
@@ -175,7 +184,7 @@ request_reply_stream(struct request *rq, unsigned status, const char *type, uint
 	}
 	*s = (struct stream){ .guarded = rq->guarded, .source = source, .free_arg = free_arg, .arg = arg };
 	response = MHD_create_response_from_callback(
-	    len == REQUEST_LENGTH_UNKNOWN ? MHD_SIZE_UNKNOWN : len, STREAM_BLOCK_BYTES, stream_read, s, stream_free);
+	    len == REQUEST_LENGTH_UNKNOWN ? MHD_SIZE_UNKNOWN : len, block, stream_read, s, stream_free);
 	if (response == NULL)
 		stream_free(s);
 	set_type(response, type);

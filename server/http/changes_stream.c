@@ -159,5 +159,6 @@ changes_stream_begin(struct call *c, const struct changes_query *q, bool from_le
 		buf_init(feed, 0);
 		note_feed(s, made);
 	}
+	request_set_source_bytes(c->rq, CHANGES_STREAM_BYTES_MAX);
 	request_reply_stream(c->rq, 200, FEED_CONTENT_TYPE, REQUEST_LENGTH_UNKNOWN, read_stream, free_stream, s);
 }

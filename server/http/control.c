@@ -272,7 +272,7 @@ write_counters(struct call *c, struct buf *out)
 		{ "seedpod_server_reads_total", "Reads of single keys.", atomic_load(&n->reads) },
 		{ "seedpod_server_writes_total", "Writes committed, a batch counting once.", atomic_load(&n->writes) },
 		{ "seedpod_server_redirects_total", "Requests sent on to the leader.", atomic_load(&n->redirects) },
-		{ "seedpod_server_changes_requests_total", "Requests of the change feed answered.",
+		{ "seedpod_server_changes_requests_total", "Feeds served.",
 		    atomic_load(&n->changes_requests) },
 		{ "seedpod_server_changes_records_read_total", "Records read from the store for the change feed.",
 		    atomic_load(&n->changes_records_read) },

@@ -68,8 +68,13 @@ answer_stream(struct request *rq, const char *path)
 	uint64_t *end = malloc(sizeof(*end));
 
 	*end = strcmp(path, "/broken") == 0 ? 1 : STREAM_BYTES;
+	if (strcmp(path, "/small") == 0)
+		request_set_source_bytes(rq, 100000);
+	if (strcmp(path, "/small") == 0 || strcmp(path, "/endless") == 0)
+		*end = UINT64_MAX;
 	request_reply_stream(rq, 200, "text/plain",
-	    strcmp(path, "/chunked") == 0 ? REQUEST_LENGTH_UNKNOWN : STREAM_BYTES, count_up, count_free, end);
+	    *end == UINT64_MAX || strcmp(path, "/chunked") == 0 ? REQUEST_LENGTH_UNKNOWN : STREAM_BYTES, count_up,
+	    count_free, end);
 }
 
 /* Has nothing to send until it was resumed: before the first byte, and amid the rest. */
@@ -156,7 +161,8 @@ handle(struct request *rq, void *arg)
 	atomic_fetch_add(&handled, 1);
 	if (strcmp(path, "/query") == 0) {
 		answer_query(rq);
-	} else if (strcmp(path, "/stream") == 0 || strcmp(path, "/chunked") == 0 || strcmp(path, "/broken") == 0) {
+	} else if (strcmp(path, "/stream") == 0 || strcmp(path, "/chunked") == 0 || strcmp(path, "/broken") == 0 ||
+		   strcmp(path, "/small") == 0 || strcmp(path, "/endless") == 0) {
 		answer_stream(rq, path);
 	} else if (strcmp(path, "/late") == 0) {
 		answer_late(rq);
@@ -629,6 +635,40 @@ START_TEST(listener__answers_share_a_budget)
 }
 END_TEST
 
+/* Streams that no client reads: so many find room. */
+static unsigned
+streams_with_room(const char *path)
+{
+	char request[64], head[16];
+	unsigned n = 0;
+	int fds[16];
+
+	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+	for (unsigned i = 0; i < 16; i++) {
+		fds[i] = open_raw();
+		send_raw(fds[i], request);
+		ck_assert_int_eq(recv(fds[i], head, 12, MSG_WAITALL), 12);
+		n += memcmp(head + 9, "200", 3) == 0;
+	}
+	for (unsigned i = 0; i < 16; i++)
+		close(fds[i]);
+	return n;
+}
+
+START_TEST(request_set_source_bytes__leaves_room_for_more_streams)
+{
+	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+
+	reply_budget_bytes = 1 << 20;
+	start("127.0.0.1:0");
+	ck_assert_uint_eq(streams_with_room("/endless"), 2);
+	while (listener_requests(listener) > 0 && clock_mono_ms() < deadline)
+		clock_sleep_ms(5);
+	/* 100,000 bytes and a small block each. */
+	ck_assert_uint_eq(streams_with_room("/small"), 7);
+}
+END_TEST
+
 /* --- Too slow --- */
 
 START_TEST(guard_is_late__each_phase_has_its_time)
@@ -947,6 +987,7 @@ main(void)
 		request_reply_stream__a_source_that_breaks_cuts_the_answer_short,
 		request_reply_stream__a_source_that_has_nothing_yet_is_asked_again,
 		request_reply_stream__a_client_that_leaves_frees_it,
+		request_set_source_bytes__leaves_room_for_more_streams,
 		listener__a_body_up_to_the_limit,
 		listener__expect_is_answered_before_the_body,
 		listener__a_chunked_body,
