@@ -12,7 +12,6 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/base/resident.h"
 #include "lib/net/listener.h"
 #include "server/data_directory.h"
 #include "server/http/router.h"
@@ -22,7 +21,6 @@
 #include "server/replication/static/repl_static.h"
 
 #define GRACE_MS         10000 /* for requests under way when the server is stopped */
-#define SETTLED_MS       3000  /* after this the server releases what only the start needed */
 #define EXPIRE_EVERY_MS  10000 /* at most; more often where tombstones are kept for less, or many are due */
 #define EXPIRE_MOST      10000 /* tombstones dropped in one transaction, and so with one tick */
 #define PATH_BYTES       4096
@@ -40,7 +38,6 @@ struct server {
 	struct data_directory data_directory;
 	atomic_bool removed; /* from the cluster: the server is to end */
 
-	int64_t settled_ms; /* when to release memory that the start needed; 0: done. The thread of the ticks. */
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
@@ -86,10 +83,6 @@ server_tick(struct server *s)
 
 	access_control_look(&s->access_control);
 	snapshots_expire(s->api.snapshots);
-	if (s->settled_ms != 0 && now >= s->settled_ms) {
-		resident_trim();
-		s->settled_ms = 0;
-	}
 	if (atomic_load(&s->removed))
 		return false;
 	if ((now - s->expired_ms < every && !atomic_load(&s->more_due)) || atomic_exchange(&s->expiring, true))
@@ -384,7 +377,7 @@ choose_budgets(struct server *s)
 	memory_limit_read("", &limit);
 	memory_budgets_of(limit.bytes, &s->api.budgets);
 	if (limit.bytes < SAVE_BELOW_BYTES)
-		resident_save();
+		memory_save_heap();
 	if (limit.bytes == MEMORY_UNLIMITED)
 		log_info("memory is shared out", LOG_STR("limit", "none"), LOG_U64("bodies", b->bodies),
 		    LOG_U64("answers", b->answers), LOG_U64("memtable", b->memtable), LOG_U64("flush", b->flush),
@@ -409,7 +402,6 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 		return sp_error_set(err, SP_ENOMEM, "server");
 	s->conf = *conf;
 	s->cluster = cluster;
-	s->settled_ms = clock_mono_ms() + SETTLED_MS;
 	data_directory_init(&s->data_directory, &s->conf, &s->api);
 	s->api.max_value = (size_t)conf->server_max_value;
 	choose_budgets(s);

@@ -14,7 +14,6 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/memory.h"
-#include "lib/base/resident.h"
 #include "lib/base/version.h"
 #include "lib/driver/driver_seedpod.h"
 #include "lib/net/http_client.h"
@@ -31,7 +30,6 @@
 #define WATCH_TIMEOUT_MS 5000
 #define STOP_MS          1500 /* what the loops have to end in after a signal */
 #define PATH_SIZE        1024
-#define SETTLED_MS       3000 /* after this the sidecar does what it will do all its life */
 
 enum { OPTION_PROBE, OPTION_LINGER, OPTION_LEAVE, OPTION_ROLE, OPTION_FORCE, OPTION_END };
 
@@ -97,7 +95,6 @@ struct sidecar {
 	struct listener *listener;
 
 	/* The watch's thread alone. */
-	int64_t settled_ms; /* when to trim; 0: done */
 };
 
 static void
@@ -125,10 +122,6 @@ tick(void *arg, int64_t now_ms)
 
 	sync_guard(sc->sync, now_ms);
 	access_control_look(&sc->access_control);
-	if (sc->settled_ms != 0 && now_ms >= sc->settled_ms) {
-		resident_trim();
-		sc->settled_ms = 0;
-	}
 }
 
 static int
@@ -212,7 +205,6 @@ start(struct sidecar *sc, struct sp_error *err)
 	if (sc->cli.conf.sidecar_tls == CONF_ON)
 		l.tls = sc->access_control.serving;
 	sc->pages.access_control = &sc->access_control;
-	sc->settled_ms = clock_mono_ms() + SETTLED_MS;
 	sc->state = state_new(&sc->cli.conf, clock_mono_ms());
 	rc = start_sync(sc, err);
 	if (rc < 0)

@@ -1,5 +1,6 @@
 #include "lib/base/memory.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -176,4 +177,13 @@ memory_budgets_of(uint64_t limit, struct memory_budgets *out)
 		.flush = least(share, 64u << 20),
 		.raft_log = least(share, 64u << 20),
 	};
+}
+
+void
+memory_save_heap(void)
+{
+	/* A fixed threshold: otherwise it grows with the first large block that is freed. */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 256 << 10);
+	mallopt(M_ARENA_MAX, 2);
 }

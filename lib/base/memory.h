@@ -34,4 +34,10 @@ struct memory_budgets {
 
 void memory_budgets_of(uint64_t limit, struct memory_budgets *out);
 
+/*
+ * From now on give large blocks back to the system as soon as they are freed, and share few heaps. The C library keeps
+ * them by default, which is faster and may double what a program holds. Call it before other threads begin.
+ */
+void memory_save_heap(void);
+
 #endif
