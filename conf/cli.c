@@ -170,6 +170,9 @@ load(struct cli *cli, struct sp_error *err)
 			clock_sleep_ms(LOAD_RETRY_MS);
 		rc = conf_load(cli->config_path, &cli->conf, err);
 	}
+	if (rc == 0 && cli->conf.store_driver != CONF_DRIVER_SEEDPOD && !cli->other_stores)
+		rc = sp_error_set(err, SP_ECONF, "%s: [store] driver: %s does not work with stores of this driver",
+		    cli->config_path, cli->program);
 	return rc;
 }
 

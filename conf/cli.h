@@ -24,6 +24,8 @@ struct cli {
 	const char *after_help;     /* text after the options in --help: examples, exit codes; or NULL */
 	struct cli_option *options; /* ended by one without a name; or NULL */
 
+	bool other_stores; /* the program works with stores that are not seedpod-server's ([store] driver) */
+
 	const char *config_path; /* out; CONF_DEFAULT_PATH, or $SEEDPOD_CONFIG, or --config */
 	struct conf conf;        /* out */
 	struct sp_error
@@ -35,7 +37,7 @@ struct cli {
  * configuration and set up the log. Returns -1 if the program is to continue, or the exit code with
  * which it ends now: 0 after --help, --version, --check (prints "FILE: ok") and --print; 64 and a
  * hint on standard error for an unknown option or a stray argument; 78 (or what sp_code_exit()
- * says) and the reason for a bad configuration.
+ * says) and the reason for a bad configuration, or for one of a store that the program cannot work with.
  */
 int cli_parse(struct cli *cli, int argc, char **argv);
 

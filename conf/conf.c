@@ -127,6 +127,39 @@ conf_store_dir(const struct conf *c, char *out, size_t size, struct sp_error *er
 	return file_join(out, size, c->server_data_dir, "store", err);
 }
 
+static const char *
+free_value(const struct conf *c, const char *name)
+{
+	for (size_t i = 0; i < c->driver_key_count; i++)
+		if (strcmp(c->driver_keys[i].name, name) == 0)
+			return c->driver_keys[i].value;
+	return NULL;
+}
+
+/* Free keys that are new, gone or changed: they wait for a restart. */
+static int
+list_free_changes(const struct conf *into, const struct conf *from, struct buf *restart)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < into->driver_key_count; i++) {
+		const struct driver_exec_key *key = &into->driver_keys[i];
+		const char *after = free_value(from, key->name);
+
+		if (after == NULL || strcmp(after, key->value) != 0)
+			rc = buf_printf(restart, "%s" SCHEMA_FREE_SECTION ".%s: %s -> %s", restart->len > 0 ? "\n" : "",
+			    key->name, key->value, after != NULL ? after : "(removed)");
+	}
+	for (size_t i = 0; rc == 0 && i < from->driver_key_count; i++) {
+		const struct driver_exec_key *key = &from->driver_keys[i];
+
+		if (free_value(into, key->name) == NULL)
+			rc = buf_printf(restart, "%s" SCHEMA_FREE_SECTION ".%s: (none) -> %s",
+			    restart->len > 0 ? "\n" : "", key->name, key->value);
+	}
+	return rc;
+}
+
 int
 conf_merge_live(struct conf *into, const struct conf *from, struct buf *changes, struct buf *restart)
 {
@@ -144,6 +177,8 @@ conf_merge_live(struct conf *into, const struct conf *from, struct buf *changes,
 		if (rc < 0)
 			return rc;
 	}
+	if ((rc = list_free_changes(into, from, restart)) < 0)
+		return rc;
 	for (size_t i = 0; i < schema_key_count; i++)
 		if (schema_keys[i].live)
 			value_copy(&schema_keys[i], into, from);

@@ -18,6 +18,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/driver/driver_exec.h"
 #include "lib/net/tls.h"
 #include "lib/protocol/digest.h"
 #include "lib/protocol/pod.h"
@@ -34,6 +35,7 @@ enum conf_compression { CONF_COMPRESSION_NONE, CONF_COMPRESSION_ZSTD };
 enum conf_sync_mode { CONF_SYNC_STREAM, CONF_SYNC_POLL };
 enum conf_on_divergence { CONF_DIVERGENCE_HALT, CONF_DIVERGENCE_RESEED };
 enum conf_switch { CONF_OFF, CONF_ON };
+enum conf_store_driver { CONF_DRIVER_SEEDPOD, CONF_DRIVER_DIRECTORY, CONF_DRIVER_EXEC };
 enum conf_leader_loss { CONF_LOSS_SERVE, CONF_LOSS_UNREADY };
 
 /* Fields are named <section>_<key> after the keys of the file. Durations are milliseconds, sizes bytes. */
@@ -69,6 +71,18 @@ struct conf {
 	int64_t server_min_seq_wait_ms;                   /* live */
 	int64_t server_tombstone_keep_ms;                 /* live */
 	int64_t server_snapshot_hold_ms;                  /* live */
+
+	/* [store] */
+	enum conf_store_driver store_driver;
+	char store_command[CONF_TEXT_MAX];     /* "": none; set with exec */
+	char store_path[CONF_TEXT_MAX];        /* "": none; set with exec and directory */
+	int64_t store_timeout_ms;              /* of verbs that answer JSON */
+	int64_t store_idle_timeout_ms;         /* of streams: time without a byte */
+	char store_secrets_dir[CONF_TEXT_MAX]; /* "": none */
+
+	/* [driver]: free keys, in the order of the file */
+	size_t driver_key_count;
+	struct driver_exec_key driver_keys[DRIVER_EXEC_KEYS_MAX];
 
 	/* [bootstrap] */
 	enum conf_donor bootstrap_donor;

@@ -12,6 +12,7 @@
 #include "conf/form.h"
 #include "conf/raw.h"
 
+_Static_assert(DRIVER_EXEC_TEXT_SIZE > FORM_LINE_MAX, "a free value fits whole");
 _Static_assert(FORM_LINE_MAX == INI_MAX_LINE - 3, "inih needs room for CR, LF and NUL");
 
 struct parser {
@@ -170,6 +171,61 @@ unknown_key(struct parser *p, const char *section, const char *name)
 	mistakes_add_line(p->m, p->line, "[%s] %.60s: unknown key; known:%s", section, name, known);
 }
 
+/* What is wrong with the name of a free key, or NULL. */
+static const char *
+free_name_fault(const char *name)
+{
+	if (strlen(name) >= DRIVER_EXEC_NAME_SIZE)
+		return "name longer than 32 bytes";
+	if (name[0] < 'a' || name[0] > 'z' || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0')
+		return "name is not a small letter, then small letters, digits and \"_\"";
+	return NULL;
+}
+
+/* Whether a mistake stands in the way of this value; it is reported then. */
+static bool
+comment_in_value(struct parser *p, const char *section, const char *name, const char *value)
+{
+	if (strstr(value, " #") == NULL && strstr(value, "\t#") == NULL)
+		return false;
+	mistakes_add_line(p->m, p->line,
+	    "[%s] %s: \"#\" begins no comment here; comments after a value begin with \" ;\"", section, name);
+	return true;
+}
+
+/* A key of [driver]: any name, within bounds. */
+static void
+take_free(struct parser *p, const char *name, const char *value)
+{
+	const char *fault = free_name_fault(name);
+	struct raw *raw = p->raw;
+	struct driver_exec_key *key;
+
+	if (fault == NULL)
+		fault = form_check(FORM_ANY, value);
+	if (fault != NULL) {
+		mistakes_add_line(p->m, p->line, "[%s] %.60s: %s", SCHEMA_FREE_SECTION, name, fault);
+		return;
+	}
+	for (size_t i = 0; i < raw->free_count; i++)
+		if (strcmp(raw->free_keys[i].name, name) == 0) {
+			mistakes_add_line(p->m, p->line, "[%s] %s: given twice; it is in line %u already",
+			    SCHEMA_FREE_SECTION, name, raw->free_lines[i]);
+			return;
+		}
+	if (comment_in_value(p, SCHEMA_FREE_SECTION, name, value))
+		return;
+	if (raw->free_count == DRIVER_EXEC_KEYS_MAX) {
+		mistakes_add_line(
+		    p->m, p->line, "[%s] %s: more than %d keys", SCHEMA_FREE_SECTION, name, DRIVER_EXEC_KEYS_MAX);
+		return;
+	}
+	raw->free_lines[raw->free_count] = p->line;
+	key = &raw->free_keys[raw->free_count++];
+	snprintf(key->name, sizeof(key->name), "%s", name);
+	snprintf(key->value, sizeof(key->value), "%s", value);
+}
+
 /* inih has a pair. Always answers 1: mistakes are kept by us, with more to say than inih has. */
 static int
 take_pair(void *user, const char *section, const char *name, const char *value)
@@ -188,6 +244,10 @@ take_pair(void *user, const char *section, const char *name, const char *value)
 		mistakes_add_line(p->m, p->line, "%.60s: key before any section; a [section] comes first", name);
 		return 1;
 	}
+	if (strcmp(section, SCHEMA_FREE_SECTION) == 0) {
+		take_free(p, name, value);
+		return 1;
+	}
 	if ((key = schema_find(section, name)) == NULL) {
 		unknown_key(p, section, name);
 		return 1;
@@ -196,11 +256,8 @@ take_pair(void *user, const char *section, const char *name, const char *value)
 	if (slot->origin != RAW_DEFAULT)
 		mistakes_add_line(
 		    p->m, p->line, "[%s] %s: given twice; it is in line %u already", section, name, slot->line);
-	if (strstr(value, " #") != NULL || strstr(value, "\t#") != NULL) {
-		mistakes_add_line(p->m, p->line,
-		    "[%s] %s: \"#\" begins no comment here; comments after a value begin with \" ;\"", section, name);
+	if (comment_in_value(p, section, name, value))
 		return 1;
-	}
 	slot->origin = RAW_FILE;
 	slot->line = p->line;
 	snprintf(slot->text, sizeof(slot->text), "%s", value);

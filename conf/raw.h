@@ -25,6 +25,9 @@ struct raw_value {
 
 struct raw {
 	struct raw_value values[SCHEMA_KEYS_MAX]; /* in the order of schema_keys */
+	size_t free_count;                        /* keys of [driver], checked */
+	unsigned free_lines[DRIVER_EXEC_KEYS_MAX];
+	struct driver_exec_key free_keys[DRIVER_EXEC_KEYS_MAX];
 };
 
 /* Parse an INI text with inih (its owner). SP_EINTERNAL if inih itself fails; mistakes of the user go to `m`. */

@@ -123,6 +123,8 @@ raw_resolve(const struct raw *raw, const char *const *environment, struct conf *
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < schema_key_count; i++)
 		resolve_key(raw, &schema_keys[i], environment, out, m);
+	out->driver_key_count = raw->free_count;
+	memcpy(out->driver_keys, raw->free_keys, raw->free_count * sizeof(raw->free_keys[0]));
 	refuse_missing_mode(raw, out, m);
 	check_raft_times(raw, out, m);
 	raw_agree(raw, out, m);

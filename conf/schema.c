@@ -32,6 +32,7 @@
 
 /* Words stand in the order of their enums. */
 _Static_assert(CONF_MODE_STATIC == 0 && CONF_MODE_RAFT == 1 && CONF_MODE_CHAIN == 2, "order of words");
+_Static_assert(CONF_DRIVER_SEEDPOD == 0 && CONF_DRIVER_DIRECTORY == 1 && CONF_DRIVER_EXEC == 2, "order of words");
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3, "order of words");
 _Static_assert(TLS_CLIENT_NONE == 0 && TLS_CLIENT_OPTIONAL == 1 && TLS_CLIENT_REQUIRE == 2, "order of words");
 _Static_assert(TLS_VERSION_1_2 == 0 && TLS_VERSION_1_3 == 1, "order of words");
@@ -117,6 +118,23 @@ const struct schema_key schema_keys[] = {
 	{ KEY("server", "snapshot_hold"), FIELD(server_snapshot_hold_ms), DURATION(SECONDS(1), "1s", HOURS(24), "24h"),
 	  .live = true, .default_text = "60s",
 	  .help = "How long a snapshot that nobody reads is held, so that a download can be resumed." },
+
+	{ KEY("store", "driver"), FIELD(store_driver), WORDS("seedpod", "directory", "exec"), .default_text = "seedpod",
+	  .help = "The kind of store: seedpod-server's own, or any other through an executable that speaks the "
+		  "driver contract (exec). The programs of this version accept seedpod alone." },
+	{ KEY("store", "command"), FIELD(store_command), TEXT(FORM_FILE), .default_text = "",
+	  .help = "The executable of driver exec." },
+	{ KEY("store", "path"), FIELD(store_path), TEXT(FORM_FILE), .default_text = "",
+	  .help = "The directory of a store that is not seedpod-server's: a subdirectory of the volume, apart from "
+		  "[server] data_dir." },
+	{ KEY("store", "timeout"), FIELD(store_timeout_ms), DURATION(MS(100), "100ms", HOURS(1), "1h"),
+	  .default_text = "30s",
+	  .help = "Time limit for each verb of driver exec that answers JSON." },
+	{ KEY("store", "idle_timeout"), FIELD(store_idle_timeout_ms), DURATION(MS(100), "100ms", HOURS(24), "24h"),
+	  .default_text = "60s",
+	  .help = "A verb of driver exec that moves a stream is killed after so long without a byte." },
+	{ KEY("store", "secrets_dir"), FIELD(store_secrets_dir), TEXT(FORM_FILE), .default_text = "",
+	  .help = "A directory of files with the secrets that driver exec needs. Left empty: none." },
 
 	{ KEY("bootstrap", "donor"), FIELD(bootstrap_donor), WORDS("auto", "leader"), .default_text = "auto",
 	  .help = "Who seeds an empty volume: with auto the freshest ready peer, or always the leader." },

@@ -51,7 +51,7 @@ struct schema_key {
 	const char *help;         /* sentences; for the sample and the documentation */
 };
 
-#define SCHEMA_KEYS_MAX 64
+#define SCHEMA_KEYS_MAX 96
 
 extern const struct schema_key schema_keys[];
 extern const size_t schema_key_count;
@@ -60,6 +60,10 @@ extern const size_t schema_key_count;
 const struct schema_key *schema_find(const char *section, const char *name);
 size_t schema_index(const struct schema_key *key);
 
+/* Its keys are free: they are not in the schema, and struct conf keeps them by name. */
+#define SCHEMA_FREE_SECTION "driver"
+
+/* Also true for the section of free keys. */
 bool schema_has_section(const char *section);
 
 /* The section whose name comes next to `section` by edit distance, or NULL if none is near enough to suggest. */

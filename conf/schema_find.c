@@ -29,7 +29,7 @@ schema_has_section(const char *section)
 	for (size_t i = 0; i < schema_key_count; i++)
 		if (strcmp(schema_keys[i].section, section) == 0)
 			return true;
-	return false;
+	return strcmp(section, SCHEMA_FREE_SECTION) == 0;
 }
 
 /* Letters of either case and dashes for underscores count as equal: these are the mistakes that are made most. */
@@ -96,7 +96,7 @@ schema_nearest_section(const char *section)
 			best_distance = distance;
 		}
 	}
-	return best;
+	return edit_distance(section, SCHEMA_FREE_SECTION) < best_distance ? SCHEMA_FREE_SECTION : best;
 }
 
 const struct schema_key *

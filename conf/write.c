@@ -29,8 +29,21 @@ conf_print(const struct conf *c, struct buf *out)
 		if ((rc = buf_printf(out, "%s =%s%s\n", key->name, value[0] != '\0' ? " " : "", value)) < 0)
 			return rc;
 	}
+	if (c->driver_key_count > 0 && (rc = buf_adds(out, "\n[" SCHEMA_FREE_SECTION "]\n")) < 0)
+		return rc;
+	for (size_t i = 0; i < c->driver_key_count; i++) {
+		const struct driver_exec_key *key = &c->driver_keys[i];
+
+		if ((rc = buf_printf(out, "%s =%s%s\n", key->name, key->value[0] != '\0' ? " " : "", key->value)) < 0)
+			return rc;
+	}
 	return 0;
 }
+
+/* The section whose keys are not in the schema. */
+#define FREE_HELP                                                                                                      \
+	"Free keys for driver exec, at most 64, of [a-z0-9_]: each becomes the variable SEEDPOD_DRIVER_<KEY> "         \
+	"of its verbs. The environment does not override them. Secrets go into [store] secrets_dir."
 
 static const char *const sample_head =
     "# seedpod: one configuration for seedpod-init, seedpod-server and seedpod-sidecar.\n"
@@ -59,7 +72,7 @@ conf_write_sample(struct buf *out)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return buf_adds(out, "\n[" SCHEMA_FREE_SECTION "]\n# " FREE_HELP "\n");
 }
 
 /* A cell of a Markdown table: "|" would end it and "<" would begin a tag. */
@@ -95,7 +108,9 @@ conf_write_markdown(struct buf *out)
 		    (rc = markdown_cell(out, key->help)) < 0 || (rc = buf_adds(out, " |\n")) < 0)
 			return rc;
 	}
-	return 0;
+	if ((rc = buf_adds(out, "\n### [" SCHEMA_FREE_SECTION "]\n\n")) < 0 || (rc = markdown_cell(out, FREE_HELP)) < 0)
+		return rc;
+	return buf_adds(out, "\n");
 }
 
 /* Columns of a line of the manual's source, in which a sentence begins a line. */
@@ -165,5 +180,7 @@ conf_write_mdoc(struct buf *out)
 		if ((rc = mdoc_key(out, key)) < 0 || (last && (rc = buf_adds(out, ".El\n")) < 0))
 			return rc;
 	}
-	return 0;
+	if ((rc = buf_adds(out, ".Ss Section " SCHEMA_FREE_SECTION "\n")) < 0 || (rc = mdoc_text(out, FREE_HELP)) < 0)
+		return rc;
+	return buf_adds(out, "\n");
 }

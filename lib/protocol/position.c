@@ -271,6 +271,14 @@ read_history(struct reader *r, struct position *p)
 		r->code = sp_error_set(r->err, SP_EBADDATA, "position: \"history\" %s", fault);
 }
 
+bool
+position_cluster_valid(const char *cluster)
+{
+	size_t len = strspn(cluster, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return len > 0 && len < POSITION_CLUSTER_SIZE && cluster[len] == '\0';
+}
+
 int
 position_from_json(const char *json, size_t len, struct position *out, struct sp_error *err)
 {
@@ -287,6 +295,9 @@ position_from_json(const char *json, size_t len, struct position *out, struct sp
 		return SP_EBADDATA;
 	}
 	read_text(&r, "cluster", true, p.cluster, sizeof(p.cluster));
+	if (r.code == 0 && p.cluster[0] != '\0' && !position_cluster_valid(p.cluster))
+		r.code = sp_error_set(
+		    err, SP_EBADDATA, "position: \"cluster\" must be letters, digits, \".\", \"_\" and \"-\" alone");
 	p.epoch = read_number(&r, r.root, "epoch", true);
 	p.seq = read_number(&r, r.root, "seq", true);
 	read_text(&r, "digest", true, digest, sizeof(digest));

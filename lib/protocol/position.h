@@ -18,7 +18,7 @@
 #include "lib/protocol/lead.h"
 #include "lib/protocol/position_raft.h"
 
-#define POSITION_CLUSTER_SIZE 37 /* a UUID as text, and NUL */
+#define POSITION_CLUSTER_SIZE 65 /* a cluster's name, [A-Za-z0-9._-], and NUL; of our own store a UUID */
 #define POSITION_HISTORY_MAX  64 /* epochs kept; older ones are forgotten, and a store of one is seeded again */
 #define POSITION_URL_MAX      512
 
@@ -62,6 +62,9 @@ enum relation {
 	RELATION_OTHER_CLUSTER,
 };
 
+/* Pure. Whether this is a cluster's name: 1 to 64 of [A-Za-z0-9._-]. */
+bool position_cluster_valid(const char *cluster);
+
 /* Pure. Mode raft: whether an index of the one's log means the same in the other. A cluster that went back to mode
  * static and was founded again has another log; a store that raft never wrote to is of none, and may go with any of its
  * cluster.
@@ -103,8 +106,8 @@ struct json_t *position_history_to_json(const struct position *p);
 char *position_to_json(const struct position *p);
 
 /* The reverse; unknown members are ignored, missing ones (cluster, epoch, seq, digest are required), wrong types and a
- * history that does not lead to (epoch, seq) are SP_EBADDATA and named. `out` is untouched on failure. A missing
- * history becomes the one entry (epoch, 0). */
+ * cluster's name of other characters, and a history that does not lead to (epoch, seq) are SP_EBADDATA and named. `out`
+ * is untouched on failure. A missing history becomes the one entry (epoch, 0). */
 int position_from_json(const char *json, size_t len, struct position *out, struct sp_error *err);
 
 #endif

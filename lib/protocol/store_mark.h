@@ -14,7 +14,7 @@
 #include "lib/base/error.h"
 
 #define STORE_MARK_NAME "cluster"
-#define STORE_MARK_SIZE 37 /* a UUID as text, and NUL */
+#define STORE_MARK_SIZE 65 /* a cluster's name, and NUL: POSITION_CLUSTER_SIZE */
 
 /* Whether there is one; its cluster is put into out ("" if it cannot be read). */
 bool store_mark_read(const char *data_dir, char out[STORE_MARK_SIZE]);

@@ -161,6 +161,20 @@ START_TEST(cli_check__bad_file_is_78_with_every_mistake)
 }
 END_TEST
 
+START_TEST(cli_check__other_store_only_if_the_program_can)
+{
+	const char *path = tempdir_path(dir, "a.ini");
+
+	tempdir_write(dir, "a.ini", "[store]\ndriver = exec\ncommand = /bin/x\npath = /data/x\n");
+	ck_assert_int_eq(run("--check", "--config", path), 78);
+	ck_assert_ptr_nonnull(strstr(err_out.data, "a.ini: [store] driver: seedpod-init does not work with"));
+	ck_assert_int_eq(run("--config", path, NULL), 78);
+	cli.other_stores = true;
+	ck_assert_int_eq(run("--check", "--config", path), 0);
+	ck_assert_int_eq(run("--config", path, NULL), GOES_ON);
+}
+END_TEST
+
 START_TEST(cli_print__parses_again)
 {
 	struct conf again;
@@ -251,6 +265,7 @@ main(void)
 		cli_version__names_the_program,
 		cli_check__good_file,
 		cli_check__bad_file_is_78_with_every_mistake,
+		cli_check__other_store_only_if_the_program_can,
 		cli_print__parses_again,
 		cli_parse__goes_on_with_the_configuration,
 		cli_config__from_the_environment,

@@ -385,6 +385,26 @@ START_TEST(conf_merge_live__takes_live_keys_and_tells_the_others)
 }
 END_TEST
 
+START_TEST(conf_merge_live__free_keys_wait_for_a_restart)
+{
+	struct buf changed, restart;
+	struct conf from;
+
+	buf_init(&changed, 10000);
+	buf_init(&restart, 10000);
+	ck_assert_int_eq(parse("[driver]\nsame = 1\nuser = b\nnew = 2\n"), 0);
+	from = conf;
+	ck_assert_int_eq(parse("[driver]\nuser = a\nsame = 1\nold = 3\n"), 0);
+	ck_assert_int_eq(conf_merge_live(&conf, &from, &changed, &restart), 0);
+	ck_assert_str_eq(changed.data, "");
+	ck_assert_str_eq(restart.data, "driver.user: a -> b\ndriver.old: 3 -> (removed)\ndriver.new: (none) -> 2");
+	ck_assert_uint_eq(conf.driver_key_count, 3);
+	ck_assert_str_eq(conf.driver_keys[0].value, "a");
+	buf_release(&changed);
+	buf_release(&restart);
+}
+END_TEST
+
 START_TEST(conf_merge_live__no_room_to_tell_changes_nothing)
 {
 	struct buf changed, restart;
@@ -645,6 +665,7 @@ main(void)
 	tcase_add_test(tests, conf_is_leader__by_ordinal);
 	tcase_add_test(tests, conf_store_dir__is_in_the_data_dir);
 	tcase_add_test(tests, conf_merge_live__takes_live_keys_and_tells_the_others);
+	tcase_add_test(tests, conf_merge_live__free_keys_wait_for_a_restart);
 	tcase_add_test(tests, conf_merge_live__no_room_to_tell_changes_nothing);
 	tcase_add_test(tests, conf_print__parses_again_whatever_the_values);
 	tcase_add_test(tests, conf_parse__survives_damaged_files);

@@ -181,7 +181,7 @@ START_TEST(position_relate__another_cluster_before_all_else)
 	struct position l = leader(), f = follower(5, 300);
 	char why[300];
 
-	memcpy(f.cluster, OTHER, sizeof(f.cluster));
+	memcpy(f.cluster, OTHER, sizeof(OTHER));
 	ck_assert_int_eq(position_relate(&l, &f, why, sizeof(why)), RELATION_OTHER_CLUSTER);
 	ck_assert_ptr_nonnull(strstr(why, CLUSTER));
 	ck_assert_ptr_nonnull(strstr(why, OTHER));
@@ -452,7 +452,8 @@ static const struct {
 	{ "{\"cluster\":\"c\",\"epoch\":2,\"digest\":\"000000000000000000000000000000ff\"}", "\"seq\"" },
 	{ "{\"cluster\":\"c\",\"epoch\":2,\"seq\":10}", "\"digest\"" },
 	{ "{\"cluster\":7,\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}", "\"cluster\"" },
-	{ "{\"cluster\":\"" CLUSTER "x\",\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}",
+	{ "{\"cluster\":\"" CLUSTER CLUSTER
+	  "\",\"epoch\":2,\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}",
 	    "\"cluster\"" },
 	{ "{\"cluster\":\"c\",\"epoch\":\"2\",\"seq\":10,\"digest\":\"000000000000000000000000000000ff\"}",
 	    "\"epoch\"" },
@@ -500,6 +501,42 @@ START_TEST(position_from_json__a_mistake_is_named)
 	ck_assert_int_eq(err.code, SP_EBADDATA);
 	ck_assert_msg(strstr(err.text, mistakes[_i].named) != NULL, "%s: \"%s\"", mistakes[_i].text, err.text);
 	ck_assert_uint_eq(p.seq, 4711);
+}
+END_TEST
+
+START_TEST(position_from_json__names_of_clusters)
+{
+	static const struct {
+		const char *name;
+		int rc;
+	} cases[] = {
+		{ "", 0 },
+		{ "8371a37ac2e96afc2e6bcdd3ce83dc4a1fdec2d8", 0 },
+		{ "0-1.A_z", 0 },
+		{ "0123456789012345678901234567890123456789012345678901234567890123", 0 },
+		{ "01234567890123456789012345678901234567890123456789012345678901234", SP_EBADDATA },
+		{ "a b", SP_EBADDATA },
+		{ "../x", SP_EBADDATA },
+		{ "a\\nb", SP_EBADDATA },
+		{ "\xc3\xa4", SP_EBADDATA },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct position p = { .seq = 0 };
+		struct sp_error err = { 0 };
+		char text[300];
+
+		snprintf(text, sizeof(text),
+		    "{\"cluster\":\"%s\",\"epoch\":1,\"seq\":1,\"digest\":\"00000000000000000000000000000000\"}",
+		    cases[i].name);
+		ck_assert_msg(
+		    position_from_json(text, strlen(text), &p, &err) == cases[i].rc, "%s: %s", cases[i].name, err.text);
+		if (cases[i].rc == 0)
+			ck_assert_str_eq(p.cluster, cases[i].name);
+		else
+			ck_assert_ptr_nonnull(strstr(err.text, "\"cluster\""));
+	}
+	ck_assert(!position_cluster_valid(""));
 }
 END_TEST
 
@@ -554,6 +591,7 @@ main(void)
 	tcase_add_test(all, position_from_json__what_is_left_out_has_a_default);
 	tcase_add_loop_test(
 	    all, position_from_json__a_mistake_is_named, 0, (int)(sizeof(mistakes) / sizeof(mistakes[0])));
+	tcase_add_test(all, position_from_json__names_of_clusters);
 	tcase_add_test(all, position_from_json__a_history_too_long_is_refused);
 	return suite_run_case("position", all);
 }

@@ -36,7 +36,7 @@ START_TEST(store_create__is_an_empty_cluster_of_its_own)
 	struct store *second;
 	char folder[TEMPDIR_MAX];
 
-	ck_assert_uint_eq(strlen(p.cluster), POSITION_CLUSTER_SIZE - 1);
+	ck_assert_uint_eq(strlen(p.cluster), 36);
 	ck_assert_uint_eq(p.epoch, 1);
 	ck_assert_uint_eq(p.seq, 0);
 	ck_assert_uint_eq(p.keys, 0);

@@ -215,7 +215,7 @@ START_TEST(store_apply__another_cluster_is_refused)
 {
 	struct position before = test_store_position(follower), says = before;
 
-	memcpy(says.cluster, OTHER_CLUSTER, sizeof(says.cluster));
+	memcpy(says.cluster, OTHER_CLUSTER, sizeof(OTHER_CLUSTER));
 	ck_assert_int_eq(apply_forged(&says, false), SP_EDIVERGED);
 	ck_assert_ptr_nonnull(strstr(err.text, OTHER_CLUSTER));
 	assert_untouched(&before);
