@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "conf/store_driver.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "tests/lib/suite.h"
@@ -363,6 +364,22 @@ START_TEST(conf_store_dir__is_in_the_data_dir)
 }
 END_TEST
 
+START_TEST(conf_store_driver__is_the_one_configured)
+{
+	struct driver *driver;
+
+	ck_assert_int_eq(parse(""), 0);
+	ck_assert_ptr_null(conf_store_driver(&conf, &err));
+	ck_assert_int_eq(err.code, SP_ECONF);
+	ck_assert_int_eq(
+	    parse("[store]\ndriver = exec\ncommand = /x\npath = /data/x\n[driver]\nuser = a\n"), 0);
+	driver = conf_store_driver(&conf, &err);
+	ck_assert_msg(driver != NULL, "%s", err.text);
+	ck_assert_str_eq(driver->ops->name, "exec");
+	driver->ops->free(driver);
+}
+END_TEST
+
 START_TEST(conf_merge_live__takes_live_keys_and_tells_the_others)
 {
 	struct buf changed, restart;
@@ -664,6 +681,7 @@ main(void)
 	tcase_add_test(tests, conf_peer_url__for_any_ordinal);
 	tcase_add_test(tests, conf_is_leader__by_ordinal);
 	tcase_add_test(tests, conf_store_dir__is_in_the_data_dir);
+	tcase_add_test(tests, conf_store_driver__is_the_one_configured);
 	tcase_add_test(tests, conf_merge_live__takes_live_keys_and_tells_the_others);
 	tcase_add_test(tests, conf_merge_live__free_keys_wait_for_a_restart);
 	tcase_add_test(tests, conf_merge_live__no_room_to_tell_changes_nothing);
