@@ -66,7 +66,6 @@ access_control_look(struct access_control *d)
 void
 access_control_close(struct access_control *d)
 {
-	http_set_access(NULL);
 	tls_free(d->tls);
 	tokens_free(d->tokens);
 	secret_free(d->secret);

@@ -4,7 +4,7 @@
  * http_access).
  *
  *	access_control_open(&d, &conf, &err);	// reads and checks the files
- *	access_control_use(&d);			// by all HTTP clients of this program
+ *	access_control_for_peers(&d);		// for the program's HTTP clients
  *	access_control_look(&d);			// about once a second: takes files that changed
  *	access_control_close(&d);
  */
@@ -37,14 +37,13 @@ struct access_control {
 /* SP_ECONF with the file and what is wrong with it. Strings are copied. */
 int access_control_open(struct access_control *d, const struct conf *c, struct sp_error *err);
 
-/* From now on this program's HTTP clients use the access control of peers: our certificate, the
- * names that theirs must bear, the token. `d` must stay where it is until
- * access_control_close(). */
-void access_control_use(struct access_control *d);
+/* The rules for HTTP clients that ask peers: our certificate, the names that theirs must bear, the
+ * token. They are `d`'s, and last until access_control_close(). */
+const struct http_access *access_control_for_peers(struct access_control *d);
 
 /* The same for a program that asks its own pod alone, at an address that no certificate bears: the name to be verified
- * is the one that peers know this pod by. No token is shown. */
-void access_control_use_at_home(struct access_control *d);
+ * is the one that peers know this pod by. No token is shown. One of the two for a `d`. */
+const struct http_access *access_control_at_home(struct access_control *d);
 
 /* The configuration names this leader now. Any thread. */
 void access_control_name_leader(struct access_control *d, unsigned ordinal);

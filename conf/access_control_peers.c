@@ -77,16 +77,16 @@ is_home(void *arg, const char *url, char *name, size_t size)
 	return true;
 }
 
-void
-access_control_use_at_home(struct access_control *d)
+const struct http_access *
+access_control_at_home(struct access_control *d)
 {
 	d->access_rules = (struct http_access){ .tls = d->tls, .is_peer = is_home, .arg = d };
-	http_set_access(&d->access_rules);
+	return &d->access_rules;
 }
 
-void
-access_control_use(struct access_control *d)
+const struct http_access *
+access_control_for_peers(struct access_control *d)
 {
 	d->access_rules = (struct http_access){ .tls = d->tls, .is_peer = is_peer, .token = peer_token, .arg = d };
-	http_set_access(&d->access_rules);
+	return &d->access_rules;
 }

@@ -25,7 +25,8 @@ download_init(struct download *d, const struct download_options *options, struct
 	d->options = *options;
 	http_reply_init(&d->reply, REFUSAL_BYTES_MAX);
 	backoff_init(&d->backoff, options->retry_delay_ms, RESUME_WAIT_MAX_MS);
-	d->http = http_client_new(&(struct http_client_options){ .stall_timeout_ms = options->stall_timeout_ms,
+	d->http = http_client_new(&(struct http_client_options){ .access = options->access,
+				      .stall_timeout_ms = options->stall_timeout_ms,
 				      .rate_limit = options->rate_limit },
 	    err);
 	if (d->http == NULL)

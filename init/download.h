@@ -26,6 +26,7 @@
 
 struct download_options {
 	const char *base_url;
+	const struct http_access *access; /* the rules for peers; NULL: none */
 	int64_t stall_timeout_ms;
 	int64_t retry_delay_ms; /* before the first try to resume */
 	uint64_t rate_limit;    /* bytes a second, 0: none */

@@ -120,9 +120,10 @@ facts_leader(const struct facts *f)
 
 /* peer_positions(), which SIGTERM ends. */
 static int
-ask_watched(const char *const *urls, struct peer_answer *answers, size_t n, int64_t timeout_ms, struct sp_error *err)
+ask_watched(const struct http_access *access, const char *const *urls, struct peer_answer *answers, size_t n,
+    int64_t timeout_ms, struct sp_error *err)
 {
-	struct http_client *c = http_client_new(&(struct http_client_options){ 0 }, err);
+	struct http_client *c = http_client_new(&(struct http_client_options){ .access = access }, err);
 	int rc;
 
 	if (c == NULL)
@@ -168,7 +169,7 @@ facts_ask(struct facts *f, enum facts_whom whom, int64_t timeout_ms, struct sp_e
 		asked[n] = &f->peers[i];
 		urls[n++] = f->peers[i].url;
 	}
-	if ((rc = ask_watched(urls, answers, n, timeout_ms, err)) < 0)
+	if ((rc = ask_watched(f->access, urls, answers, n, timeout_ms, err)) < 0)
 		goto out;
 	for (size_t i = 0; i < n; i++)
 		note_answer(asked[i], &answers[i], urls[i]);

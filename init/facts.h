@@ -23,6 +23,8 @@
 #include "lib/driver/driver.h"
 #include "lib/protocol/peer.h"
 
+struct http_access;
+
 enum facts_store {
 	STORE_EMPTY,   /* nothing was ever stored on this volume */
 	STORE_PRESENT, /* `own` is its position */
@@ -55,7 +57,8 @@ struct facts {
 	char recovered[256];        /* what volume_recover() did; "" for nothing */
 	char no_store[512]; /* STORE_EMPTY: a sentence that names the place without a store; see facts_no_store() */
 
-	struct peer_fact *peers; /* by ordinal, without this pod */
+	const struct http_access *access; /* the rules for peers; NULL: none. Not a fact, but how they are asked */
+	struct peer_fact *peers;          /* by ordinal, without this pod */
 	size_t peer_count;
 	bool all_asked;  /* not the leader alone */
 	bool grace_over; /* peers that have not answered by now are taken as absent */

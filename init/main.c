@@ -98,6 +98,7 @@ work(const struct conf *conf, struct access_control *access_control, struct seed
 		.check = check_store,
 		.look = look_at_doors,
 		.look_arg = access_control,
+		.access = access_control_for_peers(access_control),
 		.tls = access_control->serving,
 		.tokens = access_control->tokens };
 	struct volume volume;
@@ -174,8 +175,8 @@ main(int argc, char **argv)
 			tell_failure(&cli.conf, NULL, &report, &cli.refused, exit_code);
 		return exit_code;
 	}
-	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, &cli.conf, &err)) == 0)
-		access_control_use(&access_control);
+	if ((rc = http_setup(&err)) == 0)
+		rc = access_control_open(&access_control, &cli.conf, &err);
 	if (rc == 0 && (rc = stop_setup(&err)) == 0)
 		rc = work(&cli.conf, &access_control, &report, &err);
 	exit_code = sp_code_exit(rc);

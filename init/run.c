@@ -70,6 +70,7 @@ prepare_facts(const struct run_options *o, const struct volume *v, struct facts 
 
 	if ((rc = facts_init(f, o->conf, err)) < 0)
 		return rc;
+	f->access = o->access;
 	f->reseed_diverged |= o->reseed;
 	f->replace = o->reseed;
 	f->needs = o->min_applied;
@@ -206,6 +207,7 @@ act_seed(struct run *r, struct seed_report *report, struct sp_error *err)
 	struct seed_options options = {
 		.volume = &r->volume,
 		.download = { .base_url = r->plan.donor->url,
+		    .access = r->o->access,
 		    .stall_timeout_ms = conf->bootstrap_stall_timeout_ms,
 		    .retry_delay_ms = conf->bootstrap_retry_delay_ms,
 		    .rate_limit = conf->bootstrap_rate_limit,

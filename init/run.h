@@ -13,6 +13,8 @@
 #include "init/seed.h"
 #include "lib/driver/driver.h"
 
+struct http_access;
+
 struct run_options {
 	const struct conf *conf;
 	bool reseed; /* a store that is not equal to the leader's is seeded again, whatever sync.on_divergence says */
@@ -23,6 +25,8 @@ struct run_options {
 	void (*look)(void *arg); /* before each round of questions, and before a broken download is gone on with: take
 				  * new certificates, say; or NULL */
 	void *look_arg;
+
+	const struct http_access *access; /* the rules for peers; NULL: none */
 
 	/* For passing a snapshot on: HTTPS with this identity, and whom to answer. NULL: HTTP, and anyone. */
 	struct tls *tls;

@@ -29,6 +29,7 @@
 struct server {
 	struct conf conf;
 	struct access_control access_control;
+	const struct http_access *peer_access; /* the rules for peers that this server asks */
 	struct api api;
 	const struct server_cluster *cluster; /* or NULL */
 	struct listener *network, *control;
@@ -37,7 +38,6 @@ struct server {
 
 	struct data_directory data_directory;
 	atomic_bool removed; /* from the cluster: the server is to end */
-
 
 	/* Expiry, at most one job at a time. */
 	atomic_int_fast64_t tombstone_keep_ms; /* live */
@@ -180,7 +180,7 @@ make_static(struct server *s, struct sp_error *err)
 	s->api.repl = repl_static_new(&o, err);
 	if (s->api.repl == NULL)
 		return err->code;
-	s->api.pull = pull_new(s->api.repl, s->api.store, err);
+	s->api.pull = pull_new(s->api.repl, s->api.store, s->peer_access, err);
 	return s->api.pull != NULL ? 0 : err->code;
 }
 
@@ -250,6 +250,7 @@ make_raft(struct server *s, struct sp_error *err)
 		.snapshot_every = c->raft_snapshot_every,
 		.log_bytes_max = s->api.budgets.raft_log,
 		.tls = s->access_control.serving,
+		.access = s->peer_access,
 		.secret = s->access_control.secret,
 		.member_name = member_name,
 		.removed = removed,
@@ -411,7 +412,7 @@ server_start(const struct conf *conf, const char *config_path, const struct serv
 	s->api.arg = &s->data_directory;
 	rc = access_control_open(&s->access_control, conf, err);
 	if (rc == 0) {
-		access_control_use(&s->access_control); /* members of mode raft ask one another */
+		s->peer_access = access_control_for_peers(&s->access_control);
 		rc = make_parts(s, err);
 	}
 	if (rc == 0) {

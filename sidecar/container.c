@@ -18,7 +18,7 @@ static struct access_control access_control;
 
 /* For a page behind TLS: the certificate, the authorities, the name. */
 static int
-open_access_control(const char *config_path, struct sp_error *err)
+open_access_control(const char *config_path, const struct http_access **access, struct sp_error *err)
 {
 	static struct conf conf;
 	int rc;
@@ -26,14 +26,14 @@ open_access_control(const char *config_path, struct sp_error *err)
 	if ((rc = conf_load(config_path, &conf, err)) < 0 ||
 	    (rc = access_control_open(&access_control, &conf, err)) < 0)
 		return rc;
-	access_control_use_at_home(&access_control);
+	*access = access_control_at_home(&access_control);
 	return 0;
 }
 
 int
 container_probe(const char *url, const char *config_path)
 {
-	const struct http_client_options options = { .connect_timeout_ms = PROBE_MS };
+	struct http_client_options options = { .connect_timeout_ms = PROBE_MS };
 	const struct http_request_out rq = { .url = url, .timeout_ms = PROBE_MS };
 	struct http_client *client;
 	struct http_reply reply;
@@ -42,7 +42,7 @@ container_probe(const char *url, const char *config_path)
 
 	rc = http_setup(&err);
 	if (rc == 0 && strncasecmp(url, "https://", 8) == 0)
-		rc = open_access_control(config_path, &err);
+		rc = open_access_control(config_path, &options.access, &err);
 	if (rc < 0) {
 		printf("%s\n", err.text);
 		return 1;

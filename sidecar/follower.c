@@ -30,8 +30,9 @@ follower_new(const struct follower_options *o, struct sp_error *err)
 	if (f->o.recheck_ms == 0)
 		f->o.recheck_ms = 5000;
 	f->generation = state_conf(o->state, &f->conf);
-	f->client =
-	    http_client_new(&(struct http_client_options){ .stall_timeout_ms = f->conf.sync_stall_timeout_ms }, err);
+	f->client = http_client_new(
+	    &(struct http_client_options){ .access = o->access, .stall_timeout_ms = f->conf.sync_stall_timeout_ms },
+	    err);
 	if (f->client == NULL) {
 		free(f);
 		return NULL;

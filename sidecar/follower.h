@@ -21,7 +21,8 @@
 
 struct follower_options {
 	struct state *state;
-	struct driver *driver; /* of the local store; stays the caller's */
+	struct driver *driver;            /* of the local store; stays the caller's */
+	const struct http_access *access; /* the rules for peers; outlives the follower. NULL: none */
 	reseed_run reseed;
 	void *reseed_arg;
 	/* Mode static: have the server lead from exactly there (driver_seedpod_lead_from()); tell

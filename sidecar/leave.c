@@ -102,7 +102,9 @@ leave_now(const struct leave_options *o, int64_t deadline_ms, struct sp_error *e
 {
 	const struct conf *conf = o->conf;
 	struct http_client *client = http_client_new(
-	    &(struct http_client_options){ .connect_timeout_ms = CALL_MS / 5, .stall_timeout_ms = CALL_MS }, err);
+	    &(struct http_client_options){
+		.access = o->access, .connect_timeout_ms = CALL_MS / 5, .stall_timeout_ms = CALL_MS },
+	    err);
 	unsigned ordinal = conf->pod.ordinal;
 	int rc = client != NULL ? 0 : err->code;
 

@@ -15,12 +15,15 @@
 #include "conf/conf.h"
 #include "lib/base/error.h"
 
+struct http_access;
+
 #define LEAVE_TIMEOUT_MS 20000 /* within a pod's terminationGracePeriodSeconds of 30 */
 
 struct leave_options {
 	const struct conf *conf;
-	bool always;         /* leave whatever the StatefulSet says, and do not ask it */
-	const char *api;     /* base URL of the Kubernetes API; NULL: that of the pod's environment */
+	bool always;                      /* leave whatever the StatefulSet says, and do not ask it */
+	const struct http_access *access; /* the rules for peers; NULL: none */
+	const char *api;                  /* base URL of the Kubernetes API; NULL: that of the pod's environment */
 	const char *account; /* folder with `token` and `ca.crt`; NULL: where Kubernetes mounts a service account */
 	int64_t timeout_ms;  /* for all of it */
 };

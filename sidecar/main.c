@@ -83,6 +83,7 @@ static const char after_help[] =
 struct sidecar {
 	struct cli cli;
 	struct access_control access_control;
+	const struct http_access *peer_access; /* the rules for peers */
 	struct state *state;
 	struct driver *sync_driver;
 	struct driver *watch_driver;
@@ -137,6 +138,7 @@ start_sync(struct sidecar *sc, struct sp_error *err)
 	sc->reseed.driver = sc->sync_driver;
 	sc->reseed.config_path = sc->cli.config_path;
 	f.driver = sc->sync_driver;
+	f.access = sc->peer_access;
 	f.lead_from = driver_seedpod_lead_from;
 	f.tell_leader = driver_seedpod_follow;
 	sc->sync = sync_new(&f, err);
@@ -201,7 +203,7 @@ start(struct sidecar *sc, struct sp_error *err)
 	rc = access_control_open(&sc->access_control, &sc->cli.conf, err);
 	if (rc < 0)
 		return rc;
-	access_control_use(&sc->access_control);
+	sc->peer_access = access_control_for_peers(&sc->access_control);
 	if (sc->cli.conf.sidecar_tls == CONF_ON)
 		l.tls = sc->access_control.serving;
 	sc->pages.access_control = &sc->access_control;
@@ -310,7 +312,7 @@ leave_and_linger(const struct conf *conf)
 		return sp_code_exit(SP_EUSAGE);
 	}
 	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, conf, &err)) == 0)
-		access_control_use(&access_control);
+		o.access = access_control_for_peers(&access_control);
 	if (rc == 0)
 		rc = leave(&o, &outcome, &err);
 	if (rc < 0)
@@ -342,7 +344,7 @@ set_role(const struct conf *conf)
 		return sp_code_exit(SP_EUSAGE);
 	}
 	if ((rc = http_setup(&err)) == 0 && (rc = access_control_open(&access_control, conf, &err)) == 0) {
-		access_control_use(&access_control);
+		o.access = access_control_for_peers(&access_control);
 		rc = role_set(&o, told, sizeof(told), &err);
 	}
 	if (rc == 0)

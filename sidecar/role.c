@@ -231,7 +231,8 @@ role_set(const struct role_options *o, char *told, size_t size, struct sp_error 
 		return sp_error_set(
 		    err, SP_ECONF, "--role is for mode static: in mode raft the members elect their leader");
 	r.driver = driver_seedpod_new(&(struct driver_seedpod_options){ .control_socket = socket }, err);
-	r.client = http_client_new(&(struct http_client_options){ .stall_timeout_ms = CALL_MS }, err);
+	r.client =
+	    http_client_new(&(struct http_client_options){ .access = o->access, .stall_timeout_ms = CALL_MS }, err);
 	r.own =
 	    http_client_new(&(struct http_client_options){ .unix_socket = socket, .stall_timeout_ms = CALL_MS }, err);
 	if (r.driver != NULL && r.client != NULL && r.own != NULL)

@@ -15,6 +15,8 @@
 #include "conf/conf.h"
 #include "lib/base/error.h"
 
+struct http_access;
+
 #define ROLE_TIMEOUT_MS 30000
 
 struct role_options {
@@ -22,6 +24,7 @@ struct role_options {
 	bool leader; /* this pod is to lead; else it is to hand the lead to the follower that is furthest on */
 	bool force;  /* leader: also if the pod that held the lead cannot be asked: what only that one has is lost */
 	int64_t timeout_ms;
+	const struct http_access *access; /* the rules for peers; NULL: none */
 };
 
 /* 0 with a sentence in told[size]. SP_EUNAVAIL: no pod that leads, and none that gave the lead to this one, answers.

@@ -22,7 +22,6 @@ http_setup(struct sp_error *err)
 void
 http_teardown(void)
 {
-	http_set_access(NULL);
 	curl_global_cleanup();
 }
 
@@ -44,6 +43,7 @@ http_client_new(const struct http_client_options *options, struct sp_error *err)
 	if (options->ca_file != NULL && (c->ca_file = strdup(options->ca_file)) == NULL)
 		goto fail;
 	c->manner.ca_file = c->ca_file;
+	c->manner.access = options->access;
 	if ((c->multi = curl_multi_init()) == NULL || (c->easy = curl_easy_init()) == NULL)
 		goto fail;
 	return c;
@@ -222,10 +222,12 @@ drive_all(struct http_client *c, struct http_exchange *exchanges, size_t n, int6
 
 /* Start one of http_call_all()'s calls; a failure is that call's own result. */
 static void
-start_one(struct http_exchange *x, CURLM *multi, const struct http_request_out *rq, struct http_reply *reply,
+start_one(struct http_client *c, struct http_exchange *x, const struct http_request_out *rq, struct http_reply *reply,
     int64_t timeout_ms)
 {
-	const struct http_manner manner = { .connect_timeout_ms = timeout_ms, .stall_timeout_ms = timeout_ms };
+	const struct http_manner manner = {
+		.access = c->manner.access, .connect_timeout_ms = timeout_ms, .stall_timeout_ms = timeout_ms
+	};
 	struct http_request_out bounded = *rq;
 	CURL *easy = curl_easy_init();
 
@@ -235,7 +237,7 @@ start_one(struct http_exchange *x, CURLM *multi, const struct http_request_out *
 	if (easy == NULL)
 		x->result = sp_error_set(&x->err, SP_ENOMEM, "%s: out of memory", rq->url);
 	else
-		x->result = http_exchange_start(x, multi, easy, &manner, &bounded, &x->err);
+		x->result = http_exchange_start(x, c->multi, easy, &manner, &bounded, &x->err);
 	if (x->result < 0) {
 		x->finished = true;
 		x->easy = NULL;
@@ -272,7 +274,7 @@ http_call_all(struct http_client *c, const struct http_request_out *rqs, struct 
 	if ((exchanges = calloc(n, sizeof(*exchanges))) == NULL)
 		return sp_error_set(err, SP_ENOMEM, "ask %zu peers: out of memory", n);
 	for (size_t i = 0; i < n; i++)
-		start_one(&exchanges[i], c->multi, &rqs[i], &replies[i], timeout_ms);
+		start_one(c, &exchanges[i], &rqs[i], &replies[i], timeout_ms);
 	whole = drive_all(c, exchanges, n, deadline_ms);
 	for (size_t i = 0; i < n; i++)
 		finish_one(&exchanges[i], c->multi, &results[i], &errs[i]);

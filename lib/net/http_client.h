@@ -34,7 +34,7 @@ struct tls;
 
 /*
  * The access rules for peers: how this program and a peer that it asks over TCP authenticate to
- * each other. Set once for the program, because the rules are the same for every peer.
+ * each other. A client that has none shows neither a certificate nor a token.
  */
 struct http_access {
 	struct tls *tls; /* our certificate, and the authorities that theirs must come from; NULL: none, the system's */
@@ -54,18 +54,17 @@ struct http_access {
 
 int http_setup(struct sp_error *err);
 
-/* Before the first request; `access_rules` and what it points to must last until http_teardown(). NULL: none. */
-void http_set_access(const struct http_access *access_rules);
 void http_teardown(void);
 
 struct http_client_options {
 	const char *unix_socket; /* path: speak through this Unix socket whatever the URL's host; NULL: TCP */
 	const char
 	    *ca_file; /* PEM: the authorities that an https peer's certificate must come from; NULL: the system's */
-	int64_t connect_timeout_ms; /* 0: 5 s */
-	int64_t stall_timeout_ms;   /* an answer that is silent for so long, once asked for, or brings less than
-				     * HTTP_LEAST_BYTES in it, has stalled; 0: 30 s */
-	uint64_t rate_limit;        /* bytes a second received, 0: none */
+	const struct http_access *access; /* the rules for peers; must outlive the client. NULL: none */
+	int64_t connect_timeout_ms;       /* 0: 5 s */
+	int64_t stall_timeout_ms;         /* an answer that is silent for so long, once asked for, or brings less than
+					   * HTTP_LEAST_BYTES in it, has stalled; 0: 30 s */
+	uint64_t rate_limit;              /* bytes a second received, 0: none */
 };
 
 struct http_client;

@@ -11,14 +11,6 @@
 /* As OpenSSL names them: forward secrecy and authenticated encryption. TLS 1.3 has no others. */
 #define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-static const struct http_access *access_rules;
-
-void
-http_set_access(const struct http_access *d)
-{
-	access_rules = d;
-}
-
 static int
 set_blob(CURL *easy, CURLoption option, const struct buf *pem)
 {
@@ -75,12 +67,12 @@ out:
 }
 
 static int
-add_token(struct http_exchange *x)
+add_token(struct http_exchange *x, const struct http_access *access)
 {
 	char token[HTTP_TOKEN_MAX], header[HTTP_TOKEN_MAX + 32];
 	struct curl_slist *longer;
 
-	if (access_rules->token == NULL || !access_rules->token(access_rules->arg, token, sizeof(token)))
+	if (access->token == NULL || !access->token(access->arg, token, sizeof(token)))
 		return 0;
 	snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
 	longer = curl_slist_append(x->headers, header);
@@ -93,7 +85,7 @@ add_token(struct http_exchange *x)
 }
 
 int
-http_access_prepare(struct http_exchange *x, const char *url)
+http_access_prepare(struct http_exchange *x, const struct http_access *access, const char *url)
 {
 	char name[NAME_MAX_BYTES] = "";
 	bool peer, secret = strncasecmp(url, "https://", 8) == 0;
@@ -104,14 +96,14 @@ http_access_prepare(struct http_exchange *x, const char *url)
 	curl_easy_setopt(x->easy, CURLOPT_SSL_CIPHER_LIST, CIPHERS_1_2);
 	curl_easy_setopt(x->easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	curl_easy_setopt(x->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-	if (access_rules == NULL)
+	if (access == NULL)
 		return 0;
-	peer = access_rules->is_peer != NULL && access_rules->is_peer(access_rules->arg, url, name, sizeof(name));
-	if (secret && peer && access_rules->tls != NULL)
-		rc = set_identity(x->easy, access_rules->tls);
+	peer = access->is_peer != NULL && access->is_peer(access->arg, url, name, sizeof(name));
+	if (secret && peer && access->tls != NULL)
+		rc = set_identity(x->easy, access->tls);
 	if (rc == 0 && secret && name[0] != '\0')
 		rc = set_name(x, url, name);
 	if (rc == 0 && peer)
-		rc = add_token(x);
+		rc = add_token(x, access);
 	return rc;
 }

@@ -22,6 +22,7 @@
 struct http_manner {
 	const char *unix_socket;
 	const char *ca_file;
+	const struct http_access *access; /* or NULL */
 	int64_t connect_timeout_ms;
 	int64_t stall_timeout_ms;
 	uint64_t rate_limit;
@@ -62,7 +63,7 @@ struct http_exchange {
 
 /* Set up what the access rules ask for (http_client_access.c): TLS, the name to be verified, the token. After the URL
  * was set. */
-int http_access_prepare(struct http_exchange *x, const char *url);
+int http_access_prepare(struct http_exchange *x, const struct http_access *access, const char *url);
 
 /* Set x->easy, of which nothing is left from before, up for `rq`: all but where the answer goes.
  * SP_ENOMEM; what it leaves in `x` is then the caller's to free (http_client_request.c). */

@@ -105,7 +105,7 @@ http_request_set_up(struct http_exchange *x, const struct http_manner *manner, c
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, receive_buffer(manner->rate_limit));
 	curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)manner->rate_limit);
 	set_method(easy, rq);
-	if (manner->unix_socket == NULL && http_access_prepare(x, rq->url) < 0)
+	if (manner->unix_socket == NULL && http_access_prepare(x, manner->access, rq->url) < 0)
 		return SP_ENOMEM;
 	return set_headers(x, rq);
 }

@@ -34,7 +34,17 @@
 struct access_control;
 
 /* Shared by all handlers; filled by server.c and constant but for the atomics. */
+struct api;
+struct route;
+
+/* A listener's view of the world: filled by router.c when the listener is made. */
+struct listener_settings {
+	struct api *api;
+	const struct route *routes;
+};
+
 struct api {
+	struct listener_settings at_network, at_control; /* constant once served */
 	struct store *store;
 	struct repl *repl;
 	struct committer *committer;   /* for its figures alone */

@@ -67,15 +67,6 @@ static const struct route control_routes[] = {
 	{ 0 },
 };
 
-/* A listener's view of the world. */
-struct listener_settings {
-	struct api *api;
-	const struct route *routes;
-};
-
-static struct listener_settings network_settings = { .routes = network_routes };
-static struct listener_settings control_settings = { .routes = control_routes };
-
 static bool
 is_mehdb_key(const char *key)
 {
@@ -185,7 +176,7 @@ answers_plainly(const struct listener_settings *settings, const char *path)
 }
 
 static void
-begin(struct listener_settings *settings, struct request *rq)
+begin(const struct listener_settings *settings, struct request *rq)
 {
 	const char *path = request_path(rq);
 	const struct route *r;
@@ -263,7 +254,7 @@ check_token(struct api *api, const struct request *rq, const struct route *r, co
 static unsigned
 admit(struct request *rq, const char **detail, void *arg)
 {
-	struct listener_settings *settings = arg;
+	const struct listener_settings *settings = arg;
 	struct api *api = settings->api;
 	bool waits = request_header(rq, "Expect") != NULL;
 	bool guarded = api->access_control != NULL && api->access_control->tokens != NULL;
@@ -284,7 +275,7 @@ admit(struct request *rq, const char **detail, void *arg)
 static size_t
 body_limit(struct request *rq, void *arg)
 {
-	struct listener_settings *settings = arg;
+	const struct listener_settings *settings = arg;
 	const char *path = request_path(rq);
 	size_t value = settings->api->max_value, most = value;
 
@@ -298,7 +289,7 @@ body_limit(struct request *rq, void *arg)
 static void
 refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 {
-	struct listener_settings *settings = arg;
+	const struct listener_settings *settings = arg;
 	struct call c = { .api = settings->api, .rq = rq, .plain = answers_plainly(settings, request_path(rq)) };
 	const char *code = "SP_EAGAIN";
 
@@ -318,9 +309,19 @@ refuse(struct request *rq, unsigned status, const char *detail, void *arg)
 	api_problem(&c, status, code, detail);
 }
 
-static struct listener *
-serve(struct listener_settings *settings, struct api *api, const char *address, unsigned threads, struct sp_error *err)
+/* A second port has the same settings, whose first one may be at work already. */
+static const struct listener_settings *
+fill(struct listener_settings *settings, struct api *api, const struct route *routes)
 {
+	if (settings->routes == NULL)
+		*settings = (struct listener_settings){ .api = api, .routes = routes };
+	return settings;
+}
+
+static struct listener *
+serve(const struct listener_settings *settings, const char *address, unsigned threads, struct sp_error *err)
+{
+	struct api *api = settings->api;
 	struct listener_options o = { .address = address,
 		.threads = threads,
 		.body_budget_bytes = api->budgets.bodies,
@@ -334,18 +335,15 @@ serve(struct listener_settings *settings, struct api *api, const char *address, 
 		.handle = handle,
 		.done = done,
 		.refuse = refuse,
-		.arg = settings };
+		.arg = (void *)(uintptr_t)settings };
 
-	/* A second port has the same settings, whose first one may be at work already. */
-	if (settings->api != api)
-		settings->api = api;
 	return listener_new(&o, err);
 }
 
 struct listener *
 http_serve(struct api *api, const char *address, unsigned threads, struct sp_error *err)
 {
-	return serve(&network_settings, api, address, threads, err);
+	return serve(fill(&api->at_network, api, network_routes), address, threads, err);
 }
 
 struct listener *
@@ -354,5 +352,5 @@ http_serve_control(struct api *api, const char *path, struct sp_error *err)
 	char address[256];
 
 	snprintf(address, sizeof(address), "unix:%s", path);
-	return serve(&control_settings, api, address, CONTROL_THREADS, err);
+	return serve(fill(&api->at_control, api, control_routes), address, CONTROL_THREADS, err);
 }

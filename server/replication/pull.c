@@ -22,6 +22,8 @@ struct pull {
 	struct repl_feed feeds[FEEDS_MOST]; /* that were received and not applied yet, in the stream's memory */
 	unsigned count;
 
+	const struct http_access *access; /* or NULL */
+
 	/* Under lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -32,7 +34,7 @@ struct pull {
 };
 
 struct pull *
-pull_new(struct repl *repl, struct store *store, struct sp_error *err)
+pull_new(struct repl *repl, struct store *store, const struct http_access *access, struct sp_error *err)
 {
 	struct pull *p = calloc(1, sizeof(*p));
 
@@ -42,6 +44,7 @@ pull_new(struct repl *repl, struct store *store, struct sp_error *err)
 	}
 	p->repl = repl;
 	p->store = store;
+	p->access = access;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
 	return p;
@@ -264,7 +267,8 @@ start_thread(struct pull *p, struct sp_error *err)
 	int rc;
 
 	if (p->client == NULL)
-		p->client = http_client_new(&(struct http_client_options){ .stall_timeout_ms = 2 * PULL_MS_MAX }, err);
+		p->client = http_client_new(
+		    &(struct http_client_options){ .access = p->access, .stall_timeout_ms = 2 * PULL_MS_MAX }, err);
 	if (p->client == NULL)
 		return err->code;
 	rc = pthread_create(&p->thread, NULL, puller, p);

@@ -26,6 +26,7 @@
 
 #define PULL_MS_MAX 1000 /* the longest that one may last; the leader may be silent for as long once more */
 
+struct http_access;
 struct pull;
 
 /* The caller owns it until done() is called. */
@@ -44,7 +45,8 @@ struct pull_call {
 	struct sp_error err; /* without `clean`: what ended it */
 };
 
-struct pull *pull_new(struct repl *repl, struct store *store, struct sp_error *err);
+/* `access` (or NULL) are the rules for the leader that is asked; all three outlive the pull. */
+struct pull *pull_new(struct repl *repl, struct store *store, const struct http_access *access, struct sp_error *err);
 
 /* 0 when done() will be called. SP_EAGAIN: one is under way, or it is stopped. The first one starts the thread. */
 int pull_start(struct pull *p, struct pull_call *call, struct sp_error *err);

@@ -12,8 +12,8 @@
 int
 repl_raft_ask_before_founding(struct repl_raft *r, const struct position *own, bool *founds, struct sp_error *err)
 {
-	struct http_client *http =
-	    http_client_new(&(struct http_client_options){ .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
+	struct http_client *http = http_client_new(
+	    &(struct http_client_options){ .access = r->access, .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
 	struct peer_answer *answers;
 	size_t n = 0;
 	int rc;

@@ -67,9 +67,10 @@ struct repl_raft {
 	unsigned election_timeout_ms, heartbeat_ms, max_voters, trailing, snapshot_every;
 	char **peers; /* ended by NULL */
 	uint64_t log_bytes_max;
-	bool told_full;        /* the log said that the volume is full. The loop's own */
-	struct tls *tls;       /* or NULL */
-	struct secret *secret; /* or NULL */
+	bool told_full;                   /* the log said that the volume is full. The loop's own */
+	struct tls *tls;                  /* or NULL */
+	const struct http_access *access; /* of the requests to other members; or NULL */
+	struct secret *secret;            /* or NULL */
 	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 	void (*removed)(void *arg);
 	void *arg;

@@ -407,7 +407,8 @@ repl_raft_join_start(struct repl_raft *r, struct sp_error *err)
 	int rc;
 
 	r->stop_joining = false;
-	r->http = http_client_new(&(struct http_client_options){ .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
+	r->http = http_client_new(
+	    &(struct http_client_options){ .access = r->access, .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
 	if (r->http == NULL)
 		return err->code;
 	rc = pthread_create(&r->joiner, NULL, joiner, r);

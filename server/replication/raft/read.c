@@ -251,7 +251,8 @@ repl_raft_read_start(struct repl_raft *r, struct sp_error *err)
 	int rc;
 
 	r->stop_reading = false;
-	r->reader_http = http_client_new(&(struct http_client_options){ .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
+	r->reader_http = http_client_new(
+	    &(struct http_client_options){ .access = r->access, .connect_timeout_ms = ASK_TIMEOUT_MS }, err);
 	if (r->reader_http == NULL)
 		return err->code;
 	rc = pthread_create(&r->reader, NULL, reader, r);

@@ -362,6 +362,7 @@ repl_raft_new(const struct repl_raft_options *o, struct sp_error *err)
 	r->snapshot_every = o->snapshot_every;
 	r->log_bytes_max = o->log_bytes_max > 0 ? o->log_bytes_max : LOG_BYTES_MAX;
 	r->tls = o->tls;
+	r->access = o->access;
 	r->secret = o->secret;
 	r->member_name = o->member_name;
 	r->removed = o->removed;

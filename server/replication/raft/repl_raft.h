@@ -18,6 +18,8 @@
 #include "server/replication/member_address.h"
 #include "server/replication/repl.h"
 
+struct http_access;
+
 /* In the raft directory from the start until all that the log holds is in the store and on disk: without this file the
  * log may be left. */
 #define REPL_RAFT_RUNNING_MARK "running"
@@ -46,7 +48,8 @@ struct repl_raft_options {
 	 * Outlives the repl. member_name() says which name the certificate of member `number` must bear: 0 or an error;
 	 * the loop's thread. */
 	struct tls *tls;
-	struct secret *secret; /* what all members know; NULL: none. Outlives the repl */
+	const struct http_access *access; /* the rules for requests to the other members' servers; NULL: none */
+	struct secret *secret;            /* what all members know; NULL: none. Outlives the repl */
 	int (*member_name)(void *arg, unsigned number, char *out, size_t size);
 
 	/* This member was removed from the cluster: the server must end. Once; any thread; must not

@@ -35,7 +35,7 @@ begin(bool leads)
 	repl = repl_static_new(&o, &err);
 	ck_assert_ptr_nonnull(repl);
 	ck_assert_int_eq(repl->ops->attached(repl, &err), 0);
-	pull = pull_new(repl, store, &err);
+	pull = pull_new(repl, store, NULL, &err);
 	ck_assert_ptr_nonnull(pull);
 }
 
