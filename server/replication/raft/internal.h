@@ -157,8 +157,9 @@ struct repl_raft {
 
 	struct sp_error log_error;
 
-	bool closing;           /* libraft was asked to end, */
-	bool closed;            /* and has */
+	int64_t end_by_ms; /* monotonic: when libraft is closed although the log is being truncated; 0: not asked yet */
+	bool closing;      /* libraft was asked to end, */
+	bool closed;       /* and has */
 	struct read_list reads; /* for the barrier under way */
 	bool barrier_busy;
 	struct raft_barrier barrier;

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "server/replication/raft/internal.h"
 
 #define TURN_EVERY_MS 100
+#define END_WAIT_MS   2000 /* for a truncation of the log to end, before libraft is closed beneath it */
 
 /* --- A new leader --- */
 
@@ -242,6 +244,22 @@ say_needs(struct repl_raft *r)
 	    LOG_U64("needs", r->needs), LOG_STR("command", command));
 }
 
+/*
+ * Whether libraft may be closed. Version 0.15 frees a truncation that is at work when it is closed, and then uses it:
+ * the process crashed in one of six stops of a member that was taking entries back.
+ */
+static bool
+may_end(struct repl_raft *r)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (!r->truncating)
+		return true;
+	if (r->end_by_ms == 0)
+		r->end_by_ms = now_ms + END_WAIT_MS;
+	return now_ms >= r->end_by_ms;
+}
+
 static void
 turned(uv_check_t *check)
 {
@@ -267,9 +285,9 @@ turned(uv_check_t *check)
 			FAULT_POINT("raft.needs");
 			say_needs(r);
 		}
-		if (stop || r->needs > 0)
+		if ((stop || r->needs > 0) && may_end(r))
 			repl_raft_begin_end(r);
-		else
+		else if (!stop && r->needs == 0)
 			repl_raft_log_settle(r);
 	}
 	if (r->closed && stop && !uv_is_closing((uv_handle_t *)&r->wake)) {

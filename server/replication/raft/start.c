@@ -308,6 +308,7 @@ repl_raft_loop_start(struct repl_raft *r, struct sp_error *err)
 	r->stop_wanted = false;
 	pthread_mutex_unlock(&r->lock);
 	r->closing = r->closed = false;
+	r->end_by_ms = 0;
 	r->needs = base_needed;
 	r->log_failed = false;
 	r->cut_bytes = r->cut_entries = 0;

@@ -92,7 +92,7 @@ fake_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req
 static void
 set_up(void)
 {
-	r = (struct repl_raft){ 0 };
+	r = (struct repl_raft){ .log_bytes_max = 1 << 20 };
 	r.io.start = fake_start;
 	r.io.send = fake_send;
 	r.io.snapshot_put = fake_put;
