@@ -8,30 +8,22 @@
  * acknowledges them, but lowers the commit index that comes with them, so that libraft applies
  * nothing for now; a commit index is a lower bound, so this is always allowed. libraft keeps such
  * entries in memory: when they are too many, an append becomes a heartbeat, and the leader sends
- * them again. Each append or heartbeat after that applies as much of what was held back as there is
- * room for. On the loop's thread.
+ * them again. The first append or heartbeat after the store has caught up applies what was held
+ * back. On the loop's thread.
  */
 #include "server/replication/raft/internal.h"
 
 #define BACKLOG_JOBS 32768
 
-/* How many more entries the committer may have. 0: this member is behind. */
-static unsigned
-room(struct repl_raft *r)
-{
-	unsigned jobs = 0;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->outstanding < BACKLOG_JOBS && r->outstanding_bytes < r->log_bytes_max)
-		jobs = BACKLOG_JOBS - r->outstanding;
-	pthread_mutex_unlock(&r->lock);
-	return jobs;
-}
-
 bool
 repl_raft_is_behind(struct repl_raft *r)
 {
-	return room(r) == 0;
+	bool behind;
+
+	pthread_mutex_lock(&r->lock);
+	behind = r->outstanding >= BACKLOG_JOBS || r->outstanding_bytes >= r->log_bytes_max;
+	pthread_mutex_unlock(&r->lock);
+	return behind;
 }
 
 /* Takes the entries out of the message. */
@@ -49,16 +41,16 @@ make_heartbeat(struct raft_append_entries *a)
 void
 repl_raft_bound_backlog(struct repl_raft *r, struct raft_append_entries *a)
 {
-	unsigned jobs = room(r);
-	raft_index most = raft_last_applied(&r->raft) + jobs;
+	raft_index applied = raft_last_applied(&r->raft);
 
-	if (jobs > 0)
+	if (!repl_raft_is_behind(r)) {
 		r->held_back_bytes = 0;
-	else
-		for (unsigned i = 0; i < a->n_entries; i++)
-			r->held_back_bytes += a->entries[i].buf.len + sizeof(a->entries[i]);
+		return;
+	}
+	for (unsigned i = 0; i < a->n_entries; i++)
+		r->held_back_bytes += a->entries[i].buf.len;
 	if (a->n_entries > 0 && r->held_back_bytes > r->log_bytes_max)
 		make_heartbeat(a);
-	if (a->leader_commit > most)
-		a->leader_commit = most;
+	if (a->leader_commit > applied)
+		a->leader_commit = applied;
 }
