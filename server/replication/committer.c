@@ -9,7 +9,7 @@
 #include "lib/base/log.h"
 #include "server/replication/commit_group.h"
 
-#define QUEUE_MAX     65536 /* jobs that may wait, if they may be refused */
+#define QUEUE_MAX     65536 /* jobs that may wait */
 #define ROOM_EVERY_MS 200   /* between looks for room */
 #define FULL_QUIET_MS 1000  /* without a refusal for lack of room: it is over */
 #define SYNC_EVERY_MS 1000  /* durability = async: how long a commit may be on its way to the disk */
@@ -407,8 +407,7 @@ queue_jobs(struct committer *c, struct commit_job *jobs)
 
 	for (; last->next != NULL; last = last->next)
 		n++;
-	/* Entries of a log are bounded by who submits them, and cannot be refused. */
-	if (c->stopping || (!jobs->must && c->queued + n > QUEUE_MAX))
+	if (c->queued + n > QUEUE_MAX || c->stopping)
 		return SP_EAGAIN;
 	if (c->last != NULL)
 		c->last->next = jobs;

@@ -32,8 +32,7 @@ struct commit_job {
 	 */
 	void (*done)(struct commit_job *job);
 
-	bool must;    /* if there is no room, its group waits for some instead of failing (an entry of a log); it is
-		       * refused only by a committer that stops, so the submitter bounds how many wait */
+	bool must;    /* if there is no room, its group waits for some instead of failing (an entry of a log) */
 	size_t bytes; /* about what it puts into the store */
 	bool alone;   /* in a transaction of its own, which its failure undoes; of LMDB, and so on disk when done() is
 		       * called also if the committer is async, unless it is a feed's */
@@ -60,7 +59,7 @@ struct committer *committer_new(const struct committer_options *o, struct sp_err
 void committer_stop(struct committer *c);
 void committer_free(struct committer *c);
 
-/* 0, or SP_EAGAIN if too many jobs wait already, or the committer stops (done() is then not called). Any thread. */
+/* 0, or SP_EAGAIN if too many jobs wait already (done() is then not called). Any thread. */
 int committer_submit(struct committer *c, struct commit_job *job, struct sp_error *err);
 
 /*

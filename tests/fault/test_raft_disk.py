@@ -4,15 +4,12 @@
 import errno
 import http.client
 import pathlib
-import socket
 import sys
-import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
 import support  # noqa: E402
-import podset  # noqa: E402
 from support import wait_until  # noqa: E402
 
 SHIM = support.BUILD / "faults" / "badio.so"
@@ -85,62 +82,6 @@ class RaftDisk(support.PodTest):
         other = next(pod for pod in pods if pod not in (full, pods.leader))
         other.kill()
         self.assertEqual(pods.leader.put("after", b"v").status, 204)
-
-    def many_small_writes(self, leader, count):
-        """Pipelined over a few connections: every write is an entry of the log."""
-        each, failed = count // 8, []
-
-        def one(n):
-            with socket.create_connection((leader.ip, podset.API_PORT), timeout=60 * support.SLOW) as s:
-                for first in range(0, each, 250):
-                    s.sendall(b"".join(b"PUT /v1/kv/small-%d-%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv" % (n, i % 50)
-                                       for i in range(first, first + 250)))
-                    got = b""
-                    while got.count(b"HTTP/1.1 ") < 250 or not got.endswith(b"\r\n\r\n"):
-                        piece = s.recv(65536)
-                        if not piece:
-                            break
-                        got += piece
-                    if got.count(b"HTTP/1.1 204") != 250:
-                        failed.append(got[:200])
-
-        threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failed, [])
-
-    def test_a_member_whose_store_has_no_room_hears_its_leader_and_votes(self):
-        """Its log has room: entries wait for the store, and the loop waits for nothing."""
-        if "address" in support.SANITIZE:
-            self.skipTest("AddressSanitizer wants to be loaded before any other library")
-        if not SHIM.exists():
-            raise unittest.SkipTest("badio.so is not built: make faults")
-        rules = self.dir / "badio-2"
-
-        def prepare(pods):
-            pods[2].environment = {"LD_PRELOAD": str(SHIM), "BADIO": str(rules)}
-
-        pods = self.cluster(prepare=prepare)
-        stuck, leader = self.follower(pods), pods.leader
-        rules.write_text("write /journal ENOSPC\nwrite /data.mdb ENOSPC\nopen /journal ENOSPC\n")
-        self.many_small_writes(leader, 80000)
-        wait_until(lambda: stuck.position()["seq"] < leader.position()["seq"] - 70000, 20, "entries wait for the store", pods)
-        # Only with its vote is there a majority.
-        others = [pod for pod in pods if pod is not leader]
-        leader.kill()
-        pods.elected(pods=others)
-        rules.write_text("")
-        wait_until(lambda: pods.elected(pods=others).put("after", b"v").status == 204, 20, "writes are taken again", pods)
-        leader.start()
-        self.assert_equal_content(pods)
-
-    def assert_equal_content(self, pods):
-        pods.wait_ready()
-        position = pods.wait_equal()
-        for pod in pods:
-            self.assertEqual(pod.ask_control("GET", "/digest").json()["digest"], position["digest"])
 
     def test_a_disk_that_fails_under_the_log_ends_the_process_and_nothing_is_lost(self):
         if "address" in support.SANITIZE:

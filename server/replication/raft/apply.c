@@ -129,10 +129,9 @@ note_applied(struct repl_raft_job *j)
 }
 
 static void
-note_over(struct repl_raft *r, size_t bytes)
+note_over(struct repl_raft *r)
 {
 	pthread_mutex_lock(&r->lock);
-	r->outstanding_bytes -= bytes;
 	if (--r->outstanding == 0)
 		pthread_cond_broadcast(&r->applied_cond);
 	pthread_mutex_unlock(&r->lock);
@@ -153,27 +152,11 @@ repl_raft_wait_idle(struct repl_raft *r, int64_t timeout_ms)
 	return idle;
 }
 
-/* The store is closed, or is about to be: nothing more is applied, and what is in the log is applied after the next
- * start. */
-static void
-halt(struct repl_raft *r, struct repl_raft_job *j)
-{
-	size_t bytes = j->job.bytes;
-
-	pthread_mutex_lock(&r->lock);
-	atomic_store(&r->halted, true);
-	pthread_cond_broadcast(&r->applied_cond);
-	pthread_mutex_unlock(&r->lock);
-	repl_raft_job_fail(j, SP_EUNKNOWN, "the server stops; the write is in the log and may be made by others");
-	note_over(r, bytes);
-}
-
 static void
 job_done(struct commit_job *job)
 {
 	struct repl_raft_job *j = (struct repl_raft_job *)job;
 	struct repl_raft *r = j->owner;
-	size_t bytes = job->bytes;
 
 	if (job->code == 0) {
 		note_applied(j);
@@ -186,12 +169,18 @@ job_done(struct commit_job *job)
 			FAULT_POINT("raft.told");
 		}
 		repl_raft_job_free(j);
-		note_over(r, bytes);
+		note_over(r);
 		return;
 	}
 	if (job->code != SP_EAGAIN && job->code != SP_ENOTFOUND && job->code != SP_ENOSPACE)
 		repl_raft_fail_stop(&job->err);
-	halt(r, j);
+	/* The store is closed, or is about to be: what is in the log is applied after the next start. */
+	pthread_mutex_lock(&r->lock);
+	atomic_store(&r->halted, true);
+	pthread_cond_broadcast(&r->applied_cond);
+	pthread_mutex_unlock(&r->lock);
+	repl_raft_job_fail(j, SP_EUNKNOWN, "the server stops; the write is in the log and may be made by others");
+	note_over(r);
 }
 
 /* --- What libraft calls --- */
@@ -316,7 +305,7 @@ unbound_log(struct repl_raft *r)
 	raft_set_snapshot_threshold(&r->raft, r->snapshot_every);
 }
 
-/* Hand the entry to the committer. Never waits: backlog.c bounds how much the committer has. */
+/* Hand the entry to the committer. If the writer falls behind, the log waits for it. */
 static void
 deliver(struct repl_raft *r, struct repl_raft_job *j, uint64_t index, size_t bytes)
 {
@@ -334,10 +323,15 @@ deliver(struct repl_raft *r, struct repl_raft_job *j, uint64_t index, size_t byt
 	FAULT_POINT("raft.committed");
 	pthread_mutex_lock(&r->lock);
 	r->outstanding++;
-	r->outstanding_bytes += bytes;
 	pthread_mutex_unlock(&r->lock);
-	if (committer_submit(r->committer, &j->job, NULL) < 0)
-		halt(r, j);
+	while (committer_submit(r->committer, &j->job, NULL) < 0) {
+		if (atomic_load(&r->halted)) {
+			repl_raft_job_fail(j, SP_EUNKNOWN, "the server stops");
+			note_over(r);
+			break;
+		}
+		clock_sleep_ms(1);
+	}
 }
 
 static int

@@ -89,8 +89,6 @@ received(struct raft_io *io, struct raft_message *m)
 	repl_raft_flow_settle(r);
 	if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT)
 		bound_claim(r, &m->append_entries_result);
-	if (appends)
-		repl_raft_bound_backlog(r, &m->append_entries);
 	if (!repl_raft_rollback_before(r, m))
 		return;
 	/* Later entries in the log here may be a former leader's: libraft would commit it with

@@ -177,9 +177,8 @@ struct repl_raft {
 	int64_t change_deadline_ms; /* monotonic */
 	bool change_busy;           /* a step of it, or a promotion, is with libraft */
 	struct raft_change change_request;
-	uint64_t held_back_bytes; /* of entries that came while none was applied (backlog.c) */
-	uint64_t delivered;       /* index of the last entry that the store holds or the committer has been given, */
-	uint64_t epoch;           /* and the store's epoch then */
+	uint64_t delivered; /* index of the last entry that the store holds or the committer has been given, */
+	uint64_t epoch;     /* and the store's epoch then */
 	uint64_t cut_bytes, cut_entries; /* applied since the log was cut last, */
 	uint64_t kept_from;              /* which left entries after this one */
 	unsigned kept;                   /* so many are kept at the next cut */
@@ -199,9 +198,8 @@ struct repl_raft {
 	bool stop_wanted;
 	bool hand_over; /* let another lead; set back when that is over, one way or the other */
 	pthread_cond_t handed_cond;
-	uint64_t applied;         /* index of the last entry that the store holds */
-	unsigned outstanding;     /* jobs that the committer has, */
-	size_t outstanding_bytes; /* and what they put into the store, about */
+	uint64_t applied;     /* index of the last entry that the store holds */
+	unsigned outstanding; /* jobs that the committer has */
 	struct position_raft status;
 	struct directory directory;
 	raft_id leader_id;
@@ -345,15 +343,6 @@ bool repl_raft_flow_bound(struct repl_raft *r, struct raft_message *m);
 
 /* Have libraft know what was sent: after each of its calls that may send. */
 void repl_raft_flow_settle(struct repl_raft *r);
-
-/* --- What is committed and not yet in the store (backlog.c). On the loop's thread. --- */
-
-/* Whether the committer has as many entries as it may have. */
-bool repl_raft_is_behind(struct repl_raft *r);
-
-/* An append arrived: if this member is behind, it commits nothing further, and without room in memory it is a
- * heartbeat. Before anything else looks at its entries. */
-void repl_raft_bound_backlog(struct repl_raft *r, struct raft_append_entries *a);
 
 /* --- What is kept of the log for a member that is being seeded (hold.c). On the loop's thread. --- */
 

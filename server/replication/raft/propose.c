@@ -275,7 +275,7 @@ repl_raft_propose_queued(struct repl_raft *r)
 		fail_waiting(r, SP_EAGAIN, "this pod does not lead");
 		return;
 	}
-	while (r->rounds < ROUNDS_MOST && !repl_raft_is_behind(r)) {
+	while (r->rounds < ROUNDS_MOST) {
 		/* A large entry that has been begun is not the one to stop at. */
 		if (r->split.job == NULL && has_job(r) && is_full(r)) {
 			tell_full(r, true);

@@ -159,73 +159,6 @@ START_TEST(repl_raft_apply__whole_with_a_value_beyond_the_limit_is_passed_over)
 }
 END_TEST
 
-static struct raft_append_entries
-append_of(unsigned n, size_t each)
-{
-	struct raft_append_entries a = {
-		.term = TERM, .prev_log_index = LAST, .prev_log_term = TERM, .leader_commit = LAST + n
-	};
-
-	a.entries = raft_calloc(n, sizeof(*a.entries));
-	a.n_entries = n;
-	ck_assert_ptr_nonnull(a.entries);
-	a.entries[0].batch = raft_malloc(n * each);
-	for (unsigned i = 0; i < n; i++)
-		a.entries[i].buf = (struct raft_buffer){ .base = (char *)a.entries[0].batch + i * each, .len = each };
-	return a;
-}
-
-static void
-release_append(struct raft_append_entries *a)
-{
-	if (a->n_entries > 0)
-		raft_free(a->entries[0].batch);
-	raft_free(a->entries);
-}
-
-START_TEST(repl_raft_backlog__a_member_that_keeps_up_commits_what_the_leader_has)
-{
-	struct raft_append_entries a = append_of(3, 100);
-
-	ck_assert(!repl_raft_is_behind(&r));
-	repl_raft_bound_backlog(&r, &a);
-	ck_assert_uint_eq(a.n_entries, 3);
-	ck_assert_uint_eq(a.leader_commit, LAST + 3);
-	release_append(&a);
-}
-END_TEST
-
-START_TEST(repl_raft_backlog__a_member_that_is_behind_keeps_entries_and_commits_none)
-{
-	struct raft_append_entries a = append_of(3, 100);
-
-	r.outstanding_bytes = r.log_bytes_max;
-	ck_assert(repl_raft_is_behind(&r));
-	repl_raft_bound_backlog(&r, &a);
-	ck_assert_uint_eq(a.n_entries, 3);
-	ck_assert_uint_eq(a.leader_commit, LAST);
-	release_append(&a);
-}
-END_TEST
-
-START_TEST(repl_raft_backlog__without_room_an_append_is_a_heartbeat_until_the_store_caught_up)
-{
-	struct raft_append_entries a = append_of(3, (1 << 20) / 2);
-
-	r.outstanding_bytes = r.log_bytes_max;
-	repl_raft_bound_backlog(&r, &a);
-	ck_assert_uint_eq(a.n_entries, 0);
-	ck_assert_ptr_null(a.entries);
-	ck_assert_uint_le(a.leader_commit, LAST);
-	r.outstanding_bytes = 0;
-	a = append_of(3, (1 << 20) / 2);
-	repl_raft_bound_backlog(&r, &a);
-	ck_assert_uint_eq(a.n_entries, 3);
-	ck_assert_uint_eq(r.held_back_bytes, 0);
-	release_append(&a);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -238,9 +171,6 @@ main(void)
 		repl_raft_apply__hold_ends_by_its_time_without_a_write,
 		repl_raft_apply__whole_without_an_op_is_passed_over,
 		repl_raft_apply__whole_with_a_value_beyond_the_limit_is_passed_over,
-		repl_raft_backlog__a_member_that_keeps_up_commits_what_the_leader_has,
-		repl_raft_backlog__a_member_that_is_behind_keeps_entries_and_commits_none,
-		repl_raft_backlog__without_room_an_append_is_a_heartbeat_until_the_store_caught_up,
 	};
 
 	return suite_run_fixture("raft apply", tests, sizeof(tests) / sizeof(tests[0]), 20, set_up, NULL);
