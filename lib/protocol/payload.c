@@ -8,10 +8,10 @@
 #include <jansson.h>
 
 #include "lib/base/json_text.h"
+#include "lib/protocol/sums_line.h"
 
 #define HEAD_NAME "seedpod.json"
 #define SUMS_NAME "seedpod.sums"
-#define HEX_LEN   (DIGEST_HEX_SIZE - 1)
 
 /* "payload/000001" */
 #define PIECE_NAME_SIZE 24
@@ -354,45 +354,6 @@ payload_reader_head(struct payload_reader *r, struct payload_head *out, struct s
 	return rc;
 }
 
-/* Take `word` off the front of the text. */
-static bool
-take(const char **at, const char *end, const char *word)
-{
-	size_t len = strlen(word);
-
-	if ((size_t)(end - *at) < len || memcmp(*at, word, len) != 0)
-		return false;
-	*at += len;
-	return true;
-}
-
-static bool
-take_hash(const char **at, const char *end, struct digest *out)
-{
-	char hex[DIGEST_HEX_SIZE];
-
-	if ((size_t)(end - *at) < HEX_LEN)
-		return false;
-	memcpy(hex, *at, HEX_LEN);
-	hex[HEX_LEN] = '\0';
-	if (digest_from_hex(hex, out) < 0)
-		return false;
-	*at += HEX_LEN;
-	return true;
-}
-
-static int
-compare(const char *what, struct digest expected, struct digest found, struct sp_error *err)
-{
-	char a[DIGEST_HEX_SIZE], b[DIGEST_HEX_SIZE];
-
-	if (digest_equal(expected, found))
-		return 0;
-	digest_to_hex(expected, a);
-	digest_to_hex(found, b);
-	return sp_error_set(err, SP_EBADDATA, "%s is not what was sent: expected XXH3-128 %s, found %s", what, a, b);
-}
-
 static int
 check_sums(struct payload_reader *r, const struct buf *text, struct position *out, struct sp_error *err)
 {
@@ -400,22 +361,23 @@ check_sums(struct payload_reader *r, const struct buf *text, struct position *ou
 	struct digest head, data, said, total;
 	int rc;
 
-	if (!take_hash(&at, end, &head) || !take(&at, end, "  " HEAD_NAME "\n"))
+	if (!sums_line_hash(&at, end, &head) || !sums_line_word(&at, end, "  " HEAD_NAME "\n"))
 		return sp_error_set(err, SP_EBADDATA, SUMS_NAME ": line 1 is not the hash of " HEAD_NAME);
-	if (!take_hash(&at, end, &data) || !take(&at, end, "  payload\n"))
+	if (!sums_line_hash(&at, end, &data) || !sums_line_word(&at, end, "  payload\n"))
 		return sp_error_set(err, SP_EBADDATA, SUMS_NAME ": line 2 is not the hash of the payload");
 	json = at;
-	if (!take(&json, end, "# position ") || (eol = memchr(json, '\n', (size_t)(end - json))) == NULL)
+	if (!sums_line_word(&json, end, "# position ") || (eol = memchr(json, '\n', (size_t)(end - json))) == NULL)
 		return sp_error_set(err, SP_EBADDATA, SUMS_NAME ": line 3 is not the position");
 	at = eol + 1;
 	total = digest_of(text->data, (size_t)(at - text->data));
-	if (!take(&at, end, "# total ") || !take_hash(&at, end, &said) || !take(&at, end, "\n"))
+	if (!sums_line_word(&at, end, "# total ") || !sums_line_hash(&at, end, &said) ||
+	    !sums_line_word(&at, end, "\n"))
 		return sp_error_set(err, SP_EBADDATA, SUMS_NAME ": line 4 is not the total");
 	if (at != end)
 		return sp_error_set(err, SP_EBADDATA, SUMS_NAME ": there is more after line 4");
-	if ((rc = compare(SUMS_NAME " itself", said, total, err)) < 0 ||
-	    (rc = compare(HEAD_NAME, head, r->head_hash, err)) < 0 ||
-	    (rc = compare("the payload", data, digest_stream_value(r->hash), err)) < 0 ||
+	if ((rc = sums_line_compare(SUMS_NAME " itself", said, total, err)) < 0 ||
+	    (rc = sums_line_compare(HEAD_NAME, head, r->head_hash, err)) < 0 ||
+	    (rc = sums_line_compare("the payload", data, digest_stream_value(r->hash), err)) < 0 ||
 	    (rc = position_from_json(json, (size_t)(eol - json), out, err)) < 0)
 		return rc;
 	return out->cluster[0] != '\0' ? 0 : sp_error_set(err, SP_EBADDATA, SUMS_NAME ": the position has no cluster");
