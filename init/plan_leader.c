@@ -108,8 +108,8 @@ refuse_to_drop_tail(const struct facts *f, const struct peer_fact *most, struct 
 	const struct position *p = &most->answer.position;
 
 	plan_decide(out, PLAN_REFUSE,
-	    "this pod leads, its machine went down before its last changes were on disk, and %s has them: epoch %" PRIu64
-	    " seq %" PRIu64 " there, epoch %" PRIu64 " seq %" PRIu64
+	    "this pod leads, its machine went down before its last changes were on disk, and %s has them: epoch "
+	    "%" PRIu64 " seq %" PRIu64 " there, epoch %" PRIu64 " seq %" PRIu64
 	    " here; set replication.leader_ordinal to %u, this pod, which then restores them",
 	    most->name, p->epoch, p->seq, f->own.epoch, f->own.seq, f->ordinal);
 	out->code = SP_EDIVERGED;

@@ -371,8 +371,7 @@ START_TEST(conf_store_driver__is_the_one_configured)
 	ck_assert_int_eq(parse(""), 0);
 	ck_assert_ptr_null(conf_store_driver(&conf, &err));
 	ck_assert_int_eq(err.code, SP_ECONF);
-	ck_assert_int_eq(
-	    parse("[store]\ndriver = exec\ncommand = /x\npath = /data/x\n[driver]\nuser = a\n"), 0);
+	ck_assert_int_eq(parse("[store]\ndriver = exec\ncommand = /x\npath = /data/x\n[driver]\nuser = a\n"), 0);
 	driver = conf_store_driver(&conf, &err);
 	ck_assert_msg(driver != NULL, "%s", err.text);
 	ck_assert_str_eq(driver->ops->name, "exec");

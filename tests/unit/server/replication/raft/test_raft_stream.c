@@ -67,7 +67,7 @@ write_configuration(unsigned char *out, unsigned n, const char *const *addresses
 	le_put(out + 1, n, 8);
 	for (unsigned i = 0; i < n; i++) {
 		le_put(out + len, ids[i], 8);
-		strcpy((char *)out + len + 8, addresses[i]);
+		memcpy(out + len + 8, addresses[i], strlen(addresses[i]) + 1);
 		len += 8 + strlen(addresses[i]) + 1;
 		out[len++] = (unsigned char)role;
 	}
